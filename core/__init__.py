@@ -1,0 +1,1 @@
+"""The product: pictures in, larger pictures out. Knows neither ComfyUI nor the command line."""

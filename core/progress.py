@@ -1,0 +1,30 @@
+"""How long work tells its caller where it is, and how the caller stops it."""
+
+from __future__ import annotations
+
+
+class Cancelled(Exception):
+    """The caller asked for the work to stop."""
+
+
+class Progress:
+    """Receives progress; this base class ignores it and never stops the work.
+
+    A host (command line, ComfyUI) subclasses it. ``check`` is called before each tile or frame and may raise
+    whatever the host uses to interrupt; the exception passes through the work unchanged.
+    """
+
+    def begin(self, total: int, what: str = "") -> None:
+        """A stretch of work of ``total`` steps starts; ``what`` is a short label."""
+
+    def advance(self, steps: int = 1) -> None:
+        """``steps`` more steps are done. The total may have grown since ``begin``; see ``extend``."""
+
+    def extend(self, steps: int) -> None:
+        """``steps`` more steps than announced turned out to be needed."""
+
+    def note(self, sentence: str) -> None:
+        """Something the user should know though the work goes on (a smaller tile, another precision)."""
+
+    def check(self) -> None:
+        """Raise to stop the work."""

@@ -1,0 +1,62 @@
+"""Sizes and boxes, and what a picture is.
+
+A *picture* is a ``torch.Tensor``: float, values 0 to 1, shape (B, C, H, W), RGB (C = 3) or grey (C = 1),
+sRGB-encoded. Alpha travels beside it as (B, 1, H, W), straight (not premultiplied). It is converted once
+on the way in and once on the way out. A picture that was handed to a function is never changed by it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Size(NamedTuple):
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+    def times(self, factor: int) -> Size:
+        return Size(self.width * factor, self.height * factor)
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+class Box(NamedTuple):
+    """A rectangle of whole pixels: left-top corner, then extent."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def right(self) -> int:
+        """First column past the box."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> int:
+        """First row past the box."""
+        return self.y + self.height
+
+    @property
+    def size(self) -> Size:
+        return Size(self.width, self.height)
+
+    def times(self, factor: int) -> Box:
+        return Box(self.x * factor, self.y * factor, self.width * factor, self.height * factor)
+
+
+class FloatBox(NamedTuple):
+    """A rectangle in pixel units whose edges may lie between pixels."""
+
+    x: float
+    y: float
+    width: float
+    height: float

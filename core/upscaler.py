@@ -1,0 +1,62 @@
+"""The contract between the pipeline and whatever runs a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+class OutOfMemory(RuntimeError):
+    """The device could not hold the work for this tile. The pipeline answers with a smaller one."""
+
+
+class InputError(ValueError):
+    """What the user gave cannot be worked with; the message is one sentence that says what to try."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halo:
+    """How much context around a tile the model needs, in input pixels.
+
+    ``exact`` means that pixels further away have no influence at all (the receptive field of a convolutional
+    model), so tiles can be cut. Otherwise ``pixels`` is the distance at which the measured influence falls
+    under 0.5/255, and neighbouring tiles are blended inside it.
+    """
+
+    pixels: int
+    exact: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscalerSpec:
+    """Facts the pipeline needs about a model. Sizes are in input pixels."""
+
+    name: str
+    scale: int
+    input_channels: int
+    output_channels: int
+    minimum_size: int
+    multiple_of: int
+    square: bool
+    halo: Halo
+    preferred_tile: int
+    """Tile side (halo included) that runs well on this device; 0 if one pass over everything is best."""
+    tileable: bool = True
+    """False if the model needs the whole picture at once."""
+
+
+class Upscaler(Protocol):
+    """Runs a model on one batch of tiles that already meets the model's size rule."""
+
+    @property
+    def spec(self) -> UpscalerSpec: ...
+
+    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+        """(B, input_channels, H, W), 0 to 1, any float type, any device -> (B, output_channels, H*scale,
+        W*scale), float32, clamped to 0..1, on the device of the model.
+
+        Raises ``OutOfMemory``. Never changes ``picture``.
+        """
+        ...

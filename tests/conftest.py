@@ -1,0 +1,47 @@
+"""Loads the pack under its installed name, the way ComfyUI loads it: from the path of its root file."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pathlib
+import sys
+from collections.abc import Callable
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SHARED = pathlib.Path(os.environ.get("BACKPLATE_SHARED", ROOT.parent / "shared"))
+
+# The root must not be importable by itself: its `nodes` folder would shadow ComfyUI's module of that name.
+sys.path[:] = [entry for entry in sys.path if pathlib.Path(entry or ".").resolve() != ROOT]
+if "backplate" not in sys.modules:
+    spec = importlib.util.spec_from_file_location(
+        "backplate", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["backplate"] = module
+    spec.loader.exec_module(module)
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """A folder with `images/`, `weights/` and `video/` of the Real-ESRGAN project, if there is one."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no sample pictures and weights at {SHARED} (set BACKPLATE_SHARED)")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def real_weights(shared: pathlib.Path) -> Callable[[str], pathlib.Path]:
+    """Path of a real Real-ESRGAN weights file by name without suffix, or a skip that says which is missing."""
+
+    def find(name: str) -> pathlib.Path:
+        path = shared / "weights" / f"{name}.safetensors"
+        if not path.is_file():
+            pytest.skip(f"real weights {path} are not there")
+        return path
+
+    return find

@@ -7,7 +7,13 @@ on the way in and once on the way out. A picture that was handed to a function i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
+
+
+def ceil_to(length: int, multiple: int) -> int:
+    """The smallest multiple that is not below ``length``."""
+    return -(-length // multiple) * multiple
 
 
 class Size(NamedTuple):
@@ -60,3 +66,19 @@ class FloatBox(NamedTuple):
     y: float
     width: float
     height: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeRule:
+    """Sizes a model accepts: both sides at least ``minimum``, multiples of ``multiple_of``, equal if ``square``."""
+
+    minimum: int = 0
+    multiple_of: int = 1
+    square: bool = False
+
+    def padded(self, size: Size) -> Size:
+        """The smallest acceptable size that holds ``size``."""
+        sides = [ceil_to(max(side, self.minimum, 1), self.multiple_of) for side in size]
+        if self.square:
+            sides = [max(sides)] * 2
+        return Size(*sides)

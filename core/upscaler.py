@@ -7,9 +7,15 @@ from typing import Protocol
 
 import torch
 
+from .types import SizeRule
+
 
 class OutOfMemory(RuntimeError):
     """The device could not hold the work for this tile. The pipeline answers with a smaller one."""
+
+
+class ModelOutputError(RuntimeError):
+    """The model returned values that are no picture (NaN or infinite)."""
 
 
 class InputError(ValueError):
@@ -37,12 +43,10 @@ class UpscalerSpec:
     scale: int
     input_channels: int
     output_channels: int
-    minimum_size: int
-    multiple_of: int
-    square: bool
+    size_rule: SizeRule
     halo: Halo
-    preferred_tile: int
-    """Tile side (halo included) that runs well on this device; 0 if one pass over everything is best."""
+    pixel_budget: int = 0
+    """Most input pixels (halo included) that run well in one pass on this device; 0 for no limit."""
     tileable: bool = True
     """False if the model needs the whole picture at once."""
 

@@ -1,0 +1,185 @@
+"""Cutting a picture into tiles: sizes and places as plain numbers, then the reading of one tile.
+
+Tiles cover an area without gaps. Each computes its ``region``: its ``core`` plus a band shared with the
+neighbours, in which the two results are blended; a band of 0 means that tiles are simply cut. The context (halo)
+that the model needs around the region is added when the tile is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+
+from ..types import Box, Size, SizeRule, ceil_to
+
+MINIMUM_TILE = 32
+"""Smallest tile side, in input pixels, that tiling plans by itself."""
+
+
+class Edge(str, Enum):
+    """What lies beyond the border of the picture.
+
+    PLAIN: nothing, the model meets the border as it would on the whole picture. REPLICATE: the border pixels go
+    on outward. WRAP_HORIZONTAL: left and right meet (360-degree panoramas). WRAP_BOTH: all sides meet (textures).
+    """
+
+    PLAIN = "plain"
+    REPLICATE = "replicate"
+    WRAP_HORIZONTAL = "wrap horizontal"
+    WRAP_BOTH = "wrap both"
+
+    @property
+    def wraps_x(self) -> bool:
+        return self in (Edge.WRAP_HORIZONTAL, Edge.WRAP_BOTH)
+
+    @property
+    def wraps_y(self) -> bool:
+        return self is Edge.WRAP_BOTH
+
+
+@dataclass(frozen=True)
+class Tile:
+    """``core``: the pixels this tile answers for. ``region``: the core and the bands it shares with others."""
+
+    core: Box
+    region: Box
+
+
+def split_evenly(start: int, length: int, limit: int, align: int = 1) -> list[tuple[int, int]]:
+    """(start, length) of the fewest pieces of at most ``limit`` that cover ``length``, nearly equal in length.
+
+    Inner borders lie on multiples of ``align``; a limit below ``align`` counts as ``align``.
+    """
+    count = -(-length // max(limit // align * align, align))
+    first, last = start // align, -(-(start + length) // align)
+    borders = [align * (first + (last - first) * i // count) for i in range(count + 1)]
+    borders[0], borders[-1] = start, start + length
+    return [(a, b - a) for a, b in zip(borders, borders[1:], strict=False) if b > a]
+
+
+def plan_tiles(area: Box, tile: Size, band: int = 0, align: int = 1) -> list[list[Tile]]:
+    """Rows of tiles that cover ``area`` (source pixels), cores of at most ``tile``, bands cut at the area's edge."""
+    columns = split_evenly(area.x, area.width, tile.width, align)
+    rows = split_evenly(area.y, area.height, tile.height, align)
+    band = min(band, *(length // 2 for _, length in columns + rows)) // align * align
+    return [[_tile(Box(x, y, w, h), area, band) for x, w in columns] for y, h in rows]
+
+
+def _tile(core: Box, area: Box, band: int) -> Tile:
+    left, top = max(core.x - band, area.x), max(core.y - band, area.y)
+    right, bottom = min(core.right + band, area.right), min(core.bottom + band, area.bottom)
+    return Tile(core, Box(left, top, right - left, bottom - top))
+
+
+def choose_tile(area: Size, halo: int, budget: int, align: int = 1) -> Size:
+    """Tile size (without halo) for which the least pixels are computed while no tile reads over ``budget`` pixels.
+
+    Every way to split width and height evenly is compared; with a budget too small for any of them the smallest
+    reasonable tile is used. ``budget`` 0 means no limit: one tile.
+    """
+    if budget <= 0 or area.pixels <= budget:
+        return area
+    best: tuple[int, Size] | None = None
+    for columns in _useful_counts(area.width):
+        for rows in _useful_counts(area.height):
+            tile = Size(_round_up(area.width, columns, align), _round_up(area.height, rows, align))
+            read = _read_length(area.width, columns, tile.width, halo) * _read_length(
+                area.height, rows, tile.height, halo
+            )
+            if read <= budget:
+                cost = read * columns * rows
+                if best is None or cost < best[0]:
+                    best = (cost, tile)
+                break
+    if best is not None:
+        return best[1]
+    side = max(MINIMUM_TILE, align, 2 * halo)
+    return Size(min(area.width, side), min(area.height, side))
+
+
+def _useful_counts(length: int) -> range:
+    return range(1, max(1, length // MINIMUM_TILE) + 1)
+
+
+def _round_up(length: int, count: int, align: int) -> int:
+    return ceil_to(-(-length // count), align)
+
+
+def _read_length(length: int, count: int, tile: int, halo: int) -> int:
+    return min(length, tile + (0 if count == 1 else halo if count == 2 else 2 * halo))
+
+
+def ramps(tile: Tile, scale: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Blending weights (rows, columns) of a tile's region at ``scale``, or None if it shares no band.
+
+    Across a border the weights of the two tiles are straight lines that add up to 1.
+    """
+    if tile.core == tile.region:
+        return None
+    core, region = tile.core, tile.region
+    vertical = _ramp(core.y - region.y, core.height, region.bottom - core.bottom, scale)
+    horizontal = _ramp(core.x - region.x, core.width, region.right - core.right, scale)
+    return vertical, horizontal
+
+
+def _ramp(before: int, length: int, after: int, scale: int) -> torch.Tensor:
+    weights = torch.ones((before + length + after) * scale)
+    if before:
+        rise = (torch.arange(2 * before * scale) + 0.5) / (2 * before * scale)
+        weights[: len(rise)] *= rise
+    if after:
+        fall = (torch.arange(2 * after * scale) + 0.5) / (2 * after * scale)
+        weights[len(weights) - len(fall) :] *= fall.flip(0)
+    return weights
+
+
+def read_region(picture: torch.Tensor, region: Box, halo: int, edge: Edge, rule: SizeRule) -> tuple[torch.Tensor, Box]:
+    """The pixels a model needs to compute ``region``, and where the region lies in them.
+
+    The region is read with ``halo`` pixels around it as far as ``edge`` provides them, then continued to the
+    right and down until the size rule is met: mirrored like Spandrel does (so that the result is that of the
+    whole picture), repeated where there is nothing left to mirror. ``halo`` and the region's corner must be
+    multiples of ``rule.multiple_of``.
+    """
+    height, width = picture.shape[-2:]
+    x = _span(region.x, region.right, width, halo, edge.wraps_x or edge is Edge.REPLICATE)
+    y = _span(region.y, region.bottom, height, halo, edge.wraps_y or edge is Edge.REPLICATE)
+    size = rule.padded(Size(x[1] - x[0], y[1] - y[0]))
+    columns = _source_indices(x[0], size.width, width, edge.wraps_x, edge is Edge.REPLICATE)
+    rows = _source_indices(y[0], size.height, height, edge.wraps_y, edge is Edge.REPLICATE)
+    return _take(_take(picture, -2, rows), -1, columns), Box(region.x - x[0], region.y - y[0], *region.size)
+
+
+def _span(start: int, stop: int, length: int, halo: int, continues: bool) -> tuple[int, int]:
+    if continues:
+        return start - halo, stop + halo
+    return max(start - halo, 0), min(stop + halo, length)
+
+
+def _source_indices(start: int, count: int, length: int, wraps: bool, repeats: bool) -> list[int]:
+    positions = range(start, start + count)
+    if wraps:
+        return [p % length for p in positions]
+    if repeats:
+        return [min(max(p, 0), length - 1) for p in positions]
+    return [p if p < length else max(2 * (length - 1) - p, 0) for p in positions]
+
+
+def _take(picture: torch.Tensor, axis: int, indices: list[int]) -> torch.Tensor:
+    first, count = indices[0], len(indices)
+    if indices == list(range(first, first + count)):
+        return picture.narrow(axis, first, count)
+    return picture.index_select(axis, torch.tensor(indices, device=picture.device))
+
+
+def split_region(region: Box, align: int) -> tuple[Box, Box] | None:
+    """Two halves of a region along its longer side, or None if it is too small to be halved."""
+    if max(region.size) < 2 * max(align, MINIMUM_TILE // 2):
+        return None
+    if region.width >= region.height:
+        (x, w), (x2, w2) = split_evenly(region.x, region.width, -(-region.width // 2), align)[:2]
+        return Box(x, region.y, w, region.height), Box(x2, region.y, w2, region.height)
+    (y, h), (y2, h2) = split_evenly(region.y, region.height, -(-region.height // 2), align)[:2]
+    return Box(region.x, y, region.width, h), Box(region.x, y2, region.width, h2)

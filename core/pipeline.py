@@ -352,8 +352,8 @@ def _check_output(result: torch.Tensor, pixels: torch.Tensor, spec: UpscalerSpec
     expected = (pixels.shape[-2] * spec.scale, pixels.shape[-1] * spec.scale)
     if tuple(result.shape[-2:]) != expected:
         raise ModelOutputError(
-            f"{spec.name} returned {result.shape[-1]}x{result.shape[-2]} pixels instead of {expected[1]}x{expected[0]}; "
-            "the file does not describe its own scale, so use another copy of the model."
+            f"{spec.name} returned {result.shape[-1]}x{result.shape[-2]} pixels instead of "
+            f"{expected[1]}x{expected[0]}; the file does not describe its own scale, so use another copy of the model."
         )
     if not torch.isfinite(result).all():
         bad = int((~torch.isfinite(result)).sum())

@@ -22,8 +22,11 @@ logger = logging.getLogger(__name__)
 PRACTICAL = 64
 """Widest halo, in input pixels, that is used exactly; a wider receptive field is cut where its influence ends."""
 
-MEASURED_REACH = 128
-"""Furthest distance at which influence is measured."""
+REACHES = (32, 64, 128)
+"""Distances, in input pixels, up to which influence is measured, until its outer half proves invisible."""
+
+LEAST_MEASURED = 16
+"""Floor of a measured halo: other content than the trial's may carry a little further."""
 
 VISIBLE = 0.5 / 255
 """Influence below this changes no 8-bit value by more than the last rounding."""
@@ -33,7 +36,7 @@ NO_INFLUENCE = 1e-4
 
 STRIP_HEIGHT = 32
 
-_VERSION = 1
+_VERSION = 2
 _LOCAL_MODULES = (
     nn.Conv2d,
     nn.PReLU,
@@ -71,10 +74,26 @@ def find_halo(
             return Halo(pixels=bound, exact=True)
     stored = _read_store().get(key)
     if stored is None:
-        influence = influence_of_cut(model, run, MEASURED_REACH, scale=scale, channels=channels, size_rule=size_rule)
-        stored = _visible_reach(influence)
+        stored = _measure(model, run, scale=scale, channels=channels, size_rule=size_rule)
         _write_store(key, stored)
     return Halo(pixels=stored, exact=False)
+
+
+def _measure(
+    model: nn.Module,
+    run: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    scale: int,
+    channels: int,
+    size_rule: SizeRule,
+) -> int:
+    visible = 0
+    for reach in REACHES:
+        influence = influence_of_cut(model, run, reach, scale=scale, channels=channels, size_rule=size_rule)
+        visible = _visible_reach(influence)
+        if 2 * visible <= reach:
+            break
+    return max(visible, LEAST_MEASURED)
 
 
 def receptive_radius(model: nn.Module) -> int | None:

@@ -1,0 +1,126 @@
+"""What travels with a picture: EXIF, resolution and orientation."""
+
+# Pillow, NumPy and OpenCV publish partial types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.ExifTags import IFD, Base
+
+# What describes the shot. Everything else in the first directory describes the old file's pixels and their storage.
+KEPT_TAGS = (
+    Base.ImageDescription,
+    Base.Make,
+    Base.Model,
+    Base.Software,
+    Base.DateTime,
+    Base.Artist,
+    Base.HostComputer,
+    Base.Rating,
+    Base.RatingPercent,
+    Base.Copyright,
+    Base.XPTitle,
+    Base.XPComment,
+    Base.XPAuthor,
+    Base.XPKeywords,
+    Base.XPSubject,
+)
+DROPPED_SHOT_TAGS = (Base.ExifImageWidth, Base.ExifImageHeight, Base.ExifInteroperabilityOffset)
+SRGB_COLOUR_SPACE = 1
+INCH, CENTIMETRE = 2, 3
+
+DAMAGED = (OSError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, AttributeError, struct.error)
+"""What Pillow raises on EXIF that is damaged; such EXIF is ignored, as every viewer does."""
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF orientation 1 to 8; 1 where there is none or it is out of range."""
+    try:
+        value = image.getexif().get(Base.Orientation, 1)
+    except DAMAGED:
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """(H, W, C) samples turned and mirrored the way EXIF ``orientation`` (1 to 8) asks for."""
+    if orientation >= 5:
+        samples = samples.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    return samples
+
+
+def resolution_of(image: Image.Image, orientation: int) -> tuple[float, float] | None:
+    """Pixels per inch across and down the upright picture, or None if the file does not say."""
+    dpi = image.info.get("dpi") or _exif_resolution(image)
+    try:
+        across, down = (float(value) for value in dpi or ())
+    except DAMAGED:
+        return None
+    if not all(math.isfinite(value) and value > 1 for value in (across, down)):
+        return None
+    return (down, across) if orientation >= 5 else (across, down)
+
+
+def _exif_resolution(image: Image.Image) -> tuple[float, float] | None:
+    try:
+        exif = image.getexif()
+        across, down = float(exif[Base.XResolution]), float(exif[Base.YResolution])
+        unit = exif.get(Base.ResolutionUnit, INCH)
+    except DAMAGED:
+        return None
+    if unit not in (INCH, CENTIMETRE):
+        return None
+    factor = 2.54 if unit == CENTIMETRE else 1.0
+    return across * factor, down * factor
+
+
+def kept_exif(image: Image.Image, *, is_srgb: bool = False) -> bytes | None:
+    """The EXIF of an opened image without what a new file makes untrue: orientation (it is applied on reading), pixel
+    sizes, storage, thumbnail. ``is_srgb``: its colours were converted, and the colour space tag says so."""
+    try:
+        source, kept = image.getexif(), Image.Exif()
+        for tag in KEPT_TAGS:
+            if tag in source:
+                kept[tag] = source[tag]
+        shot = {tag: value for tag, value in source.get_ifd(IFD.Exif).items() if tag not in DROPPED_SHOT_TAGS}
+        if is_srgb and Base.ColorSpace in shot:
+            shot[Base.ColorSpace] = SRGB_COLOUR_SPACE
+        return _serialised(kept, shot, source.get_ifd(IFD.GPSInfo))
+    except DAMAGED:
+        return None
+
+
+def _serialised(exif: Image.Exif, shot: Mapping[int, Any], place: Mapping[int, Any]) -> bytes | None:
+    for directory, tags in ((IFD.Exif, shot), (IFD.GPSInfo, place)):
+        if tags:
+            exif[directory] = dict(tags)
+    return exif.tobytes() if len(exif) else None
+
+
+def exif_to_write(
+    exif: bytes | None, dpi: tuple[float, float] | None = None, software: str | None = None
+) -> Image.Exif | None:
+    """EXIF for a new file: what was kept, with its resolution and what made it. None if there is nothing to say."""
+    result = Image.Exif()
+    if exif:
+        result.load(exif)
+        for tag in (Base.Orientation, Base.XResolution, Base.YResolution, Base.ResolutionUnit):
+            if tag in result:
+                del result[tag]
+    if dpi:
+        result[Base.XResolution], result[Base.YResolution] = dpi
+        result[Base.ResolutionUnit] = INCH
+    if software:
+        result[Base.Software] = software
+    return result if len(result) else None

@@ -1,0 +1,50 @@
+"""Small seeded networks, loaded the way a file of a user is."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from backplate.model_loader.loaded import LoadedModel, load_model
+from safetensors.torch import save_file
+
+
+def compact(**options: int) -> torch.nn.Module:
+    module = importlib.import_module("spandrel.architectures.Compact.__arch.SRVGG")
+    return module.SRVGGNetCompact(**{"num_feat": 8, "num_conv": 3, "upscale": 2, **options})
+
+
+def rrdbnet(**options: int) -> torch.nn.Module:
+    module = importlib.import_module("spandrel.architectures.ESRGAN.__arch.RRDB")
+    return module.RRDBNet(**{"in_nc": 3, "out_nc": 3, "num_filters": 8, "num_blocks": 1, "scale": 4, **options})
+
+
+BUILDERS: dict[str, Callable[[], torch.nn.Module]] = {
+    "compact": compact,
+    "rrdbnet": rrdbnet,
+    "rrdbnet x2": lambda: rrdbnet(in_nc=12, scale=4, shuffle_factor=2),
+}
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Callable[[str], LoadedModel]:
+    """A loaded model by its name in ``BUILDERS``; the same weights every time."""
+
+    def make(name: str) -> LoadedModel:
+        torch.manual_seed(3)
+        state = {key: value.contiguous() for key, value in BUILDERS[name]().state_dict().items()}
+        path = tmp_path / f"{name}.safetensors"
+        save_file(state, path)
+        return load_model(path)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured halos go to a folder of the test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("backplate.core.backends.eager._halos", {})

@@ -1,0 +1,125 @@
+"""Models run as they are, tiled like untiled, and go back as they came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from backplate.core.backends.eager import EagerUpscaler
+from backplate.core.media.picture_file import read_picture
+from backplate.core.pipeline import TileSettings, upscale
+from backplate.core.upscaler import OutOfMemory
+from backplate.model_loader.loaded import LoadedModel, load_model
+from backplate.model_loader.precision import Precision
+
+CPU = torch.device("cpu")
+
+
+def noise(height: int, width: int, channels: int = 3) -> torch.Tensor:
+    return torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("name", ["compact", "rrdbnet", "rrdbnet x2"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 64), (64, 1), (33, 65), (90, 75)], ids=str)
+def test_tiles_equal_the_model_on_the_whole_picture(
+    build: Callable[[str], LoadedModel], name: str, size: tuple[int, int]
+):
+    model, picture = build(name), noise(*size)
+    upscaler = EagerUpscaler(model, CPU)
+    expected = model.descriptor(picture)
+    exact = upscaler.spec.halo.exact
+    for tile in (0, 32, 40):
+        result = upscale(picture, upscaler, TileSettings(size=tile))
+        assert result.shape == expected.shape
+        assert (result - expected).abs().max() < (1e-5 if exact else 0.5 / 255)
+
+
+@pytest.mark.real_weights
+@pytest.mark.parametrize("name", ["realesr-general-x4v3", "realesr-animevideov3"])
+def test_no_seams_with_real_weights(real_weights: Callable[[str], Path], shared: Path, name: str):
+    """ComfyUI's own node differs by 0.033 to 0.049 here."""
+    picture = read_picture(shared / "images/realesrgan/OST_009.png").picture[:, :, 40:240, 60:300]
+    model = load_model(real_weights(name))
+    upscaler = EagerUpscaler(model, CPU)
+    expected = model.descriptor(picture)
+    for tile in (0, 64, 100):
+        assert (upscale(picture, upscaler, TileSettings(size=tile)) - expected).abs().max() <= 1e-4
+
+
+def test_the_shared_model_is_neither_cast_nor_moved_nor_changed(build: Callable[[str], LoadedModel]):
+    model = build("compact")
+    before = {key: value.clone() for key, value in model.descriptor.model.state_dict().items()}
+    strides = [p.stride() for p in model.descriptor.model.parameters()]
+    for precision in Precision:
+        upscale(noise(20, 20), EagerUpscaler(model, CPU, precision))
+    after = model.descriptor.model.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert [p.stride() for p in model.descriptor.model.parameters()] == strides
+
+
+def test_half_precision_is_not_used_on_the_cpu_and_that_is_said(build: Callable[[str], LoadedModel]):
+    upscaler = EagerUpscaler(build("compact"), CPU, Precision.FP16)
+    assert upscaler.dtype == torch.float32
+    assert upscaler.note is not None
+    assert "fp16" in upscaler.note
+
+
+def test_two_upscalers_of_one_model_share_their_copy(build: Callable[[str], LoadedModel]):
+    model = build("compact")
+    first, second = EagerUpscaler(model, CPU), EagerUpscaler(model, CPU)
+    assert first._runner is second._runner
+    assert first._runner.model is not model.descriptor.model
+
+
+@pytest.mark.parametrize(
+    "message", ["[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory", "CUDA out of memory"]
+)
+def test_out_of_memory_is_told_from_other_errors(
+    build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch, message: str
+):
+    upscaler = EagerUpscaler(build("compact"), CPU)
+    error = torch.OutOfMemoryError(message) if "CUDA" in message else RuntimeError(message)
+
+    def fail(picture: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(upscaler, "_runner", Raising(upscaler._runner, fail))
+    with pytest.raises(OutOfMemory):
+        upscaler(noise(8, 8))
+
+
+def test_other_errors_pass_through(build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch):
+    upscaler = EagerUpscaler(build("compact"), CPU)
+
+    def fail(picture: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(upscaler, "_runner", Raising(upscaler._runner, fail))
+    with pytest.raises(RuntimeError, match="shapes"):
+        upscaler(noise(8, 8))
+
+
+def test_nan_in_half_precision_is_redone_in_single(
+    build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    model = build("compact")
+    upscaler = EagerUpscaler(model, CPU)
+    monkeypatch.setattr(upscaler, "dtype", torch.float16)
+    monkeypatch.setattr(upscaler, "_runner", Raising(upscaler._runner, lambda p: torch.full_like(p, float("nan"))))
+    picture = noise(8, 8)
+    assert torch.allclose(upscaler(picture), model.descriptor(picture), atol=1e-5)
+    assert upscaler.dtype == torch.float32
+    assert "fp32" in caplog.text
+
+
+class Raising:
+    """A descriptor whose call is replaced."""
+
+    def __init__(self, runner: object, call: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.model = runner.model  # type: ignore[attr-defined]
+        self.call = call
+
+    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+        return self.call(picture)

@@ -1,0 +1,217 @@
+"""A loaded model: the network, the file it came from, and what is known about both."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import spandrel  # pyright: ignore[reportMissingTypeStubs]
+import torch
+
+from .cache import CACHE
+from .catalogue import entry_by_hash
+from .errors import DamagedModelError, ModelError, WrongModelError
+from .files import in_megabytes, sha256_of
+from .find import require_file
+from .safe_load import Descriptor, picture_model, read_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What is known about a model. Sizes are in input pixels."""
+
+    name: str
+    """File name without suffix; for a blend or somebody else's model, a description."""
+    architecture: str
+    tags: tuple[str, ...]
+    """Size and variant in Spandrel's terms, such as ``64nf``, ``23nb``."""
+    purpose: str
+    """``SR``, or ``Restoration`` for models that keep the size."""
+    scale: int
+    input_channels: int
+    output_channels: int
+    supports_half: bool
+    supports_bfloat16: bool
+    minimum_size: int
+    multiple_of: int
+    square: bool
+    tiling: str
+    """``supported``, ``discouraged`` (seams are likely) or ``internal`` (needs the whole picture)."""
+    parameters: int
+    size_bytes: int
+    """Memory that parameters and buffers take in the precision they have now."""
+    sha256: str
+    """Of the file; of the weights' names, shapes and values where there is no file."""
+    licence: str | None
+    """SPDX identifier; None if the file is not a published one that is known."""
+    commercial_use: bool | None
+    """Whether the licence allows it; None if the licence is not known."""
+
+    def text(self) -> str:
+        """A few short lines for a person."""
+        return "\n".join(
+            [
+                f"{self.name}: {' '.join([self.architecture, *self.tags])}, x{self.scale},"
+                f" {_channels(self.input_channels)} to {_channels(self.output_channels)}",
+                f"{self.parameters / 1e6:.2f} million parameters, {in_megabytes(self.size_bytes)},"
+                f" fp16 {_yes_no(self.supports_half)}, bf16 {_yes_no(self.supports_bfloat16)}",
+                f"input {self._size_rule()}; tiling {self.tiling}",
+                self._licence_line(),
+                f"SHA-256 {self.sha256}",
+            ]
+        )
+
+    def _size_rule(self) -> str:
+        rules = [f"at least {self.minimum_size} pixels a side"] if self.minimum_size > 1 else []
+        rules += [f"a multiple of {self.multiple_of}"] if self.multiple_of > 1 else []
+        rules += ["square"] if self.square else []
+        return ", ".join(rules) or "of any size"
+
+    def _licence_line(self) -> str:
+        if self.licence is None:
+            return "licence not known: see where the model comes from"
+        if self.commercial_use is None:
+            return f"licence {self.licence}"
+        return f"licence {self.licence}: commercial use {'allowed' if self.commercial_use else 'NOT allowed'}"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A network and what is known about it. It is shared: by the cache, by other nodes, by other threads.
+
+    Whoever runs it must leave its weights where and as they are: ``descriptor.to()``, ``.half()`` and the like
+    change the one network that everybody has. To move or cast, copy ``descriptor.model`` first.
+    """
+
+    descriptor: Descriptor
+    path: Path | None
+    """None for a blend and for a model that somebody else loaded."""
+    facts: ModelFacts
+
+
+def load_model(path: Path | str) -> LoadedModel:
+    """The model in ``path``: float32, on the CPU, in evaluation mode, kept in ``CACHE`` and shared.
+
+    Raises ``ModelError`` in one sentence for anything that is not an upscale or restoration model.
+    """
+    path = require_file(Path(path))
+    try:
+        return CACHE.get(path, _load)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}; check its permissions.") from error
+
+
+def describe_foreign(descriptor: object) -> LoadedModel:
+    """A ``LoadedModel`` around a descriptor that somebody else loaded, which is only read.
+
+    Its weights may be on any device and in any precision. They are hashed once for each network and
+    precision; a network whose weights are changed in place afterwards keeps the hash. Raises
+    ``WrongModelError`` for anything that does not turn one picture into one picture.
+    """
+    if not isinstance(descriptor, spandrel.ModelBase):
+        raise WrongModelError(
+            f"An upscale model was expected but a {type(descriptor).__name__} was given: load it with a loader of"
+            " upscale models."
+        )
+    model = cast("spandrel.ModelBase[torch.nn.Module]", descriptor)
+    name = f"{model.architecture.name} x{model.scale}"
+    ours = picture_model(model, f"The model {name}")
+    digest = _hash_of_weights(ours.model)
+    return LoadedModel(ours, None, facts_of(ours, name=f"{name} {digest[:8]}", sha256=digest))
+
+
+def facts_of(
+    descriptor: Descriptor,
+    *,
+    name: str,
+    sha256: str,
+    licence: str | None = None,
+    commercial_use: bool | None = None,
+) -> ModelFacts:
+    """The facts that Spandrel and the weights know, with those given."""
+    rule = descriptor.size_requirements
+    tensors = list(_tensors(descriptor.model))
+    return ModelFacts(
+        name=name,
+        architecture=descriptor.architecture.name,
+        tags=tuple(descriptor.tags),
+        purpose=descriptor.purpose,
+        scale=descriptor.scale,
+        input_channels=descriptor.input_channels,
+        output_channels=descriptor.output_channels,
+        supports_half=descriptor.supports_half,
+        supports_bfloat16=descriptor.supports_bfloat16,
+        minimum_size=rule.minimum,
+        multiple_of=rule.multiple_of,
+        square=rule.square,
+        tiling=descriptor.tiling.name.lower(),
+        parameters=sum(parameter.numel() for parameter in descriptor.model.parameters()),
+        size_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        sha256=sha256,
+        licence=licence,
+        commercial_use=commercial_use,
+    )
+
+
+def _load(path: Path) -> LoadedModel:
+    before = path.stat()
+    digest = sha256_of(path)
+    descriptor = read_model(path)
+    after = path.stat()
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        raise DamagedModelError(
+            f"{path.name} changed while it was read ({before.st_size}, then {after.st_size} bytes): try again when"
+            " the copy or download has finished."
+        )
+    entry = entry_by_hash(digest)
+    facts = facts_of(
+        descriptor,
+        name=path.stem,
+        sha256=digest,
+        licence=entry.licence if entry else None,
+        commercial_use=entry.commercial_use if entry else None,
+    )
+    return LoadedModel(descriptor, path, facts)
+
+
+_hashes: weakref.WeakKeyDictionary[torch.nn.Module, tuple[torch.dtype, str]] = weakref.WeakKeyDictionary()
+_hashes_lock = threading.Lock()
+
+
+def _hash_of_weights(model: torch.nn.Module) -> str:
+    dtype = next((tensor.dtype for tensor in _tensors(model) if tensor.is_floating_point()), torch.float32)
+    with _hashes_lock:
+        known = _hashes.get(model)
+        if known is None or known[0] != dtype:
+            known = _hashes[model] = (dtype, _compute_hash(model))
+        return known[1]
+
+
+def _compute_hash(model: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        # SPAN writes its merged convolution here each time it runs, so this follows from the other weights.
+        if ".eval_conv." in name:
+            continue
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        plain = torch.float32 if tensor.is_floating_point() else torch.int64
+        digest.update(tensor.detach().to("cpu", plain).contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()
+
+
+def _channels(count: int) -> str:
+    return {1: "grey", 3: "RGB", 4: "RGBA"}.get(count, f"{count} channels")
+
+
+def _yes_no(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,98 @@
+"""Which device, and which float type on it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import torch
+
+from .errors import DeviceError
+from .loaded import ModelFacts
+
+
+class Precision(str, Enum):
+    """What the user asks for."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+
+
+_HALF_FROM = (7, 0)
+_BFLOAT16_FROM = (8, 0)
+# Turing cards without tensor cores (compute capability 7.5 like the T4), whose fp16 convolutions overflow: the
+# picture comes out black.
+_NO_HALF = ("GTX 16", "T500", "T550", "T600", "T1000", "T1200", "MX450", "MX550", "CMP 30HX")
+
+
+def choose_dtype(wish: Precision, facts: ModelFacts, device: torch.device) -> tuple[torch.dtype, str | None]:
+    """The float type to run the model in, and a sentence if that is not what was wished.
+
+    ``AUTO`` takes fp16 on CUDA devices that are fast and right in it, bf16 where only the model forbids fp16,
+    and fp32 everywhere else. Another wish is followed if model and device can do it, and becomes fp32
+    otherwise. On the CPU and on MPS it is always fp32: half precision is about a hundred times slower on
+    a CPU without native support.
+    """
+    wish = Precision(wish)
+    if wish is Precision.FP32:
+        return torch.float32, None
+    if wish is Precision.AUTO:
+        if _objection(Precision.FP16, facts, device) is None:
+            return torch.float16, None
+        if _objection(Precision.BF16, facts, device) is None:
+            return torch.bfloat16, None
+        return torch.float32, None
+    if objection := _objection(wish, facts, device):
+        return torch.float32, f"{facts.name} runs in fp32 instead of {wish.value}: {objection}."
+    return (torch.float16 if wish is Precision.FP16 else torch.bfloat16), None
+
+
+def _objection(wish: Precision, facts: ModelFacts, device: torch.device) -> str | None:
+    """Why fp16 or bf16 cannot be used; None if it can."""
+    supported = facts.supports_half if wish is Precision.FP16 else facts.supports_bfloat16
+    if device.type == "cpu":
+        return f"on the CPU {wish.value} is about a hundred times slower"
+    if device.type != "cuda":
+        return f"{wish.value} is used on CUDA devices only, and this is {device.type}"
+    if not supported:
+        return f"the architecture {facts.architecture} does not support {wish.value}"
+    name = torch.cuda.get_device_name(device)
+    capability = torch.cuda.get_device_capability(device)
+    if wish is Precision.FP16 and any(model in f"{name} " for model in _NO_HALF):
+        return f"fp16 gives black pictures on {name}"
+    least = _HALF_FROM if wish is Precision.FP16 else _BFLOAT16_FROM
+    if capability < least:
+        return (
+            f"{name} has compute capability {capability[0]}.{capability[1]}, and {wish.value} is fast from"
+            f" {least[0]}.{least[1]} on"
+        )
+    return None
+
+
+def choose_device(wish: str | None) -> torch.device:
+    """The device called ``wish`` (``cpu``, ``cuda``, ``cuda:1``, ``mps``), or the best there is for None.
+
+    ``cuda`` without a number becomes the current CUDA device. Raises ``DeviceError`` that names what is there.
+    """
+    available = _available()
+    wanted = (wish or "").strip().lower()
+    if not wanted:
+        return torch.device(available[0])
+    # The first of its kind is the current one; "cpu:0" and "mps:0" are the only ones there are.
+    fitting = [name for name in available if wanted in {name, name.partition(":")[0], f"{name}:0"}]
+    if not fitting:
+        raise DeviceError(f"There is no device {wish} on this machine: use {' or '.join(available)}.")
+    return torch.device(fitting[0])
+
+
+def _available() -> list[str]:
+    """Names of the devices of this machine, the one to take by default first."""
+    devices: list[str] = []
+    if torch.cuda.is_available():
+        current = torch.cuda.current_device()
+        others = [index for index in range(torch.cuda.device_count()) if index != current]
+        devices += [f"cuda:{index}" for index in (current, *others)]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return [*devices, "cpu"]

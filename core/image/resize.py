@@ -26,8 +26,8 @@ from ..upscaler import InputError
 LOBES = 3
 RUN = 32
 """Target samples per matrix product: long enough to be quick, short enough that the matrix stays nearly full."""
-BAND_BYTES = 8 * 2**20
-"""Source rows are taken in bands of about this size, so that work stays in the processor's cache."""
+BAND_BYTES = 16 * 2**20
+"""Source rows are taken in bands of about this size, so that no whole picture is ever held as float64."""
 NEGLIGIBLE = 1e-12
 """Weights under this are rounding noise of the sine where the kernel is exactly zero."""
 
@@ -178,7 +178,7 @@ class RowResampler:
     @property
     def rows_held(self) -> int:
         """Source rows (already at the target's width) kept for target rows that are not final yet."""
-        return 0 if self._held is None else self._held.shape[1]
+        return 0 if self._held is None else self._held.shape[0]
 
     @torch.no_grad()
     def push(self, rows: torch.Tensor) -> torch.Tensor:
@@ -195,16 +195,16 @@ class RowResampler:
             )
         if not rows.is_floating_point():
             raise InputError(f"cannot resize {rows.dtype} values; give a float picture with values 0 to 1")
-        ready = int(np.searchsorted(self._axis.last, self._seen + height, side="right"))
+        ready = self._ready(self._seen + height)
         dtype = torch.float64 if rows.dtype == torch.float64 else torch.float32
-        result = torch.empty((batch, channels, ready - self._done, self._target.width), dtype=dtype, device=rows.device)
-        flat = result.view(batch * channels, ready - self._done, self._target.width)
+        shape = (batch, channels, ready - self._done, self._target.width)
+        result = torch.empty(shape, dtype=dtype, device=rows.device)
         offset = self._done
         row_bytes = 8 * batch * channels * max(width, self._target.width)
         band = max(1, BAND_BYTES // max(row_bytes, 1))
         for top in range(0, height, band):
             self._take(rows[:, :, top : top + band])
-            self._emit(flat, offset)
+            self._emit(result, offset)
         return result
 
     def finish(self) -> None:
@@ -216,47 +216,54 @@ class RowResampler:
             )
         self._held = None
 
+    def _ready(self, seen: int) -> int:
+        """How many target rows are final once ``seen`` source rows are there."""
+        return int(np.searchsorted(self._axis.last, seen, side="right"))
+
     def _take(self, band: torch.Tensor) -> None:
-        """Filters the needed rows of a band across and keeps them."""
+        """Filters the needed rows of a band across and adds them to the rows held."""
         low = max(self.rows_needed[0] - self._seen, 0)
         high = min(self.rows_needed[1] - self._seen, band.shape[2])
         if low < high:
-            filtered = self._across(band[:, :, low:high])
             if self._held is None:
-                self._held, self._held_from = filtered, self._seen + low
-            else:
-                self._held = torch.cat((self._held, filtered), dim=1)
+                self._held_from = self._seen + low
+            self._held = self._across(band[:, :, low:high], self._held)
         self._seen += band.shape[2]
 
-    def _across(self, band: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, source.width) -> (B * C, h, target.width) in the type of the products."""
+    def _across(self, band: torch.Tensor, held: torch.Tensor | None) -> torch.Tensor:
+        """(B, C, h, source.width) -> (held rows + h, B, C, target.width) in the type of the products."""
         batch, channels, height, width = band.shape
-        dtype = product_dtype(band.device)
-        wide = torch.empty((batch, channels, height, width), dtype=dtype, device=band.device).copy_(band)
-        planes = wide.view(batch * channels, height, width)
+        kept = 0 if held is None else held.shape[0]
+        dtype, device = product_dtype(band.device), band.device
+        result = torch.empty((kept + height, batch, channels, self._target.width), dtype=dtype, device=device)
+        if held is not None:
+            result[:kept] = held
         shift = axis_weights(self._columns).shift
         if shift is not None:
-            return planes[:, :, shift : shift + self._target.width]
-        lines = planes.view(-1, width)
-        result = torch.empty((lines.shape[0], self._target.width), dtype=dtype, device=band.device)
-        for run in axis_runs(self._columns, dtype, band.device):
-            torch.mm(lines[:, run.first : run.last], run.matrix.T, out=result[:, run.low : run.high])
-        return result.view(batch * channels, height, self._target.width)
+            result[kept:] = band[..., shift : shift + self._target.width].permute(2, 0, 1, 3)
+            return result
+        wide = torch.empty((height, batch, channels, width), dtype=dtype, device=device)
+        lines = wide.copy_(band.permute(2, 0, 1, 3)).view(-1, width)
+        filtered = result[kept:].view(-1, self._target.width)
+        for run in axis_runs(self._columns, dtype, device):
+            torch.mm(lines[:, run.first : run.last], run.matrix.T, out=filtered[:, run.low : run.high])
+        return result
 
     def _emit(self, result: torch.Tensor, offset: int) -> None:
         """Writes the target rows that the held rows allow; ``result`` starts at target row ``offset``."""
-        ready = int(np.searchsorted(self._axis.last, self._seen, side="right"))
+        ready = self._ready(self._seen)
         if self._held is None or ready == self._done:
             return
         if self._axis.shift is not None:
             low = self._done + self._axis.shift - self._held_from
-            result[:, self._done - offset : ready - offset] = self._held[:, low : low + ready - self._done]
+            rows = self._held[low : low + ready - self._done]
+            result[:, :, self._done - offset : ready - offset] = rows.permute(1, 2, 0, 3)
         else:
             self._filter_down(self._held, ready, result, offset)
         self._done = ready
         if ready < len(self._axis):
             drop = int(self._axis.first[ready]) - self._held_from
-            self._held = self._held[:, drop:]
+            self._held = self._held[drop:]
             self._held_from += drop
         else:
             self._held = None
@@ -267,8 +274,9 @@ class RowResampler:
             low, high = max(run.low, self._done), min(run.high, ready)
             first, last = int(self._axis.first[low]), int(self._axis.last[high - 1])
             matrix = run.matrix[low - run.low : high - run.low, first - run.first : last - run.first]
-            window = held[:, first - self._held_from : last - self._held_from]
-            result[:, low - offset : high - offset] = torch.bmm(matrix.expand(held.shape[0], -1, -1), window)
+            window = held[first - self._held_from : last - self._held_from]
+            rows = torch.mm(matrix, window.flatten(1)).view(high - low, *held.shape[1:])
+            result[:, :, low - offset : high - offset] = rows.permute(1, 2, 0, 3)
 
 
 def resize(picture: torch.Tensor, size: Size, box: FloatBox | None = None) -> torch.Tensor:

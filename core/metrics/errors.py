@@ -1,0 +1,13 @@
+"""Why a figure is missing."""
+
+from __future__ import annotations
+
+from ..upscaler import InputError
+
+
+class NotMeasurable(InputError):
+    """These pictures cannot be measured this way (too small, no edge in them); the sentence says why."""
+
+
+class MetricUnavailable(RuntimeError):
+    """The metric needs a package, a file or a program that is not there; the sentence says what to do."""

@@ -1,0 +1,141 @@
+"""What every comparison with a reference does first: check the two pictures, choose channel, cut the border."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import torch
+
+from ..image.checks import check_picture
+from ..image.resize import resize
+from ..types import Size
+from ..upscaler import InputError
+
+
+class Channel(str, Enum):
+    """What PSNR and SSIM are taken of."""
+
+    RGB = "rgb"
+    Y = "y"
+    """Luma of BT.601 in studio range (16 to 235 of 255), as MATLAB's ``rgb2ycbcr``: what SR papers report."""
+
+
+class Align(str, Enum):
+    """What to do with a result whose size differs from its reference."""
+
+    NONE = "none"
+    CROP = "crop"
+    """Cut both to the size they share, from the top left (a reference that was not a multiple of the scale)."""
+    RESIZE = "resize"
+    """Resample the result to the size of the reference (Lanczos)."""
+
+
+def size_of(picture: torch.Tensor) -> Size:
+    return Size(picture.shape[-1], picture.shape[-2])
+
+
+def luma(picture: torch.Tensor) -> torch.Tensor:
+    """(B, 1 or 3, H, W) -> (B, 1, H, W): BT.601 luma of the encoded values, full range 0 to 1."""
+    if picture.shape[1] == 1:
+        return picture
+    return (65.481 * picture[:, 0:1] + 128.553 * picture[:, 1:2] + 24.966 * picture[:, 2:3]) / 219
+
+
+def studio_luma(picture: torch.Tensor) -> torch.Tensor:
+    """(B, 1 or 3, H, W) -> (B, 1, H, W): BT.601 luma in studio range, 16/255 to 235/255."""
+    return (16 + 219 * luma(picture)) / 255
+
+
+def as_rgb(picture: torch.Tensor) -> torch.Tensor:
+    """A grey picture as three equal channels."""
+    return picture.expand(-1, 3, -1, -1) if picture.shape[1] == 1 else picture
+
+
+def check_pair(result: torch.Tensor, reference: torch.Tensor) -> None:
+    """Raises ``InputError`` unless both are pictures of one size and number; grey beside RGB is allowed."""
+    check_picture(result, "result")
+    check_picture(reference, "reference")
+    check_same_size(size_of(result), size_of(reference))
+    if len(result) != len(reference):
+        raise InputError(
+            f"The result holds {len(result)} pictures and the reference {len(reference)}; give as many of both."
+        )
+
+
+def check_same_size(result: Size, reference: Size) -> None:
+    """Raises ``InputError`` that names both sizes and what would align them."""
+    if result != reference:
+        shared = Size(min(result.width, reference.width), min(result.height, reference.height))
+        raise InputError(
+            f"The result is {result} and the reference {reference}; align 'crop' cuts both to {shared} from the "
+            f"top left, align 'resize' resamples the result to {reference}."
+        )
+
+
+def prepare(
+    result: torch.Tensor, reference: torch.Tensor, channel: Channel, border: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two checked pictures as (B, C, H - 2*border, W - 2*border), float32 or float64, in the wanted channel.
+
+    ``border`` pixels are left out on every side. Raises ``InputError`` where ``check_pair`` does, and for a
+    border that leaves nothing.
+    """
+    check_pair(result, reference)
+    size = size_of(result)
+    if border < 0 or 2 * border >= min(size):
+        raise InputError(
+            f"A border of {border} pixels leaves nothing of a {size} picture; use 0 to {(min(size) - 1) // 2}."
+        )
+    return _select(result, reference, channel, border), _select(reference, result, channel, border)
+
+
+def _select(picture: torch.Tensor, other: torch.Tensor, channel: Channel, border: int) -> torch.Tensor:
+    cut = picture[..., border : picture.shape[-2] - border, border : picture.shape[-1] - border]
+    if cut.dtype != torch.float64:
+        cut = cut.float()
+    if channel is Channel.Y:
+        return studio_luma(cut)
+    return as_rgb(cut) if other.shape[1] == 3 else cut
+
+
+def align_pair(
+    result: torch.Tensor, reference: torch.Tensor, align: Align
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The pair at one size, as ``align`` says; unchanged where the sizes already agree."""
+    ours, theirs = size_of(result), size_of(reference)
+    if ours == theirs or align is Align.NONE:
+        return result, reference
+    if align is Align.RESIZE:
+        return resize(result, theirs).clamp_(0, 1), reference
+    width, height = min(ours.width, theirs.width), min(ours.height, theirs.height)
+    return result[..., :height, :width], reference[..., :height, :width]
+
+
+def settle_alpha(
+    result: torch.Tensor,
+    result_alpha: torch.Tensor | None,
+    reference: torch.Tensor,
+    reference_alpha: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The colours to compare: both pictures over mid grey where both have an alpha channel (B, 1, H, W), so that
+    differences of alpha count and colours nobody sees do not. An alpha of one everywhere counts as none.
+
+    Raises ``InputError`` when only one of them is transparent somewhere.
+    """
+    ours, theirs = _transparent(result_alpha), _transparent(reference_alpha)
+    if ours is None and theirs is None:
+        return result, reference
+    if ours is None or theirs is None:
+        has, lacks = ("result", "reference") if theirs is None else ("reference", "result")
+        raise InputError(
+            f"The {has} is transparent in places and the {lacks} is not; put both over one background first."
+        )
+    return _over_grey(result, ours), _over_grey(reference, theirs)
+
+
+def _transparent(alpha: torch.Tensor | None) -> torch.Tensor | None:
+    return None if alpha is None or bool((alpha >= 1).all()) else alpha
+
+
+def _over_grey(picture: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    return picture * alpha + 0.5 * (1 - alpha)

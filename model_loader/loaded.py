@@ -14,7 +14,7 @@ import spandrel  # pyright: ignore[reportMissingTypeStubs]
 import torch
 
 from .cache import CACHE
-from .catalogue import entry_by_hash
+from .catalogue import entry_by_hash, entry_by_name
 from .errors import DamagedModelError, ModelError, WrongModelError
 from .files import in_megabytes, sha256_of
 from .find import require_file
@@ -161,6 +161,7 @@ def facts_of(
 def _load(path: Path) -> LoadedModel:
     before = path.stat()
     digest = sha256_of(path)
+    _check_published(path, before.st_size, digest)
     descriptor = read_model(path)
     after = path.stat()
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
@@ -177,6 +178,16 @@ def _load(path: Path) -> LoadedModel:
         commercial_use=entry.commercial_use if entry else None,
     )
     return LoadedModel(descriptor, path, facts)
+
+
+def _check_published(path: Path, size: int, digest: str) -> None:
+    """Raise for a file with the name and length of a published one, but other content."""
+    entry = entry_by_name(path.name)
+    if entry and (path.name, size) == (entry.file, entry.bytes) and digest != entry.sha256:
+        raise DamagedModelError(
+            f"{path.name} is as long as the published file but differs from it (SHA-256 {digest} in place of"
+            f" {entry.sha256}): download it again from {entry.url}."
+        )
 
 
 _hashes: weakref.WeakKeyDictionary[torch.nn.Module, tuple[torch.dtype, str]] = weakref.WeakKeyDictionary()

@@ -53,6 +53,20 @@ def fixed_point(points: Floats) -> npt.NDArray[np.int32]:
     return np.round(points * 16.0).astype(np.int32)
 
 
+def bent_line(
+    rng: np.random.Generator, height: int, width: int, length: float, direction: float, bend: float
+) -> npt.NDArray[np.int32]:
+    """A curved line of about ``length`` pixels somewhere on a canvas, in sixteenths of a pixel, (12, 2).
+
+    ``bend`` is the sideways deviation of its ends, as a multiple of a quarter of its length.
+    """
+    steps = np.linspace(-0.5, 0.5, 12)
+    along, across = length * steps, length * bend * steps**2
+    x = rng.random() * width + along * math.cos(direction) - across * math.sin(direction)
+    y = rng.random() * height + along * math.sin(direction) + across * math.cos(direction)
+    return fixed_point(np.stack([x, y], -1))
+
+
 def fill(canvas: Canvas, outline: Floats, colour: Floats) -> None:
     """Fill a closed outline of (n, 2) pixel coordinates, its edge antialiased."""
     cv2.fillPoly(canvas, [fixed_point(outline)], to_ink(colour), cv2.LINE_AA, 4)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .raster import Floats, blur_field, clip, log_uniform
+from .raster import Floats, bent_line, blur_field, clip, log_uniform
 
 Texture = Callable[[int, int, np.random.Generator], Floats]
 
@@ -55,14 +55,9 @@ def strands(height: int, width: int, rng: np.random.Generator) -> Floats:
     drawn = np.full((height, width), 128, np.uint8)
     angle, spread = rng.uniform(0.0, np.pi), rng.uniform(0.02, 0.4)
     length = rng.uniform(0.2, 1.0) * max(height, width)
-    steps = np.linspace(-0.5, 0.5, 9)
     for _ in range(int(min(400, 6 + height * width / rng.uniform(120.0, 600.0)))):
-        direction = angle + rng.normal(0.0, spread)
-        curve = rng.normal(0.0, 0.25) * steps**2
-        x = rng.uniform(0, width) + length * (steps * np.cos(direction) - curve * np.sin(direction))
-        y = rng.uniform(0, height) + length * (steps * np.sin(direction) + curve * np.cos(direction))
-        points = np.round(np.stack([x, y], -1) * 16).astype(np.int32)
-        cv2.polylines(drawn, [points], False, (int(rng.integers(256)),), int(rng.integers(1, 4)), cv2.LINE_AA, 4)
+        line = bent_line(rng, height, width, length, angle + rng.normal(0.0, spread), rng.normal(0.0, 0.25))
+        cv2.polylines(drawn, [line], False, (int(rng.integers(256)),), int(rng.integers(1, 4)), cv2.LINE_AA, 4)
     return (drawn.astype(np.float32) - 128.0) / np.float32(128.0)
 
 

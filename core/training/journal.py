@@ -1,0 +1,71 @@
+"""The loss curve of a run: a file of one line a step, and TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import write_whole
+
+
+class Journal:
+    """Appends rows of numbers to ``folder/log.jsonl``. Rows after ``step`` (from a run that was killed) go first."""
+
+    def __init__(self, folder: Path, step: int, note: Callable[[str], None]) -> None:
+        self._folder, self._path = folder, folder / "log.jsonl"
+        self._file = None
+        self._board: Any = None
+        self.rewind(step)
+        try:
+            board = importlib.import_module("torch.utils.tensorboard")
+        except ImportError:
+            note("TensorBoard is not installed, so scalars are written to log.jsonl only.")
+        else:
+            self._board = board.SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def rewind(self, step: int) -> None:
+        """Forget all rows after ``step``."""
+        self.close_file()
+        rows = [row for row in read_rows(self._path) if row["step"] <= step]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        write_whole(self._path, lambda temporary: _write_text(temporary, text))
+        self._file = self._path.open("a", encoding="utf-8")
+
+    def write(self, step: int, values: Mapping[str, float], group: str = "train") -> None:
+        """Add a row; it is in the file when this returns."""
+        if self._file is not None:
+            self._file.write(json.dumps({"step": step, "group": group, **values}) + "\n")
+            self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{group}/{name}", value, step)
+
+    def close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def close(self) -> None:
+        self.close_file()
+        if self._board is not None:
+            self._board.close()
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a log file; a last line that was cut off by a crash is left out."""
+    if not path.is_file():
+        return []
+    rows: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows

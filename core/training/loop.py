@@ -1,0 +1,333 @@
+"""A training run from its start, or from where it was interrupted, to a model file with its scores."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ...model_loader.loaded import LoadedModel
+from ...model_loader.precision import choose_device
+from ..media.picture_file import write_picture
+from ..metrics.lpips import LpipsNetwork
+from ..progress import Cancelled, Progress
+from ..types import SizeRule
+from ..upscaler import InputError
+from .checkpoint import load_state, save_state, write_model, write_whole
+from .config import TrainSettings, check_settings, settings_text
+from .degradation import Pair
+from .journal import Journal
+from .learner import MOST_RESCUES, Diverged, Learner, check_channels, check_crop, fit_channels
+from .pictures import Collection, FolderPictures, open_collection, training_batch, validation_crops
+from .start import check_round_trip, new_compact
+from .strict import as_mapping
+from .validation import Scores, find_lpips, gain, is_better, score, scores_text, validation_pairs
+
+STATE_FILE = "state.pt"
+SETTINGS_FILE = "settings.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a run came to. Scores are of the held-out pictures."""
+
+    best: Path | None
+    """The model that beat the start by the criterion; None if none did."""
+    last: Path
+    steps: int
+    best_step: int
+    before: Scores
+    after: Scores
+    """Of the best model if there is one, else of the last."""
+    criterion: str
+    rescues: int
+
+    def text(self) -> str:
+        """A few lines for a person: the file, and each score before and after."""
+        better = gain(self.before, self.after, self.criterion)
+        if self.best is None:
+            verdict = (
+                f"After {self.steps} steps the model is not better than its start by {self.criterion} ({better:+.3f}), "
+                f"so none is named best; the last one is {self.last}."
+            )
+        else:
+            verdict = f"Best by {self.criterion} after {self.best_step} steps: {self.best} ({better:+.3f} better)."
+        return f"{verdict}\n{scores_text(self.before, self.after)}"
+
+
+@dataclass
+class _Standing:
+    """How the run stands; goes into the state file."""
+
+    step: int
+    before: Scores
+    best: Scores
+    best_step: int
+    last: Scores
+
+
+class _Run:
+    """One run in one folder: what ``train`` keeps between steps."""
+
+    def __init__(self, settings: TrainSettings, base: LoadedModel, out: Path, progress: Progress) -> None:
+        self.settings, self.base, self.out, self.progress = settings, base, out, progress
+        self.device = choose_device(settings.device or None)
+        facts = base.facts
+        rule = SizeRule(minimum=facts.minimum_size, multiple_of=facts.multiple_of, square=facts.square)
+        check_channels(facts.input_channels, facts.output_channels)
+        check_crop(settings.data.crop, facts.scale, rule)
+        check_round_trip(base)
+        self.collection = open_collection(settings.data, settings.validation, settings.seed, progress.note)
+        self.pairs = self._validation_pairs(rule)
+        self.lpips: LpipsNetwork | None = find_lpips(settings.validation, progress.note)
+        self.learner = Learner(settings, base.descriptor.model, facts.scale, facts.input_channels, self.device)
+        self.standing = self._resume() or self._begin()
+        self.journal = Journal(out, self.standing.step, progress.note)
+
+    def _validation_pairs(self, rule: SizeRule) -> list[Pair]:
+        facts, settings = self.base.facts, self.settings
+        multiple = facts.scale * rule.multiple_of
+        side = max(settings.validation.crop // multiple * multiple, settings.data.crop)
+        crops = [
+            fit_channels(crop, facts.input_channels)
+            for crop in validation_crops(self.collection, side, multiple, square=rule.square)
+        ]
+        return validation_pairs(crops, settings.degradation, facts.scale, settings.seed)
+
+    def _identity(self) -> dict[str, str]:
+        """What must be the same for a run to go on; device and threads may change."""
+        return {
+            "settings": settings_text(replace(self.settings, device="", threads=0)),
+            "base model": self.base.facts.sha256,
+            "pictures": self.collection.fingerprint,
+        }
+
+    def _resume(self) -> _Standing | None:
+        path = self.out / STATE_FILE
+        if not path.is_file():
+            return None
+        state = load_state(path)
+        for what, value in self._identity().items():
+            if state["identity"].get(what) != value:
+                raise InputError(
+                    f"{self.out} holds a run with other {what}; give another folder to start anew, or the same "
+                    f"{what} to go on."
+                )
+        self.learner.restore(state["learner"])
+        standing = _Standing(**state["standing"])
+        if standing.step:
+            self.progress.note(f"Going on after step {standing.step} of {self.settings.steps}.")
+        return standing
+
+    def _begin(self) -> _Standing:
+        write_whole(self.out / SETTINGS_FILE, lambda path: _write_text(path, settings_text(self.settings)))
+        before, _ = self._score()
+        standing = _Standing(step=0, before=before, best=before, best_step=0, last=before)
+        self._save(standing)
+        return standing
+
+    def _save(self, standing: _Standing) -> None:
+        state = {"identity": self._identity(), "learner": self.learner.state(), "standing": vars(standing)}
+        save_state(self.out / STATE_FILE, state)
+
+    def _score(self) -> tuple[Scores, list[Tensor]]:
+        width = self.settings.losses.line_width
+        return score(self.learner.average, self.pairs, self.device, width, self.lpips)
+
+    def go(self) -> TrainResult:
+        """All the steps that are left. Interrupted, it saves what it has and passes the interruption on."""
+        self.progress.begin(self.settings.steps, "Training")
+        self.progress.advance(self.standing.step)
+        try:
+            with _Feed(self.collection, self.settings) as feed:
+                while self.standing.step < self.settings.steps:
+                    self.progress.check()
+                    self._step(feed)
+        except (KeyboardInterrupt, Cancelled):
+            self._save(self.standing)
+            self.progress.note(f"Stopped after step {self.standing.step}; the same command goes on from there.")
+            raise
+        finally:
+            self.journal.close()
+        return self._result()
+
+    def _step(self, feed: _Feed) -> None:
+        step = self.standing.step
+        try:
+            values = self.learner.learn(feed.batch(step), step)
+        except Diverged as reason:
+            self._rescue(reason)
+            return
+        self.standing.step = step + 1
+        self.journal.write(step + 1, values)
+        self.progress.advance()
+        last = self.standing.step == self.settings.steps
+        if last or self.standing.step % self.settings.validation.every == 0:
+            self._validate()
+        if last or self.standing.step % self.settings.checkpoint_every == 0:
+            self._save(self.standing)
+
+    def _rescue(self, reason: Diverged) -> None:
+        """Back to the last good state, with half the learning rate and other draws. Counted, and it ends."""
+        failed, rescues = self.standing.step, self.learner.rescues + 1
+        if rescues > MOST_RESCUES:
+            raise InputError(
+                f"Training failed at step {failed + 1} ({reason}) after going back {MOST_RESCUES} times; lower "
+                f"optimiser.learning_rate (now {self.settings.optimiser.learning_rate:g}) or check the pictures."
+            )
+        state = load_state(self.out / STATE_FILE)
+        self.learner.restore(state["learner"])
+        self.learner.rescues = rescues
+        self.standing = _Standing(**state["standing"])
+        self._save(self.standing)
+        self.journal.rewind(self.standing.step)
+        self.progress.extend(failed - self.standing.step)
+        self.progress.note(
+            f"Step {failed + 1} failed ({reason}); back to step {self.standing.step} with {0.5**rescues:g} of the "
+            "learning rate."
+        )
+
+    def _validate(self) -> None:
+        standing = self.standing
+        scores, outputs = self._score()
+        standing.last = scores
+        self.journal.write(standing.step, scores, "validation")
+        self._write_samples(outputs)
+        if is_better(scores, standing.best, standing.before, self.settings.validation):
+            standing.best, standing.best_step = scores, standing.step
+            self._write_model("best", scores)
+        self.progress.note(f"Step {standing.step}: {scores_text(standing.before, scores)}")
+        if isinstance(self.collection.pictures, FolderPictures) and self.collection.pictures.broken:
+            broken = self.collection.pictures.broken
+            self.progress.note(f"{len(broken)} pictures turned out to be damaged: {next(iter(broken.values()))}")
+
+    def _write_samples(self, outputs: Sequence[Tensor]) -> None:
+        """Input, output and reference side by side."""
+        folder = self.out / "samples"
+        folder.mkdir(exist_ok=True)
+        for index, output in enumerate(outputs[: self.settings.validation.samples]):
+            pair = self.pairs[index]
+            given = interpolate(pair.degraded, output.shape[-2:], mode="nearest")
+            beside = torch.cat([given, output, pair.reference], -1)
+            write_picture(folder / f"{index:02d}-step-{self.standing.step:06d}.png", beside)
+
+    def _write_model(self, kind: str, scores: Scores) -> Path:
+        path = self.out / f"{self.out.name}-{kind}.safetensors"
+        card = model_card(self.settings, self.base, self.collection, self.standing.step, self.standing.before, scores)
+        write_model(path, self.learner.average.state_dict(), card, half=self.settings.half_precision_file)
+        return path
+
+    def _result(self) -> TrainResult:
+        standing = self.standing
+        best = self.out / f"{self.out.name}-best.safetensors" if standing.best_step else None
+        return TrainResult(
+            best=best,
+            last=self._write_model("last", standing.last),
+            steps=standing.step,
+            best_step=standing.best_step,
+            before=standing.before,
+            after=standing.best if best else standing.last,
+            criterion=self.settings.validation.criterion.value,
+            rescues=self.learner.rescues,
+        )
+
+
+class _Feed:
+    """Prepares the next batch while the current one is learned from."""
+
+    def __init__(self, collection: Collection, settings: TrainSettings) -> None:
+        self._collection, self._settings = collection, settings
+        self._next: tuple[int, Future[Tensor]] | None = None
+
+    def __enter__(self) -> _Feed:
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="backplate-training-data")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.shutdown(wait=True, cancel_futures=True)
+
+    def batch(self, step: int) -> Tensor:
+        """The references of ``step``, (B, 3, crop, crop) uint8."""
+        ahead, self._next = self._next, None
+        batch = ahead[1].result() if ahead is not None and ahead[0] == step else self._prepare(step)
+        if step + 1 < self._settings.steps:
+            self._next = step + 1, self._worker.submit(self._prepare, step + 1)
+        return batch
+
+    def _prepare(self, step: int) -> Tensor:
+        settings = self._settings
+        return training_batch(self._collection, settings.data, settings.batch, settings.seed, step)
+
+
+def model_card(
+    settings: TrainSettings, base: LoadedModel, collection: Collection, step: int, before: Scores, after: Scores
+) -> dict[str, Any]:
+    """What a trained file says about itself; no path of the machine that trained it."""
+    described = as_mapping(settings)
+    described["data"]["folder"] = Path(settings.data.folder).name
+    for group, name in (("losses", "vgg_weights"), ("validation", "lpips_weights")):
+        described[group][name] = Path(described[group][name]).name
+    return {
+        "base_model": base.facts.name,
+        "base_sha256": base.facts.sha256,
+        "base_licence": base.facts.licence,
+        "architecture": base.facts.architecture,
+        "scale": base.facts.scale,
+        "recipe": settings.recipe,
+        "steps": step,
+        "data_fingerprint": collection.fingerprint,
+        "training_pictures": len(collection.training),
+        "validation_pictures": len(collection.validation),
+        "scores_before": {k: v for k, v in before.items() if math.isfinite(v)},
+        "scores_after": {k: v for k, v in after.items() if math.isfinite(v)},
+        "settings": described,
+    }
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Generator[None, None, None]:
+    """Compute with ``count`` CPU threads for a while; 0 changes nothing."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(count or usual)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
+
+
+def train(
+    settings: TrainSettings, out: Path, base: LoadedModel | None = None, progress: Progress | None = None
+) -> TrainResult:
+    """Train ``base`` (or, without one, a new Compact network) and keep everything in the folder ``out``.
+
+    The folder gets ``settings.yaml``, ``state.pt`` (written whole or not at all), ``log.jsonl``, ``samples/``,
+    ``<folder>-last.safetensors``, and ``<folder>-best.safetensors`` only if the criterion says that it beats its
+    start on the held-out pictures. Called again with the same settings after a crash, it goes on from the last state
+    with the same losses as if nothing had happened (on a CPU to the last digit; every draw depends on the step).
+    ``base`` is not changed.
+
+    Raises ``InputError`` for settings, pictures or models that cannot work, for a folder that holds another run, and
+    when the disk is full.
+    """
+    check_settings(settings)
+    progress = progress or Progress()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be used as a folder for the run ({error.strerror}); name another.") from error
+    fork_rng = cast("Any", torch.random.fork_rng)  # pyright: ignore[reportUnknownMemberType]
+    accelerators = list(range(torch.cuda.device_count()))
+    with _threads(settings.threads), fork_rng(devices=accelerators), torch.inference_mode(False):
+        return _Run(settings, base or new_compact(settings.network, settings.seed), out, progress).go()

@@ -1,0 +1,112 @@
+"""What training minimises. Outputs and references are (B, C, H, W); every loss is a scalar tensor, 0 at best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, max_pool2d
+
+from ..image.filters import gaussian
+from ..metrics.pair import luma
+
+_rfft2: Callable[..., Tensor] = torch.fft.rfft2  # pyright: ignore
+_gradient: Callable[..., tuple[Tensor, ...]] = torch.gradient  # pyright: ignore
+
+CHARBONNIER_EPSILON = 1e-3
+LINE_CONTRAST = 0.08
+"""Difference of Gaussians from which a dark structure counts wholly as a line."""
+FLAT_GRADIENT = 4.0 / 255.0
+"""Gradient of the smoothed luma, a pixel, from which nothing counts as smooth any more."""
+
+
+def l1(output: Tensor, reference: Tensor) -> Tensor:
+    """Mean absolute error."""
+    return (output - reference).abs().mean()
+
+
+def charbonnier(output: Tensor, reference: Tensor, weight: Tensor | None = None) -> Tensor:
+    """A smooth L1, sqrt(d^2 + eps^2) - eps, optionally a weighted mean (``weight`` (B, 1, H, W)).
+
+    Charbonnier et al., "Two deterministic half-quadratic regularization algorithms for computed imaging", 1994;
+    for super-resolution Lai et al. (LapSRN), 2017.
+    """
+    errors = ((output - reference) ** 2 + CHARBONNIER_EPSILON**2).sqrt() - CHARBONNIER_EPSILON
+    if weight is None:
+        return errors.mean()
+    return (errors.mean(1, keepdim=True) * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
+def line_map(reference: Tensor, width: float = 2.0) -> Tensor:
+    """(B, 1, H, W) of 0..1: how much of a dark thin line each pixel is, and the pixels right beside it.
+
+    The positive part of a difference of Gaussians (surround minus centre, Marr and Hildreth 1980) of the luma, so
+    that only what is darker than both of its sides counts; ``width`` is the usual width of a line in pixels.
+    """
+    plane = luma(reference)
+    dark = gaussian(plane, 1.6 * width) - gaussian(plane, 0.5 * width)
+    return max_pool2d((dark / LINE_CONTRAST).clamp(0.0, 1.0), 3, stride=1, padding=1)
+
+
+def line_loss(output: Tensor, reference: Tensor, width: float = 2.0) -> Tensor:
+    """Charbonnier error on the dark thin lines of the reference, for inked drawings."""
+    return charbonnier(output, reference, line_map(reference, width))
+
+
+def flat_map(reference: Tensor) -> Tensor:
+    """(B, 1, H, W) of 0..1: 1 where the reference is smooth, fading to 0 where its gradient says otherwise."""
+    y, x = _gradient(gaussian(luma(reference), 1.0), dim=(-2, -1))
+    return (1.0 - torch.hypot(x, y) / FLAT_GRADIENT).clamp(0.0, 1.0)
+
+
+def ringing_loss(output: Tensor, reference: Tensor) -> Tensor:
+    """High frequencies of the error where the reference is smooth: halos, ripples and kept noise.
+
+    The error less its own Gaussian blur, so that a shade that is off is left to the other losses.
+    """
+    error = output - reference
+    weight = flat_map(reference)
+    ripples = (error - gaussian(error, 2.0)).abs().mean(1, keepdim=True)
+    return (ripples * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
+def local_deviation(picture: Tensor, window: int) -> Tensor:
+    """Standard deviation of the luma in windows of ``window`` pixels, at every second pixel."""
+    plane = luma(picture)
+    mean = avg_pool2d(plane, window, stride=2)
+    square = avg_pool2d(plane**2, window, stride=2)
+    return (square - mean**2).clamp_min(0.0).add(1e-6).sqrt()
+
+
+def texture_loss(output: Tensor, reference: Tensor, windows: tuple[int, ...] = (5, 11)) -> Tensor:
+    """Difference of local contrast on a log scale, over small windows: skin, cloth and hair that were smoothed.
+
+    The statistics that textures are told apart by (Portilla and Simoncelli, 2000), of which local contrast is the
+    first to go; unlike a pixel loss it does not reward the mean of all possible textures.
+    """
+    terms: list[Tensor] = []
+    for window in windows:
+        size = min(window, output.shape[-1], output.shape[-2])
+        ours, theirs = (local_deviation(each, size) for each in (output, reference))
+        # Contrast below a level of 255 cannot be seen; without a floor it would rule the logarithm.
+        terms.append((torch.log(ours + 0.004) - torch.log(theirs + 0.004)).abs().mean())
+    return torch.stack(terms).mean()
+
+
+def frequency_loss(output: Tensor, reference: Tensor) -> Tensor:
+    """Mean absolute difference of the Fourier coefficients (Cho et al., MIMO-UNet, 2021)."""
+    return _rfft2((output - reference).float(), norm="ortho").abs().mean()
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Binary cross-entropy of logits that should be 1 for ``real`` and 0 for ``fake`` (Goodfellow et al., 2014)."""
+    return 0.5 * (
+        binary_cross_entropy_with_logits(real, torch.ones_like(real))
+        + binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    )
+
+
+def adversarial_loss(fake: Tensor) -> Tensor:
+    """What the generator pays for logits that tell its output from a reference."""
+    return binary_cross_entropy_with_logits(fake, torch.ones_like(fake))

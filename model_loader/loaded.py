@@ -58,7 +58,7 @@ class ModelFacts:
             [
                 f"{self.name}: {' '.join([self.architecture, *self.tags])}, x{self.scale},"
                 f" {_channels(self.input_channels)} to {_channels(self.output_channels)}",
-                f"{self.parameters / 1e6:.2f} million parameters, {in_megabytes(self.size_bytes)},"
+                f"{self.parameters:,} parameters, {in_megabytes(self.size_bytes)},"
                 f" fp16 {_yes_no(self.supports_half)}, bf16 {_yes_no(self.supports_bfloat16)}",
                 f"input {self._size_rule()}; tiling {self.tiling}",
                 self._licence_line(),

@@ -127,6 +127,7 @@ def test_weights_loaded_in_inference_mode_are_ordinary_tensors(compact_file):
     assert not any(parameter.is_inference() for parameter in model.parameters())
 
 
+@pytest.mark.real_weights
 def test_the_real_weights(real_weights):
     descriptor = read_model(real_weights("realesr-animevideov3"))
     assert (descriptor.architecture.id, descriptor.scale, descriptor.tags) == ("Compact", 4, ["64nf", "16nc"])

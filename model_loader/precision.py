@@ -71,13 +71,13 @@ def _objection(wish: Precision, facts: ModelFacts, device: torch.device) -> str 
 
 
 def choose_device(wish: str | None) -> torch.device:
-    """The device called ``wish`` (``cpu``, ``cuda``, ``cuda:1``, ``mps``), or the best there is for None.
+    """The device called ``wish`` (``cpu``, ``cuda``, ``cuda:1``, ``mps``), or the best there is for None and ``auto``.
 
     ``cuda`` without a number becomes the current CUDA device. Raises ``DeviceError`` that names what is there.
     """
     available = _available()
-    wanted = (wish or "").strip().lower()
-    if not wanted:
+    wanted = (wish or "auto").strip().lower()
+    if wanted == "auto":
         return torch.device(available[0])
     # The first of its kind is the current one; "cpu:0" and "mps:0" are the only ones there are.
     fitting = [name for name in available if wanted in {name, name.partition(":")[0], f"{name}:0"}]

@@ -387,7 +387,7 @@ def test_settings_out_of_range_are_refused_with_the_range(name, value, range_nam
     ("detail", "mask", "message"),
     [
         ((2, 3, 10, 13), None, "detail is 13x10 .* 12x10"),
-        ((2, 1, 10, 12), None, "detail is grey .1 channel. .* 3 channels"),
+        ((2, 1, 10, 12), None, "detail is grey .1 channel. .*3 channels"),
         ((3, 3, 10, 12), None, "detail is a batch of 3 .* 2"),
         (None, (2, 1, 9, 12), "mask is 12x9 .* 12x10"),
         (None, (2, 3, 10, 12), "mask has 3 channels"),

@@ -70,24 +70,39 @@ class _RegionRunner:
     def __init__(self, picture: torch.Tensor, upscaler: Upscaler, edge: Edge, progress: Progress) -> None:
         self.picture, self.upscaler, self.edge, self.progress = picture, upscaler, edge, progress
         self.too_large: int | None = None
+        self.largest_run = 0
 
     def run(self, region: Box) -> torch.Tensor:
-        """(1, C, h*scale, w*scale) for a region. On out-of-memory the region is halved until it fits; with an
-        exact halo the result is the same. Raises ``OutOfMemory`` when it cannot be halved any more."""
-        if self.too_large is None or region.size.pixels < self.too_large:
+        """(1, C, h*scale, w*scale) for a region. After out-of-memory a size that ran before is tried once more,
+        and then, as any other, halved until it fits; with an exact halo the result is the same. Raises
+        ``OutOfMemory`` when it cannot be halved any more."""
+        pixels = region.size.pixels
+        attempts = 2 if pixels <= self.largest_run else 1
+        if self.too_large is not None and pixels >= self.too_large:
+            attempts = 0
+        for _ in range(attempts):
             try:
-                return self._run_whole(region)
+                result = self._run_whole(region)
             except OutOfMemory:
-                self.too_large = region.size.pixels
-        halves = split_region(region, _alignment(self.upscaler.spec))
-        if halves is None or not self.upscaler.spec.tileable:
-            raise OutOfMemory(
-                f"{self.upscaler.spec.name} ran out of memory even on a tile of {region.size} pixels; free memory "
-                "on the device, use a smaller model or run on the CPU."
-            )
-        self.progress.note(f"Out of memory at a tile of {region.size}; going on with {halves[0].size}.")
+                continue
+            self.largest_run = max(self.largest_run, pixels)
+            return result
+        halves = self._halves(region)
+        if attempts:
+            self.too_large = pixels
+            self.progress.note(f"Out of memory at a tile of {region.size}; going on with {halves[0].size}.")
         axis = -1 if halves[0].height == region.height else -2
         return torch.cat([self.run(half) for half in halves], dim=axis)
+
+    def _halves(self, region: Box) -> tuple[Box, Box]:
+        spec = self.upscaler.spec
+        halves = split_region(region, _alignment(spec)) if spec.tileable else None
+        if halves is None:
+            raise OutOfMemory(
+                f"{spec.name} ran out of memory even on a tile of {region.size} pixels; free memory on the device, "
+                "use a smaller model or run on the CPU."
+            )
+        return halves
 
     def _run_whole(self, region: Box) -> torch.Tensor:
         self.progress.check()

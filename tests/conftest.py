@@ -11,7 +11,7 @@ from collections.abc import Callable
 # Idle threads of PyTorch's pool wait quietly: several test processes may share the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import pytest  # noqa: E402
+import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = pathlib.Path(os.environ.get("BACKPLATE_SHARED", ROOT.parent / "shared"))

@@ -81,7 +81,7 @@ def room_of(name: str) -> str:
     return max(fitting, key=len)
 
 
-@pytest.mark.parametrize("path", sources(), ids=module_name)
+@pytest.mark.parametrize("path", list(sources()), ids=module_name)
 def test_imports_keep_to_the_layers(path: Path):
     name = module_name(path)
     allowed = ALLOWED[room_of(name)]

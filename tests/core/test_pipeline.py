@@ -115,22 +115,20 @@ def test_edges_equal_one_pass_over_the_continued_picture(edge: Edge, size: tuple
     assert torch.allclose(upscale(picture, model, TileSettings(size=32, edge=edge)), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("shift", [1, 37])
+@pytest.mark.parametrize("shift", [2, 38])
 def test_a_wrapped_panorama_turns_without_a_seam(shift: int):
     """Turning the panorama before or after the work gives the same picture, also when it is fitted."""
     picture = noise(40, 90)
     settings = TileSettings(size=32, edge=Edge.WRAP_HORIZONTAL)
     model = Blurred(2, halo=Halo(pixels=3, exact=True))
-    target = Target(width=120, height=0, fit=Fit.STRETCH)
     for work in (
         lambda p: upscale(p, model, settings),
-        lambda p: upscale_to(p, None, model, Target(width=90 * 3, height=0, fit=Fit.STRETCH), settings).picture,
-        lambda p: upscale_to(p, None, None, Target(width=180, height=0, fit=Fit.STRETCH), settings).picture,
+        lambda p: upscale_to(p, None, model, Target(width=135, height=60, fit=Fit.STRETCH), settings).picture,
+        lambda p: upscale_to(p, None, None, Target(width=45, height=20, fit=Fit.STRETCH), settings).picture,
     ):
         plain, turned = work(picture), work(picture.roll(shift, -1))
         step = shift * plain.shape[-1] // 90
         assert torch.allclose(plain.roll(step, -1), turned, atol=1e-5)
-    assert target.width == 120
 
 
 @pytest.mark.parametrize("every", [2, 3, 5])
@@ -164,7 +162,7 @@ def test_out_of_memory_always_ends_with_the_size_tried():
     assert model.calls < 20
 
 
-@pytest.mark.parametrize(("channels", "model_channels"), itertools.product([1, 3], [1, 3, 4]))
+@pytest.mark.parametrize(("channels", "model_channels"), list(itertools.product([1, 3], [1, 3, 4])))
 def test_channels_are_matched(channels: int, model_channels: int):
     picture = noise(40, 50, channels, batch=2)
     result = upscale(picture, Nearest(2, model_channels), TileSettings(size=32))
@@ -258,8 +256,8 @@ def test_fitting_on_the_way_equals_fitting_afterwards(
         (100, 100, 4, 0),
         (100, 101, 4, 1),
         (100, 400, 4, 1),
-        (100, 401, 4, 2),
-        (100, 401, 2, 3),
+        (100, 410, 4, 2),
+        (100, 410, 2, 3),
         (100, 50, 1, 1),
     ],
 )

@@ -1,0 +1,44 @@
+"""The command ``backplate``. PyTorch is imported by the commands that need it, not by ``--help``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from .info import info
+from .models import models_app
+from .upscale import upscale
+
+app = typer.Typer(
+    name="backplate",
+    help="Bring pictures to delivery size with super-resolution models, without seams.",
+    epilog="Exit codes: 0 everything was written, 1 something failed, 2 the command line makes no sense, "
+    "130 interrupted. BACKPLATE_DEBUG=1 shows tracebacks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(upscale)
+app.add_typer(models_app, name="models")
+app.command()(info)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"backplate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,9 @@
+"""Values that options take, spelled out for ``--help``: what defines them would import PyTorch."""
+
+from __future__ import annotations
+
+FITS = "cover|contain|pad|stretch|longest|shortest|megapixels|factor"
+ANCHORS = "center|top|bottom|left|right|top-left|top-right|bottom-left|bottom-right"
+EDGES = "plain|replicate|wrap horizontal|wrap both"
+PRECISIONS = "auto|fp32|fp16|bf16"
+FORMATS = "png|jpg|webp|tiff|avif"

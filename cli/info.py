@@ -1,0 +1,30 @@
+"""``backplate info``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import reporting
+
+
+@reporting
+def info(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or path of a model file.")],
+    models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Tell what a model file is."""
+    from dataclasses import asdict
+
+    from ..model_loader import default_folders, find_model, load_model
+
+    path = find_model(model, default_folders(models_dir))
+    facts = load_model(path).facts
+    if as_json:
+        typer.echo(json.dumps({"path": str(path), **asdict(facts)}, indent=2))
+    else:
+        typer.echo(f"{facts.text()}\n{path}")

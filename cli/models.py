@@ -1,0 +1,130 @@
+"""``backplate models``: which models are known, which are here, and fetching one of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import typer
+
+from ..model_loader import CATALOGUE, CatalogueEntry, default_folders, entry_by_name, fetch, model_files
+from .errors import UsageProblem, reporting, say
+
+PIPED_WIDTH = 160
+
+models_app = typer.Typer(rich_markup_mode=None)
+ModelsDir = Annotated[Path | None, typer.Option(help="Folder to look in first, or to fetch into.")]
+
+
+@models_app.callback(invoke_without_command=True)
+@reporting
+def models(
+    context: typer.Context,
+    models_dir: ModelsDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """List known models and the model files that are here; fetch a known one."""
+    if context.invoked_subcommand:
+        context.obj = models_dir
+        return
+    folders = default_folders(models_dir)
+    known, others = _sorted_out(model_files(folders))
+    if as_json:
+        listing = {
+            "folders": [str(folder) for folder in folders],
+            "catalogue": [_as_json(entry, known[entry.file]) for entry in CATALOGUE],
+            "other": [{"name": name, "path": str(path)} for name, path in others.items()],
+        }
+        typer.echo(json.dumps(listing, indent=2))
+    else:
+        _print_table(known, others, folders)
+
+
+@models_app.command("fetch")
+@reporting
+def fetch_model(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model of the list, with or without suffix.")],
+    models_dir: ModelsDir = None,
+    accept_non_commercial: Annotated[
+        bool, typer.Option("--accept-non-commercial", help="Accept a licence that forbids commercial use.")
+    ] = False,
+) -> None:
+    """Download a known model; an interrupted download is continued."""
+    entry = entry_by_name(name)
+    if entry is None:
+        raise UsageProblem(f"there is no known model {name}; choose one of {', '.join(e.name for e in CATALOGUE)}.")
+    folder = models_dir or context.obj
+    folder = folder if folder else default_folders()[0]
+    forbids = "" if entry.commercial_use else " (forbids commercial use)"
+    say(f"{entry.file} from {entry.url}, licence {entry.licence}{forbids}")
+    with _Download(entry.file) as download:
+        path = fetch(entry, folder, on_progress=download.report, accept_non_commercial=accept_non_commercial)
+    typer.echo(path)
+
+
+class _Download:
+    """A bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, label: str) -> None:
+        self._bars: Any = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            self._bars = Progress(*columns, console=Console(stderr=True))
+            self._task = self._bars.add_task(label, total=None)
+
+    def __enter__(self) -> _Download:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def report(self, done: int, total: int) -> None:
+        if self._bars:
+            self._bars.update(self._task, completed=done, total=total)
+
+
+def _sorted_out(files: dict[str, Path]) -> tuple[dict[str, list[Path]], dict[str, Path]]:
+    """Files by the catalogue entry whose name they bear, and the other files by their own name."""
+    known: dict[str, list[Path]] = {entry.file: [] for entry in CATALOGUE}
+    others: dict[str, Path] = {}
+    for name, path in files.items():
+        entry = entry_by_name(PurePosixPath(name).name)
+        if entry:
+            known[entry.file].append(path)
+        else:
+            others[name] = path
+    return known, others
+
+
+def _as_json(entry: CatalogueEntry, installed: list[Path]) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {"name": entry.name, **asdict(entry), "installed": [str(path) for path in installed]}
+
+
+def _print_table(known: dict[str, list[Path]], others: dict[str, Path], folders: list[Path]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("model", "scale", "licence", "here", "good at", box=None, pad_edge=False)
+    for entry in CATALOGUE:
+        licence = entry.licence + ("" if entry.commercial_use else "\n(not commercial)")
+        here = "yes" if known[entry.file] else "-"
+        table.add_row(*map(Text, (entry.name, f"x{entry.scale}", licence, here, entry.good_at)))
+    Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False).print(table)
+    files = {path.name: path for paths in known.values() for path in paths} | others
+    if files:
+        typer.echo("")
+    for name, path in files.items():
+        typer.echo(f"{name}: {path}")
+    typer.echo(f"Looked in {', '.join(map(str, folders))}. `backplate models fetch NAME` downloads one.", err=True)

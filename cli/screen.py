@@ -1,0 +1,75 @@
+"""What the user sees on stderr while pictures are worked on."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from ..core.progress import Progress
+from .errors import say
+
+
+class Screen(Progress):
+    """Bars for pictures and tiles on a terminal; plain lines where stderr goes elsewhere."""
+
+    def __init__(self, pictures: int) -> None:
+        self._bars: Bars | None = None
+        self._name = ""
+        if sys.stderr.isatty():
+            self._bars = Bars(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._pictures = self._bars.add_task("pictures", total=pictures, visible=pictures > 1)
+            self._tiles = self._bars.add_task("", visible=False)
+
+    def __enter__(self) -> Screen:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def start_picture(self, name: str) -> None:
+        self._name = name
+
+    def finish_picture(self) -> None:
+        if self._bars:
+            self._bars.update(self._tiles, visible=False)
+            self._bars.advance(self._pictures)
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        if self._bars:
+            self._bars.console.print(f"backplate: {text}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            say(text)
+
+    def begin(self, total: int, what: str = "") -> None:
+        if self._bars:
+            label = f"{self._name} {what}".strip()
+            self._bars.reset(self._tiles, total=total, description=label, visible=True)
+
+    def advance(self, steps: int = 1) -> None:
+        if self._bars:
+            self._bars.advance(self._tiles, steps)
+
+    def extend(self, steps: int) -> None:
+        if self._bars:
+            total = self._bars.tasks[self._tiles].total or 0
+            self._bars.update(self._tiles, total=total + steps)
+
+    def note(self, sentence: str) -> None:
+        self.line(f"{self._name}: {sentence}")

@@ -1,0 +1,104 @@
+"""The command line, run in this process and in one of its own, with a model of a few hundred weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from backplate.cli import app
+from PIL import Image
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Loads the pack by its name from where it lies, installed or not, and runs the command.
+PROGRAM = f"""
+import importlib.util, runpy, sys
+spec = importlib.util.spec_from_file_location("backplate", {str(ROOT / "__init__.py")!r},
+                                              submodule_search_locations=[{str(ROOT)!r}])
+module = importlib.util.module_from_spec(spec)
+sys.modules["backplate"] = module
+spec.loader.exec_module(module)
+sys.argv[0] = "backplate"
+runpy.run_module("backplate.cli", run_name="__main__", alter_sys=False)
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model folders, locale or width of the person who runs the tests."""
+    for name in ("BACKPLATE_MODELS", "COMFYUI_PATH", "BACKPLATE_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def backplate() -> Callable[..., object]:
+    """``backplate("upscale", path, "-o", path)``: the command in this process; the result has ``exit_code``,
+    ``stdout`` and ``stderr``."""
+
+    def run(*words: object):
+        return CliRunner().invoke(app, [str(word) for word in words])
+
+    return run
+
+
+@pytest.fixture
+def program() -> Callable[..., subprocess.Popen[str]]:
+    """The command in a process of its own, in which the modules ``without`` cannot be imported."""
+
+    def start(*words: object, without: Sequence[str] = ()) -> subprocess.Popen[str]:
+        missing = f"import sys\nsys.modules.update(dict.fromkeys({list(without)!r}))\n"
+        return subprocess.Popen(
+            [sys.executable, "-c", missing + PROGRAM, *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def compact(scale: int, features: int = 8, convolutions: int = 2) -> dict[str, torch.Tensor]:
+    """SRVGGNetCompact: nearest-neighbour enlargement plus a texture, here of about one level in 255."""
+    generator = torch.Generator().manual_seed(1)
+
+    def weights(outputs: int, inputs: int, gain: float) -> torch.Tensor:
+        return torch.randn(outputs, inputs, 3, 3, generator=generator) * gain / (9 * inputs) ** 0.5
+
+    state: dict[str, torch.Tensor] = {}
+    for index in range(convolutions + 1):
+        state[f"body.{2 * index}.weight"] = weights(features, features if index else 3, 1.0)
+        state[f"body.{2 * index}.bias"] = torch.zeros(features)
+        state[f"body.{2 * index + 1}.weight"] = torch.full((features,), 0.2)
+    state[f"body.{2 * convolutions + 2}.weight"] = weights(3 * scale**2, features, 0.01)
+    state[f"body.{2 * convolutions + 2}.bias"] = torch.zeros(3 * scale**2)
+    return state
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of weights that doubles pictures."""
+    path = tmp_path_factory.mktemp("models") / "tiny_x2.safetensors"
+    save_file(compact(scale=2), path)
+    return path
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Callable[..., Path]:
+    """``drawn("name.png", (width, height))``: a picture file with a smooth gradient."""
+
+    def draw(name: str, size: tuple[int, int] = (12, 9), mode: str = "RGB", **options: object) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ramp = Image.linear_gradient("L").resize(size)
+        Image.merge("RGB", [ramp, ramp.rotate(180), ramp]).convert(mode).save(path, **options)
+        return path
+
+    return draw

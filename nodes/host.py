@@ -1,0 +1,162 @@
+"""All that we borrow from ComfyUI: model folders, device and memory, progress, cancelling, where results go."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as mm  # pyright: ignore[reportMissingImports]
+import comfy.model_patcher  # pyright: ignore[reportMissingImports]
+import comfy.utils  # pyright: ignore[reportMissingImports]
+import folder_paths  # pyright: ignore[reportMissingImports]
+import torch
+from comfy_execution.utils import get_executing_context  # pyright: ignore[reportMissingImports]
+from PIL import Image
+from server import PromptServer  # pyright: ignore[reportMissingImports]
+from torch.nn import functional
+
+from ..core.backends.eager import ACCELERATOR_PIXELS, EagerUpscaler
+from ..core.progress import Progress
+from ..model_loader.find import SUFFIXES, find_model
+from ..model_loader.loaded import LoadedModel, describe_foreign
+from ..model_loader.precision import Precision, choose_dtype
+
+logger = logging.getLogger(__name__)
+
+MODEL_FOLDER = "upscale_models"
+BYTES_PER_VALUE_IN_FLIGHT = 384
+"""ComfyUI's own estimate of what an upscale model needs at once, per value of the tile it returns."""
+
+PREVIEW_SIDE = 512
+
+
+def model_names() -> list[str]:
+    """Files in the folders for upscale models that can hold weights for us (ncnn's ``.bin`` cannot)."""
+    names = folder_paths.get_filename_list(MODEL_FOLDER)
+    return [name for name in names if name.lower().endswith(SUFFIXES)]
+
+
+def model_path(name: str) -> Path:
+    """The file behind a name of ``model_names``, never one outside of the folders. Raises ``ModelError``."""
+    folders = [Path(folder) for folder in folder_paths.get_folder_paths(MODEL_FOLDER)]
+    return find_model(name, folders, allow_paths=False)
+
+
+def model_fingerprint(name: str) -> str:
+    """Changes when the file behind the name is replaced."""
+    path = folder_paths.get_full_path(MODEL_FOLDER, name)
+    return f"{path} {Path(path).stat().st_mtime_ns}" if path else name
+
+
+def model_device() -> torch.device:
+    return mm.get_torch_device()
+
+
+def send_model(model: LoadedModel, precision: Precision) -> Any:
+    """An UPSCALE_MODEL for our nodes and for all others: the shared model in single precision, with the patcher
+    that core asks for and, for us, ``.backplate``."""
+    attach_patcher(model.descriptor)
+    descriptor: Any = copy.copy(model.descriptor)
+    descriptor.backplate = (model, precision)
+    return descriptor
+
+
+def receive_model(upscale_model: Any) -> tuple[LoadedModel, Precision]:
+    """What any loader's UPSCALE_MODEL is to us. Raises ``ModelError`` if it is none."""
+    ours = getattr(upscale_model, "backplate", None)
+    return ours if ours is not None else (describe_foreign(upscale_model), Precision.AUTO)
+
+
+def upscaler_for(upscale_model: Any, progress: Progress) -> EagerUpscaler:
+    """Ready to run on ComfyUI's device, its weights brought there by ComfyUI's memory management."""
+    model, precision = receive_model(upscale_model)
+    upscaler = EagerUpscaler(model, model_device(), precision, place)
+    if upscaler.note:
+        progress.note(upscaler.note)
+    return upscaler
+
+
+def attach_patcher(descriptor: Any) -> Any:
+    """The descriptor's patcher, which core has demanded of every UPSCALE_MODEL since 0.29; made if missing."""
+    if getattr(descriptor, "patcher", None) is None:
+        # Looked up now: ComfyUI chooses the class at start.
+        patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+        descriptor.patcher = patcher(
+            descriptor.model, load_device=model_device(), offload_device=mm.unet_offload_device()
+        )
+    return descriptor.patcher
+
+
+def place(descriptor: Any, device: torch.device) -> Any:
+    """Brings the model to the device; ComfyUI counts its memory and may take it off again when we are done."""
+    patcher = attach_patcher(descriptor)
+    value = next(descriptor.model.parameters()).element_size()
+    needed = 3 * ACCELERATOR_PIXELS * value * max(descriptor.scale, 1) * BYTES_PER_VALUE_IN_FLIGHT
+    mm.load_models_gpu([patcher], memory_required=needed, force_full_load=True)
+    # --novram leaves weights behind, and core before 0.29 moves models without telling the patcher.
+    if any(weights.device != device for weights in descriptor.model.parameters()):
+        descriptor.model.to(device)
+    return descriptor
+
+
+def describe(model: LoadedModel, precision: Precision) -> str:
+    """The model's facts, and whether the wish for a precision can be followed on this device."""
+    _, note = choose_dtype(precision, model.facts, model_device())
+    return "\n".join(filter(None, [model.facts.text(), note]))
+
+
+def where() -> tuple[torch.device, torch.dtype]:
+    """Device and type that ComfyUI wants of images and masks between nodes."""
+    dtype = mm.intermediate_dtype() if hasattr(mm, "intermediate_dtype") else torch.float32
+    return mm.intermediate_device(), dtype
+
+
+def say(text: str) -> None:
+    """A line under the node that is running."""
+    context = get_executing_context()
+    server = getattr(PromptServer, "instance", None)
+    if context is not None and server is not None:
+        server.send_progress_text(text, context.node_id)
+
+
+class HostProgress(Progress):
+    """ComfyUI's progress bar and Cancel button; notes go to the log and under the node."""
+
+    def __init__(self) -> None:
+        self.total, self.done = 0, 0
+        self.bar = comfy.utils.ProgressBar(1)
+
+    def begin(self, total: int, what: str = "") -> None:
+        self.total, self.done = max(total, 1), 0
+        self.bar = comfy.utils.ProgressBar(self.total)
+        self.check()
+
+    def advance(self, steps: int = 1) -> None:
+        self.done += steps
+        self.bar.update_absolute(self.done, self.total)
+
+    def extend(self, steps: int) -> None:
+        self.total += steps
+
+    def note(self, sentence: str) -> None:
+        logger.warning("Backplate: %s", sentence)
+        say(sentence)
+
+    def check(self) -> None:
+        mm.throw_exception_if_processing_interrupted()
+
+    def show(self, picture: torch.Tensor) -> None:
+        """A small view of the first picture of (B, C, H, W) on the node."""
+        self.bar.update_absolute(self.total, max(self.total, 1), ("JPEG", thumbnail(picture), PREVIEW_SIDE))
+
+
+def thumbnail(picture: torch.Tensor) -> Image.Image:
+    """The first picture of (B, C, H, W), reduced to at most ``PREVIEW_SIDE`` pixels."""
+    height, width = picture.shape[-2:]
+    reduction = max(1.0, max(height, width) / PREVIEW_SIDE)
+    size = (max(1, round(height / reduction)), max(1, round(width / reduction)))
+    small = functional.interpolate(picture[:1].float(), size=size, mode="area")
+    values = small[0].expand(3, -1, -1).mul(255).round().clamp(0, 255).to(torch.uint8)
+    return Image.fromarray(values.movedim(0, 2).cpu().numpy())

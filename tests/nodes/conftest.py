@@ -1,0 +1,153 @@
+"""Stand-ins for the few things of ComfyUI that the nodes use, so that they run without it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+# For tiny_models, which the tests against a real ComfyUI use as well.
+sys.path.append(str(Path(__file__).parents[1] / "comfyui"))
+
+IO_TYPES = {
+    "Boolean": "BOOLEAN",
+    "Combo": "COMBO",
+    "Float": "FLOAT",
+    "Image": "IMAGE",
+    "Int": "INT",
+    "Mask": "MASK",
+    "String": "STRING",
+    "UpscaleModel": "UPSCALE_MODEL",
+}
+
+
+class Interrupted(Exception):
+    """What ComfyUI raises on Cancel."""
+
+
+@dataclass
+class Host:
+    """What the stand-ins saw and do."""
+
+    models: Path
+    loaded: list[Any] = field(default_factory=list)
+    bars: list[tuple[int, int]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    interrupt_after: int | None = None
+    checks: int = 0
+
+    def check(self) -> None:
+        self.checks += 1
+        if self.interrupt_after is not None and self.checks > self.interrupt_after:
+            raise Interrupted
+
+    def node(self, module: str, name: str) -> Any:
+        return getattr(importlib.import_module(f"backplate.nodes.{module}"), name)
+
+
+class Port:
+    """An input or output of a schema."""
+
+    def __init__(self, id: str, **options: Any) -> None:
+        self.id, self.options = id, options
+
+
+def io_module() -> types.SimpleNamespace:
+    io = types.SimpleNamespace()
+    for name, kind in IO_TYPES.items():
+        ports = {side: type(side, (Port,), {"kind": kind}) for side in ("Input", "Output")}
+        setattr(io, name, types.SimpleNamespace(**ports))
+
+    class Schema:
+        def __init__(self, *, node_id: str, inputs: list[Port], outputs: list[Port], **texts: str) -> None:
+            self.node_id, self.inputs, self.outputs, self.texts = node_id, inputs, outputs, texts
+
+    io.Schema = Schema
+    io.ComfyNode = type("ComfyNode", (), {})
+    io.NodeOutput = lambda *values: values
+    return io
+
+
+class Patcher:
+    def __init__(self, model: torch.nn.Module, load_device: torch.device, offload_device: torch.device) -> None:
+        self.model, self.load_device, self.offload_device = model, load_device, offload_device
+
+
+def comfy_modules(host: Host) -> dict[str, types.ModuleType]:
+    class ProgressBar:
+        def __init__(self, total: int) -> None:
+            self.total = total
+
+        def update_absolute(self, value: int, total: int, preview: object = None) -> None:
+            host.bars.append((value, total))
+
+    def models_in(folder: str) -> list[str]:
+        return sorted(path.name for path in host.models.iterdir())
+
+    def full_path(folder: str, name: str) -> str | None:
+        path = host.models / Path(name).name
+        return str(path) if path.is_file() else None
+
+    cpu = torch.device("cpu")
+    contents: dict[str, dict[str, Any]] = {
+        "comfy": {},
+        "comfy.model_management": {
+            "get_torch_device": lambda: cpu,
+            "unet_offload_device": lambda: cpu,
+            "intermediate_device": lambda: cpu,
+            "load_models_gpu": lambda models, **how: host.loaded.append((models, how)),
+            "throw_exception_if_processing_interrupted": host.check,
+        },
+        "comfy.model_patcher": {"ModelPatcher": Patcher},
+        "comfy.utils": {"ProgressBar": ProgressBar},
+        "comfy_api": {},
+        "comfy_api.latest": {"io": io_module(), "ComfyExtension": type("ComfyExtension", (), {})},
+        "comfy_execution": {},
+        "comfy_execution.utils": {"get_executing_context": lambda: types.SimpleNamespace(node_id="7")},
+        "folder_paths": {
+            "get_filename_list": models_in,
+            "get_full_path": full_path,
+            "get_folder_paths": lambda folder: [str(host.models)],
+        },
+        "server": {
+            "PromptServer": types.SimpleNamespace(
+                instance=types.SimpleNamespace(send_progress_text=lambda text, node: host.said.append(text))
+            )
+        },
+    }
+    modules = {name: types.ModuleType(name) for name in contents}
+    for name, attributes in contents.items():
+        vars(modules[name]).update(attributes)
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(modules[parent], child, modules[name])
+    return modules
+
+
+def forget_nodes() -> None:
+    """What was imported against stand-ins of one test must not serve another."""
+    for name in [name for name in sys.modules if f"{name}.".startswith("backplate.nodes.")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
+    host = Host(models=tmp_path)
+    for name, module in comfy_modules(host).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    forget_nodes()
+    yield host
+    forget_nodes()
+
+
+@pytest.fixture
+def interrupted() -> type[Interrupted]:
+    """The error that stands for ComfyUI's own on Cancel."""
+    return Interrupted

@@ -1,0 +1,99 @@
+"""Nodes that make upscale models: from a file, and from two others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from ..model_loader.blend import blend_models
+from ..model_loader.loaded import load_model
+from ..model_loader.precision import Precision
+from . import host
+from .schema import CATEGORY, searchable
+
+
+class LoadUpscaleModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="BackplateLoadUpscaleModel",
+            display_name="Load Upscale Model (Backplate)",
+            category=CATEGORY,
+            description="Reads an upscale model without running any code of the file, and tells what it is.",
+            inputs=[
+                io.Combo.Input(
+                    "model_name",
+                    options=host.model_names(),
+                    tooltip="A model file from ComfyUI's folder models/upscale_models. "
+                    "Press R to refresh the list after adding a file.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=[each.value for each in Precision],
+                    default=Precision.AUTO.value,
+                    tooltip="How exactly the Backplate nodes compute. auto takes the fastest that is safe for this "
+                    "model on this device. If fp16 or bf16 is not possible, fp32 is used and the facts say so. "
+                    "Other nodes always get the model in fp32.",
+                ),
+            ],
+            outputs=[
+                io.UpscaleModel.Output("upscale_model", tooltip="Works with every node that takes an upscale model."),
+                io.String.Output("facts", tooltip="Architecture, scale, size, licence and hash of the model."),
+            ],
+            **searchable("load esrgan", "4x model", "super resolution model"),
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, model_name: str, precision: str) -> str:
+        """Changes when the file is replaced, so that it is read again."""
+        return host.model_fingerprint(model_name)
+
+    @classmethod
+    def execute(cls, model_name: str, precision: str) -> io.NodeOutput:
+        wish = Precision(precision)
+        model = load_model(host.model_path(model_name))
+        return io.NodeOutput(host.send_model(model, wish), host.describe(model, wish))
+
+
+class BlendUpscaleModels(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="BackplateBlendUpscaleModels",
+            display_name="Blend Upscale Models (Backplate)",
+            category=CATEGORY,
+            description="Mixes the weights of two models of the same architecture into a new one, for a look "
+            "between the two. The models themselves stay as they are.",
+            inputs=[
+                io.UpscaleModel.Input("model_a", tooltip="The model that weight 0 gives unchanged."),
+                io.UpscaleModel.Input(
+                    "model_b",
+                    tooltip="The model that weight 1 gives unchanged. It must have the same architecture and size; "
+                    "models trained from the same ancestor blend best.",
+                ),
+                io.Float.Input(
+                    "weight",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="Share of model_b: 0 is all model_a, 1 is all model_b.",
+                ),
+            ],
+            outputs=[
+                io.UpscaleModel.Output("upscale_model", tooltip="The blend, in the precision chosen for model_a."),
+                io.String.Output("facts", tooltip="Architecture, scale, size, licence and hash of the blend."),
+            ],
+            **searchable("interpolate models", "merge upscale models", "mix"),
+        )
+
+    @classmethod
+    def execute(cls, model_a: Any, model_b: Any, weight: float) -> io.NodeOutput:
+        first, precision = host.receive_model(model_a)
+        second, _ = host.receive_model(model_b)
+        model = blend_models(first, second, weight)
+        return io.NodeOutput(host.send_model(model, precision), host.describe(model, precision))
+
+
+NODES: list[type[io.ComfyNode]] = [LoadUpscaleModel, BlendUpscaleModels]

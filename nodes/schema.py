@@ -1,0 +1,56 @@
+"""Inputs that several nodes share, and what only newer ComfyUI versions know."""
+
+from __future__ import annotations
+
+import inspect
+from enum import Enum
+from typing import Any
+
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from ..core.image.tiling import Edge
+
+CATEGORY = "Backplate"
+LARGEST_SIDE = 16384
+"""As in the nodes of ComfyUI."""
+ADVANCED = {"advanced": True}
+"""For ``extra_dict``: the input hides under *Show advanced inputs*. Unlike ``advanced=``, 0.8.0 knows it."""
+
+
+def values(choices: type[Enum]) -> list[str]:
+    return [each.value for each in choices]
+
+
+def searchable(*aliases: str) -> dict[str, Any]:
+    """``search_aliases`` for ``io.Schema`` where this ComfyUI has them."""
+    known = "search_aliases" in inspect.signature(io.Schema).parameters
+    return {"search_aliases": list(aliases)} if known else {}
+
+
+def tile_inputs() -> list[io.Input]:
+    """How a picture is cut for the model; settings that the automatic choice nearly always meets."""
+    return [
+        io.Int.Input(
+            "tile_size",
+            default=0,
+            min=0,
+            max=4096,
+            step=16,
+            extra_dict=ADVANCED,
+            tooltip="Side of a tile in pixels of the input image. 0 chooses one that suits the model and the device. "
+            "The result does not depend on it; smaller tiles need less memory.",
+        ),
+        io.Combo.Input(
+            "edge",
+            options=values(Edge),
+            default=Edge.PLAIN.value,
+            extra_dict=ADVANCED,
+            tooltip="What the model sees beyond the border. plain: nothing, as the model was trained. "
+            "replicate: the border pixels repeated. wrap horizontal: the opposite side, for 360-degree panoramas. "
+            "wrap both: for textures that tile in both directions.",
+        ),
+    ]
+
+
+def mask_input(tooltip: str) -> io.Input:
+    return io.Mask.Input("mask", optional=True, tooltip=tooltip)

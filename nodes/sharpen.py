@@ -1,0 +1,112 @@
+"""The node that sharpens, or lays the detail of one picture over another."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from ..core.image.sharpen import RANGES, SharpenSettings, sharpen_blend
+from . import convert, host
+from .schema import CATEGORY, mask_input, searchable
+
+
+def setting(name: str, default: float, step: float, tooltip: str) -> io.Input:
+    low, high = RANGES[name]
+    return io.Float.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip)
+
+
+class SharpenBlend(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        defaults = SharpenSettings()
+        return io.Schema(
+            node_id="BackplateSharpenBlend",
+            display_name="Sharpen Blend (Backplate)",
+            category=CATEGORY,
+            description="Sharpens an image without halos, or gives it the fine detail of another version of itself.",
+            inputs=[
+                io.Image.Input("base", tooltip="The image that is sharpened. An alpha channel is kept as it is."),
+                setting(
+                    "amount",
+                    defaults.amount,
+                    0.05,
+                    "Strength. 0 changes nothing; with a detail image, 1 replaces the fine detail of base by its own.",
+                ),
+                setting(
+                    "radius",
+                    defaults.radius,
+                    0.1,
+                    "How coarse the detail is that gets stronger, in pixels: small for texture, larger for edges.",
+                ),
+                setting(
+                    "threshold",
+                    defaults.threshold,
+                    0.005,
+                    "Detail weaker than this is left alone. Raise it a little (0.01 to 0.03) so that grain and "
+                    "noise are not sharpened.",
+                ),
+                setting(
+                    "halo_limit",
+                    defaults.halo_limit,
+                    0.01,
+                    "How far a pixel may go beyond its surroundings: 0 allows no halo at all, 1 does not limit it.",
+                ),
+                io.Boolean.Input(
+                    "luma_only",
+                    default=defaults.luma_only,
+                    tooltip="Sharpen brightness only, so that no coloured fringes appear.",
+                ),
+                setting(
+                    "protect_lines",
+                    defaults.protect_lines,
+                    0.05,
+                    "For line art and anime: at 1, ink lines get steeper without getting thinner or darker, and "
+                    "flat colour is left alone.",
+                ),
+                io.Image.Input(
+                    "detail",
+                    optional=True,
+                    tooltip="Another version of the same image and size, such as one from a sharper model; its fine "
+                    "detail is used instead of that of base.",
+                ),
+                mask_input("Where to sharpen, 1 where it is painted. Without a mask, everywhere."),
+            ],
+            outputs=[
+                io.Image.Output("image", tooltip="The sharpened image."),
+                io.Mask.Output("acted", tooltip="Where it changed, 1 from a change of four levels of 255 on."),
+            ],
+            **searchable("sharpen", "unsharp mask", "detail transfer", "crisp", "halo"),
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        base: torch.Tensor,
+        amount: float,
+        radius: float,
+        threshold: float,
+        halo_limit: float,
+        luma_only: bool,
+        protect_lines: float,
+        detail: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        settings = SharpenSettings(
+            amount=amount,
+            radius=radius,
+            threshold=threshold,
+            halo_limit=halo_limit,
+            luma_only=luma_only,
+            protect_lines=protect_lines,
+        )
+        received = convert.receive(base)
+        other = None if detail is None else convert.receive(detail).continued
+        area = convert.receive_area(mask, received.picture)
+        picture, acted = sharpen_blend(received.continued, settings, other, area)
+        device, dtype = host.where()
+        return io.NodeOutput(
+            convert.to_image(picture, received.alpha, device, dtype), convert.area_to_mask(acted, device, dtype)
+        )
+
+
+NODES: list[type[io.ComfyNode]] = [SharpenBlend]

@@ -1,0 +1,66 @@
+"""The node that enlarges by the model's own factor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from ..core.image.tiling import Edge
+from ..core.pipeline import TileSettings, upscale_with_alpha
+from . import convert, host
+from .schema import CATEGORY, mask_input, searchable, tile_inputs
+
+
+class TiledUpscale(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="BackplateTiledUpscale",
+            display_name="Tiled Upscale (Backplate)",
+            category=CATEGORY,
+            description="Enlarges images by the model's own factor, tile by tile and without seams: the result is "
+            "the same as in one piece.",
+            inputs=[
+                io.UpscaleModel.Input("upscale_model", tooltip="From any upscale model loader."),
+                io.Image.Input(
+                    "image",
+                    tooltip="One image or a batch. An image with an alpha channel comes out with one.",
+                ),
+                *tile_inputs(),
+                mask_input(
+                    "Transparency of the image, 1 where it is transparent, as Load Image gives it. It is enlarged "
+                    "along with the image, and hidden colours do not bleed into the visible edge."
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", tooltip="The enlarged image, with an alpha channel if it came with one."),
+                io.Mask.Output("mask", tooltip="The enlarged transparency: 1 where transparent, 0 if there is none."),
+            ],
+            **searchable("upscale", "enlarge", "super resolution", "esrgan", "seamless tiles"),
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        upscale_model: Any,
+        image: torch.Tensor,
+        tile_size: int,
+        edge: str,
+        mask: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        received = convert.receive(image, mask)
+        tiles = TileSettings(size=tile_size, edge=Edge(edge))
+        progress = host.HostProgress()
+        upscaler = host.upscaler_for(upscale_model, progress)
+        picture, alpha = upscale_with_alpha(received.picture, received.alpha, upscaler, tiles, progress)
+        progress.show(picture)
+        device, dtype = host.where()
+        channel = alpha if received.has_channel else None
+        return io.NodeOutput(
+            convert.to_image(picture, channel, device, dtype), convert.to_mask(alpha, picture, device, dtype)
+        )
+
+
+NODES: list[type[io.ComfyNode]] = [TiledUpscale]

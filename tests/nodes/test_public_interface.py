@@ -1,0 +1,68 @@
+"""Node ids, input and output names are what shared workflows are written in; they only change on purpose."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conftest import Host
+
+PUBLIC = json.loads(Path(__file__).with_name("public_interface.json").read_text(encoding="utf-8"))
+FAMILIES = ("load", "upscale", "resolution", "sharpen")
+
+
+def interface(schema: Any) -> dict[str, dict[str, str]]:
+    def ports(of: list[Any], optional: bool | None = None) -> dict[str, str]:
+        return {
+            port.id: port.kind for port in of if optional is None or port.options.get("optional", False) is optional
+        }
+
+    return {
+        "required": ports(schema.inputs, optional=False),
+        "optional": ports(schema.inputs, optional=True),
+        "outputs": ports(schema.outputs),
+    }
+
+
+def schemas(host: Host) -> list[Any]:
+    return [node.define_schema() for family in FAMILIES for node in host.node(family, "NODES")]
+
+
+def test_nodes_are_what_the_public_list_says(host: Host) -> None:
+    found = {schema.node_id: interface(schema) for schema in schemas(host)}
+    assert as_lists(found) == as_lists(PUBLIC)
+
+
+def as_lists(nodes: dict[str, dict[str, dict[str, str]]]) -> dict[str, Any]:
+    """Also compares the order of inputs and outputs, which workflows rely on."""
+    return {name: {kind: list(ports.items()) for kind, ports in node.items()} for name, node in nodes.items()}
+
+
+def test_execute_takes_every_input_and_no_other(host: Host) -> None:
+    for family in FAMILIES:
+        for node in host.node(family, "NODES"):
+            signature = inspect.signature(node.execute)
+            ports = node.define_schema().inputs
+            needed = {port.id for port in ports if not port.options.get("optional")}
+            named = {name for name, each in signature.parameters.items() if each.kind is not each.VAR_KEYWORD}
+            signature.bind(**dict.fromkeys(needed))
+            signature.bind(**{port.id: None for port in ports})
+            assert named <= {port.id for port in ports}, node
+
+
+def test_defaults_are_among_the_choices(host: Host) -> None:
+    for schema in schemas(host):
+        for port in schema.inputs:
+            if port.kind == "COMBO" and "default" in port.options:
+                assert port.options["default"] in port.options["options"], f"{schema.node_id}.{port.id}"
+
+
+def test_every_node_has_a_help_page_that_names_its_inputs() -> None:
+    docs = Path(__file__).parents[2] / "web" / "docs"
+    for name, node in PUBLIC.items():
+        page = (docs / f"{name}.md").read_text(encoding="utf-8")
+        inputs = [*node["required"], *node["optional"], *node["outputs"]]
+        assert [each for each in inputs if f"`{each}`" not in page] == [], name

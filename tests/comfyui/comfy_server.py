@@ -134,17 +134,22 @@ class Run:
         return [event["type"] for event in self.events]
 
     @property
-    def ending(self) -> str:
-        return self.kinds[-1]
+    def finished(self) -> bool:
+        """True once ComfyUI has put the prompt aside: only then is it in /history."""
+        return bool(self.events) and self.kinds[-1] == "executing" and self.events[-1]["data"]["node"] is None
+
+    @property
+    def ending(self) -> dict[str, Any]:
+        """The event that says how it ended."""
+        endings = {"execution_success", "execution_error", "execution_interrupted"}
+        (event,) = [event for event in self.events if event["type"] in endings]
+        return event
 
     @property
     def error(self) -> str:
         """The sentence of ``execution_error``."""
-        assert self.ending == "execution_error", f"the prompt ended with {self.ending}"
-        return self.events[-1]["data"]["exception_message"]
-
-
-ENDINGS = {"execution_success", "execution_error", "execution_interrupted"}
+        assert self.ending["type"] == "execution_error", f"the prompt ended with {self.ending['type']}"
+        return self.ending["data"]["exception_message"]
 
 
 class Client:
@@ -215,7 +220,7 @@ class Client:
         import websocket
 
         run = Run(prompt_id)
-        while not run.events or run.ending not in ENDINGS | {until}:
+        while not run.finished and not (run.events and run.kinds[-1] == until):
             try:
                 message = self.socket.recv()
             except (websocket.WebSocketException, OSError) as broken:
@@ -242,8 +247,8 @@ class Client:
 
     def succeed(self, graph: Graph) -> Run:
         run = self.run(graph)
-        details = run.events[-1]["data"].get("exception_message", "")
-        assert run.ending == "execution_success", f"{run.ending}: {details}"
+        details = run.ending["data"].get("exception_message", "")
+        assert run.ending["type"] == "execution_success", f"{run.ending['type']}: {details}"
         return run
 
     def pictures(self, run: Run, node: str) -> list[np.ndarray]:

@@ -85,6 +85,6 @@ def test_a_target_without_any_size_is_refused(comfy: Client) -> None:
 def test_a_colour_that_is_none_is_refused(comfy: Client) -> None:
     graph = Graph()
     image = load_image(graph, comfy, drawing(8, 8), "refused.png")
-    changes = {"fit": "pad", "pad_with": "colour", "pad_colour": "hellblau"}
+    changes = {"fit": "pad", "pad_with": "colour", "pad_colour": "hellblau", "height": 64}
     graph.save([graph.add("BackplateFitToResolution", image=image, **fitting(**changes)), 0])
     assert "hellblau" in comfy.run(graph).error

@@ -80,7 +80,8 @@ def write_model(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, An
         return (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous().clone()
 
     tensors = {name: stored(tensor) for name, tensor in weights.items()}
-    metadata = {"format": "pt", CARD_KEY: json.dumps(card, sort_keys=True)}
+    # A single entry: safetensors writes several in an arbitrary order, and equal runs should give equal files.
+    metadata = {CARD_KEY: json.dumps(card, sort_keys=True)}
     write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 

@@ -162,7 +162,7 @@ class Learner:
     def _descend(self, network: nn.Module, optimiser: torch.optim.Adam, loss: Tensor, rate: float) -> None:
         """Backward, clip, step. With a loss scaler an overflow is part of the game: it skips the step itself."""
         if not bool(torch.isfinite(loss)):
-            raise Diverged(f"the loss is {float(loss)}")
+            raise Diverged(f"the loss is {float(loss.detach())}")
         for group in optimiser.param_groups:
             group["lr"] = rate
         optimiser.zero_grad(set_to_none=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, max_pool2d
 
-from ..image.filters import gaussian
+from ..image.filters import gaussian, local_maximum, local_minimum
 from ..metrics.pair import luma
 
 _rfft2: Callable[..., Tensor] = torch.fft.rfft2  # pyright: ignore
@@ -41,12 +42,15 @@ def charbonnier(output: Tensor, reference: Tensor, weight: Tensor | None = None)
 def line_map(reference: Tensor, width: float = 2.0) -> Tensor:
     """(B, 1, H, W) of 0..1: how much of a dark thin line each pixel is, and the pixels right beside it.
 
-    The positive part of a difference of Gaussians (surround minus centre, Marr and Hildreth 1980) of the luma, so
-    that only what is darker than both of its sides counts; ``width`` is the usual width of a line in pixels.
+    The positive part of a difference of Gaussians (surround minus centre, Marr and Hildreth 1980) of the luma finds
+    what is darker than its surroundings; the black top-hat (Serra 1982), which is 0 on dark areas wider than twice
+    the line, takes out the borders of those. ``width`` is the usual width of a line in pixels.
     """
     plane = luma(reference)
     dark = gaussian(plane, 1.6 * width) - gaussian(plane, 0.5 * width)
-    return max_pool2d((dark / LINE_CONTRAST).clamp(0.0, 1.0), 3, stride=1, padding=1)
+    reach = math.ceil(width)
+    thin = local_minimum(local_maximum(plane, reach), reach) - plane
+    return max_pool2d((torch.minimum(dark, thin) / LINE_CONTRAST).clamp(0.0, 1.0), 3, stride=1, padding=1)
 
 
 def line_loss(output: Tensor, reference: Tensor, width: float = 2.0) -> Tensor:

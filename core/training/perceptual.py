@@ -45,11 +45,11 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         # Importing torchvision's models takes as long as importing torch; only this loss needs them.
         models: Any = importlib.import_module("torchvision.models")
-        vgg = models.vgg19(weights=None)
-        vgg.features.load_state_dict(
-            {key.removeprefix("features."): value for key, value in weights.items() if key.startswith("features.")}
-        )
+        with torch.device("meta"):
+            vgg = models.vgg19(weights=None)
         self.features = nn.ModuleList(list(vgg.features)[: max(layers) + 1])
+        named = {key: weights[f"features.{key}"] for key in self.features.state_dict()}
+        self.features.load_state_dict(named, assign=True)
         for layer in self.features:
             if isinstance(layer, nn.ReLU):
                 # What is compared are the values before it.

@@ -1,0 +1,67 @@
+"""Training runs that take a second."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from backplate.core.progress import Progress
+from backplate.core.training.config import (
+    DataSettings,
+    NetworkSettings,
+    OptimiserSettings,
+    TrainSettings,
+    ValidationSettings,
+)
+from backplate.core.training.degradation import DegradationSettings, Mode
+from backplate.core.training.start import new_compact
+
+TINY = TrainSettings(
+    steps=12,
+    batch=2,
+    seed=3,
+    device="cpu",
+    threads=1,
+    checkpoint_every=4,
+    data=DataSettings(drawn=8, drawn_size=40, crop=32, drawn_kinds=("cel",)),
+    degradation=DegradationSettings(mode=Mode.CEL),
+    optimiser=OptimiserSettings(learning_rate=2e-3, warm_up=2, ema=0.9),
+    validation=ValidationSettings(every=6, share=0.25, crop=32, most_psnr_lost=100.0, samples=1),
+    network=NetworkSettings(scale=2, features=4, convolutions=1),
+)
+
+
+def tiny(**changes) -> TrainSettings:
+    """The tiny settings with some of them changed, whole groups by dictionary."""
+    groups = {k: replace(getattr(TINY, k), **v) for k, v in changes.items() if isinstance(v, dict)}
+    return replace(TINY, **(changes | groups))
+
+
+def tiny_model(scale: int = 2, seed: int = 1):
+    """A loaded Compact model with random weights."""
+    return new_compact(NetworkSettings(scale=scale, features=4, convolutions=1), seed)
+
+
+class Notes(Progress):
+    """Keeps what was said and counts."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.total = self.done = 0
+
+    def begin(self, total: int, what: str = "") -> None:
+        self.total, self.done = total, 0
+
+    def advance(self, steps: int = 1) -> None:
+        self.done += steps
+
+    def extend(self, steps: int) -> None:
+        self.total += steps
+
+    def note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+
+
+def same_weights(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)

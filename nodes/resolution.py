@@ -97,10 +97,10 @@ def fitted_outputs() -> list[io.Output]:
             "image",
             tooltip="The image in its new size, with an alpha channel if it came with one or got transparent bars.",
         ),
-        io.Mask.Output("mask", tooltip="Its transparency: 1 where transparent, 0 if there is none."),
         io.Mask.Output("padded", tooltip="1 where the image was padded: the mask to outpaint."),
         io.Int.Output("width", tooltip="Width of the result in pixels."),
         io.Int.Output("height", tooltip="Height of the result in pixels."),
+        io.Mask.Output("mask", tooltip="Its transparency: 1 where transparent, 0 if there is none."),
     ]
 
 
@@ -125,9 +125,9 @@ def send(result: FitResult, has_channel: bool, background: Background) -> io.Nod
     device, dtype = host.where()
     return io.NodeOutput(
         convert.to_image(result.picture, channel, device, dtype),
-        convert.to_mask(result.alpha, result.picture, device, dtype),
         convert.area_to_mask(result.padded, device, dtype),
         *result.plan.canvas,
+        convert.to_mask(result.alpha, result.picture, device, dtype),
     )
 
 

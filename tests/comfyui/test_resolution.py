@@ -45,8 +45,8 @@ def test_the_result_has_the_size_that_was_asked_for(
     image = load_image(graph, comfy, drawing(30, 40), "fit.png")
     model = load_model(graph, tiny_models.COMPACT) if with_model else None
     node = fit(graph, image, model, **request_)
-    saved, padded = graph.save([node, 0]), graph.save_mask([node, 2])
-    width, height = graph.text([node, 3]), graph.text([node, 4])
+    saved, padded = graph.save([node, 0]), graph.save_mask([node, 1])
+    width, height = graph.text([node, 2]), graph.text([node, 3])
     run = comfy.succeed(graph)
     found = numbers(comfy, run, width, height)
     assert comfy.picture(run, saved).shape == (found[1], found[0], 3)
@@ -59,7 +59,7 @@ def test_padding_is_reported_and_coloured(comfy: Client) -> None:
     image = load_image(graph, comfy, drawing(32, 32), "square.png")
     changes = {"fit": "pad", "width": 128, "height": 64, "pad_with": "colour", "pad_colour": "#ff0000"}
     node = fit(graph, image, **changes)
-    saved, padded = graph.save([node, 0]), graph.save_mask([node, 2])
+    saved, padded = graph.save([node, 0]), graph.save_mask([node, 1])
     run = comfy.succeed(graph)
     result, area = comfy.picture(run, saved), comfy.picture(run, padded)[..., 0]
     assert (result[:, :32] == (255, 0, 0)).all()
@@ -73,7 +73,7 @@ def test_transparent_padding_makes_an_image_with_alpha(comfy: Client) -> None:
     graph = Graph()
     image = load_image(graph, comfy, drawing(32, 32), "square.png")
     node = fit(graph, image, fit="pad", width=128, height=64, pad_with="transparent")
-    saved, mask = graph.save([node, 0]), graph.save_mask([node, 1])
+    saved, mask = graph.save([node, 0]), graph.save_mask([node, 4])
     run = comfy.succeed(graph)
     result = comfy.picture(run, saved)
     assert result.shape == (64, 128, 4)
@@ -88,7 +88,7 @@ def test_a_mask_is_brought_to_the_same_size(comfy: Client) -> None:
     graph = Graph()
     image = load_image(graph, comfy, picture, "masked.png")
     node = fit(graph, image, load_model(graph, tiny_models.COMPACT), mask=mask_of(image), width=80, height=60)
-    saved, mask = graph.save([node, 0]), graph.save_mask([node, 1])
+    saved, mask = graph.save([node, 0]), graph.save_mask([node, 4])
     run = comfy.succeed(graph)
     transparent = comfy.picture(run, mask)[..., 0]
     assert comfy.picture(run, saved).shape == (60, 80, 3)

@@ -6,7 +6,6 @@ import torch
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from ..types import FloatBox, Size
-from .filters import local_maximum, local_minimum
 from .resize import resize
 
 VISIBLE_FROM = 2 / 255
@@ -25,25 +24,32 @@ def bleed(picture: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
     Push-pull: averages weighted by visibility are pooled until none is empty, then filled back down (Gortler et
     al., "The Lumigraph", SIGGRAPH 1996).
     """
-    visible = (alpha >= VISIBLE_FROM).expand(len(picture), -1, -1, -1)
+    alphas = alpha.expand(len(picture), -1, -1, -1)
+    if (alphas >= VISIBLE_FROM).all():
+        return picture
+    result = torch.empty_like(picture)
+    for index in range(len(picture)):
+        result[index : index + 1] = _bleed_one(picture[index : index + 1], alphas[index : index + 1])
+    return result
+
+
+def _bleed_one(picture: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    visible = alpha >= VISIBLE_FROM
     if visible.all() or not visible.any():
         return picture
-    weight = (alpha * visible).to(picture.dtype).expand(len(picture), -1, -1, -1)
-    filled = _fill(picture * weight, weight)
-    anything = visible.flatten(1).any(dim=1)[:, None, None, None]
-    return torch.where(visible | ~anything, picture, filled.clamp(0, 1).to(picture.dtype))
+    # Sums over a large picture overflow in half precision.
+    weight = (alpha * visible).float()
+    coarse = _fill(_halve(picture * weight), _halve(weight))
+    return torch.where(visible, picture, _double(coarse, picture).clamp_(0, 1).to(picture.dtype))
 
 
 def _fill(weighted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Colours for every pixel: its own where it has weight, those of the coarser level where it has none."""
     own = weighted / weight.clamp_min(_ALMOST_NOTHING)
-    height, width = weighted.shape[-2:]
-    if height == 1 and width == 1:
+    if weighted.shape[-2:] == (1, 1):
         return own
-    coarse = _fill(_halve(weighted), _halve(weight))
-    coarse = interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)[..., :height, :width]
-    share = weight.clamp(0, 1)
-    return own * share + coarse * (1 - share)
+    coarse = _double(_fill(_halve(weighted), _halve(weight)), weighted)
+    return coarse.lerp_(own, weight.clamp(0, 1).expand_as(own))
 
 
 def _halve(plane: torch.Tensor) -> torch.Tensor:
@@ -52,24 +58,45 @@ def _halve(plane: torch.Tensor) -> torch.Tensor:
     return avg_pool2d(pad(plane, (0, width % 2, 0, height % 2)), 2) * 4
 
 
+def _double(coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
+    """The level under ``fine`` at the size of ``fine``."""
+    height, width = fine.shape[-2:]
+    return interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)[..., :height, :width]
+
+
 def resize_alpha(alpha: torch.Tensor, size: Size, box: FloatBox | None = None) -> torch.Tensor:
     """(B, 1, H, W) alpha at ``size``: Lanczos, kept between the least and the most of the source's neighbourhood.
 
-    So it stays within 0 to 1 and does not ring: an opaque area next to an edge stays opaque. ``box`` is the part
-    of the source that is shown, in source pixels.
+    The neighbourhood is what a bilinear filter of the same reduction would see: the two nearest pixels along each
+    axis when enlarging, twice the reduction when shrinking. So alpha stays within 0 to 1 and does not ring: an
+    opaque area next to an edge stays opaque, an empty one empty. ``box`` is the part of the source that is shown,
+    in source pixels. Returns float32 (float64 for float64).
     """
     height, width = alpha.shape[-2:]
-    box = box or FloatBox(0, 0, width, height)
+    box = box or FloatBox(0.0, 0.0, float(width), float(height))
     result = resize(alpha, size, box)
-    if size.width < box.width or size.height < box.height:
-        return result.clamp(0, 1)
-    rows = _nearest(size.height, box.y, box.height, height).to(alpha.device)
-    columns = _nearest(size.width, box.x, box.width, width).to(alpha.device)
-    least, most = (reach(alpha, 1)[..., rows, :][..., columns] for reach in (local_minimum, local_maximum))
-    return torch.minimum(torch.maximum(result, least), most).clamp(0, 1)
+    rows = _neighbours(size.height, box.y, box.height, height, alpha.device)
+    columns = _neighbours(size.width, box.x, box.width, width, alpha.device)
+    least = -_most(_most(-alpha, rows, -2), columns, -1)
+    most = _most(_most(alpha, rows, -2), columns, -1)
+    return torch.minimum(torch.maximum(result, least), most)
 
 
-def _nearest(count: int, start: float, length: float, limit: int) -> torch.Tensor:
-    """For each of ``count`` target pixels over ``start`` .. ``start + length`` the source pixel it lies in."""
-    centres = start + (torch.arange(count, dtype=torch.float64) + 0.5) * (length / count)
-    return centres.floor().long().clamp(0, limit - 1)
+def _neighbours(count: int, start: float, length: float, limit: int, device: torch.device) -> torch.Tensor:
+    """(taps, count) source pixels that a bilinear filter would weigh for each target pixel; repeats some."""
+    scale = length / count
+    reach = max(scale, 1.0)
+    centre = start + (torch.arange(count, dtype=torch.float64) + 0.5) * scale
+    # The nudges keep a pixel at exactly the filter's reach, where its weight is zero, outside.
+    first = (centre - reach - 0.5 + 1e-9).floor().long() + 1
+    last = (centre + reach - 0.5 - 1e-9).ceil().long() - 1
+    taps = torch.arange(int((last - first).max()) + 1)[:, None]
+    return torch.minimum(first + taps, last).clamp_(0, limit - 1).to(device)
+
+
+def _most(plane: torch.Tensor, neighbours: torch.Tensor, dim: int) -> torch.Tensor:
+    """The largest of the neighbours along ``dim``."""
+    result = plane.index_select(dim, neighbours[0])
+    for tap in range(1, len(neighbours)):
+        result = torch.maximum(result, plane.index_select(dim, neighbours[tap]))
+    return result

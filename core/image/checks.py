@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from ..upscaler import InputError
@@ -54,7 +55,8 @@ def _check_finite(tensor: torch.Tensor, what: str) -> None:
     count = int(bad.sum())
     if not count:
         return
-    batch, channel, row, column = bad.nonzero()[0].tolist()
+    first = int(bad.flatten().byte().argmax())
+    batch, channel, row, column = (int(i) for i in np.unravel_index(first, tuple(tensor.shape)))
     raise InputError(
         f"The {what} has {count} values that are NaN or infinite, the first in picture {batch}, channel {channel}, "
         f"row {row}, column {column}; look for the step before this one that failed."

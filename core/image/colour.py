@@ -15,8 +15,9 @@ def luma(picture: torch.Tensor, weights: tuple[float, float, float] = BT601) -> 
     """(B, 3 or 1, H, W) -> (B, 1, H, W): the weighted sum of the gamma-encoded channels; grey is its own luma."""
     if picture.shape[1] == 1:
         return picture
-    factors = torch.tensor(weights, dtype=picture.dtype, device=picture.device)
-    return torch.einsum("bchw,c->bhw", picture, factors).unsqueeze(1)
+    # Not a matrix product: on some devices those run in reduced precision (TF32).
+    red, green, blue = weights
+    return picture[:, :1] * red + picture[:, 1:2] * green + picture[:, 2:] * blue
 
 
 def to_rgb(picture: torch.Tensor) -> torch.Tensor:
@@ -41,7 +42,7 @@ def rgb_to_ycbcr(picture: torch.Tensor, weights: tuple[float, float, float] = BT
 def ycbcr_to_rgb(picture: torch.Tensor, weights: tuple[float, float, float] = BT601) -> torch.Tensor:
     """The inverse of ``rgb_to_ycbcr``; not clamped."""
     red, green, blue = weights
-    y, cb, cr = picture.split(1, dim=1)
+    y, cb, cr = picture[:, :1], picture[:, 1:2], picture[:, 2:]
     r = y + 2 * (1 - red) * cr
     b = y + 2 * (1 - blue) * cb
     return torch.cat([r, (y - red * r - blue * b) / green, b], dim=1)

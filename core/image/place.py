@@ -38,11 +38,15 @@ def parse_colour(text: str) -> tuple[float, float, float]:
     """
     written = text.strip().lower()
     try:
-        red, green, blue = ImageColor.getrgb(f"rgb({written})" if written[:1].isdigit() else written)[:3]
+        numbers = ImageColor.getrgb(f"rgb({written})" if written[:1].isdigit() else written)
     except ValueError:
+        numbers = ()
+    if len(numbers) != 3:
         raise InputError(
-            f"{text!r} is no colour; write #rrggbb, three numbers from 0 to 255 like 255,128,0, or a name like white."
-        ) from None
+            f"{text!r} is no opaque colour; write #rrggbb, three numbers from 0 to 255 like 255,128,0, or a name like "
+            "white."
+        )
+    red, green, blue = numbers
     if max(red, green, blue) > 255:
         raise InputError(f"The colour {text!r} has a value over 255; write three numbers from 0 to 255.")
     return red / 255, green / 255, blue / 255

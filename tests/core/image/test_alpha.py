@@ -83,6 +83,44 @@ def test_an_opaque_area_stays_opaque_beside_a_hard_edge():
     assert resize(alpha, Size(128, 64)).max() > 1.03
 
 
+@pytest.mark.parametrize("target", [Size(47, 16), Size(12, 5), Size(47, 64), Size(96, 7)], ids=str)
+def test_an_edge_does_not_ring_when_it_shrinks(target: Size):
+    """Half-opaque beside empty: plain Lanczos overshoots both, by several percent and within 0 to 1."""
+    alpha = torch.full((1, 1, 16, 96), 0.2)
+    alpha[..., 41:] = 0.6
+    result = resize_alpha(alpha, target)
+    assert result.min() == alpha.min()
+    assert result.max() == alpha.max()
+    steps = result[..., 1:] - result[..., :-1]
+    assert steps.min() >= -1e-6
+    if target.width < 96:
+        assert resize(alpha, target).max() > 0.61
+
+
+@pytest.mark.parametrize("target", [Size(17, 9), Size(40, 23), Size(111, 5), Size(200, 160)], ids=str)
+def test_alpha_stays_between_its_bilinear_neighbours(target: Size):
+    """Reference: every source pixel that a bilinear filter of the same reduction weighs, looked up one by one."""
+    alpha = noise(23, 40, 1)
+    result = resize_alpha(alpha, target)[0, 0]
+    scale = (23 / target.height, 40 / target.width)
+    for row, column in [(0, 0), (3, 5), (target.height // 2, target.width // 3), (target.height - 1, target.width - 1)]:
+        seen = alpha[0, 0]
+        for dim, index in enumerate((row, column)):
+            centre, reach = (index + 0.5) * scale[dim], max(scale[dim], 1.0)
+            near = (torch.arange(seen.shape[dim]) + 0.5 - centre).abs() < reach - 1e-9
+            seen = seen.index_select(dim, near.nonzero().flatten())
+        assert seen.min() <= result[row, column] <= seen.max()
+
+
+def test_half_precision_does_not_overflow():
+    picture, alpha = noise(600, 700).half(), torch.ones(1, 1, 600, 700).half()
+    alpha[..., :300, :] = 0
+    result = bleed(picture, alpha)
+    assert result.dtype == torch.float16
+    assert torch.isfinite(result).all()
+    assert abs(result[..., :280, :].mean() - 0.5) < 0.05
+
+
 def test_the_shown_part_is_the_part_of_the_whole():
     alpha = disc(40, 40)
     whole = resize_alpha(alpha, Size(160, 160))

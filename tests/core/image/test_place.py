@@ -29,7 +29,7 @@ def test_colours(text: str, expected: tuple[int, int, int]):
     assert parse_colour(text) == pytest.approx([value / 255 for value in expected])
 
 
-@pytest.mark.parametrize("text", ["", "whitee", "#12345", "1,2", "300,0,0", "-1,0,0", "nan,0,0"])
+@pytest.mark.parametrize("text", ["", "whitee", "#12345", "#ff000080", "1,2", "300,0,0", "-1,0,0", "nan,0,0"])
 def test_what_is_no_colour_is_refused(text: str):
     with pytest.raises(InputError, match="colour"):
         parse_colour(text)

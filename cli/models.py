@@ -56,9 +56,8 @@ def fetch_model(
     entry = entry_by_name(name)
     if entry is None:
         raise UsageProblem(f"there is no known model {name}; choose one of {', '.join(e.name for e in CATALOGUE)}.")
-    folder = models_dir or context.obj
-    folder = folder if folder else default_folders()[0]
-    forbids = "" if entry.commercial_use else " (forbids commercial use)"
+    folder = models_dir or context.obj or default_folders()[0]
+    forbids = "" if entry.commercial_use else " (forbids commercial use; --accept-non-commercial accepts that)"
     say(f"{entry.file} from {entry.url}, licence {entry.licence}{forbids}")
     with _Download(entry.file) as download:
         path = fetch(entry, folder, on_progress=download.report, accept_non_commercial=accept_non_commercial)

@@ -65,7 +65,7 @@ def run_errands(errands: Sequence[Errand], upscaler: Upscaler, settings: JobSett
     failures = 0
     with Screen(len(errands)) as screen:
         for errand in errands:
-            screen.start_picture(str(errand.source))
+            screen.start_picture(errand.source)
             started = time.monotonic()
             try:
                 size = run_errand(errand, upscaler, settings, screen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -18,7 +19,7 @@ class Screen(Progress):
 
     def __init__(self, pictures: int) -> None:
         self._bars: Bars | None = None
-        self._name = ""
+        self._source = Path()
         if sys.stderr.isatty():
             self._bars = Bars(
                 TextColumn("{task.description}", markup=False),
@@ -42,8 +43,8 @@ class Screen(Progress):
         if self._bars:
             self._bars.stop()
 
-    def start_picture(self, name: str) -> None:
-        self._name = name
+    def start_picture(self, source: Path) -> None:
+        self._source = source
 
     def finish_picture(self) -> None:
         if self._bars:
@@ -59,8 +60,7 @@ class Screen(Progress):
 
     def begin(self, total: int, what: str = "") -> None:
         if self._bars:
-            label = f"{self._name} {what}".strip()
-            self._bars.reset(self._tiles, total=total, description=label, visible=True)
+            self._bars.reset(self._tiles, total=total, description=f"{self._source.name} {what}", visible=True)
 
     def advance(self, steps: int = 1) -> None:
         if self._bars:
@@ -72,4 +72,4 @@ class Screen(Progress):
             self._bars.update(self._tiles, total=total + steps)
 
     def note(self, sentence: str) -> None:
-        self.line(f"{self._name}: {sentence}")
+        self.line(f"{self._source}: {sentence}")

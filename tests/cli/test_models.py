@@ -76,7 +76,7 @@ def test_fetch_of_a_model_that_nobody_knows(backplate):
 def test_fetch_shows_a_licence_that_forbids_commercial_use_and_stops(backplate, tmp_path):
     result = backplate("models", "fetch", "4x-ultrasharp", "--models-dir", tmp_path / "new")
     assert result.exit_code == 1
-    assert "CC-BY-NC-SA-4.0 (forbids commercial use)" in result.stderr
+    assert "CC-BY-NC-SA-4.0 (forbids commercial use; --accept-non-commercial" in result.stderr
     assert not (tmp_path / "new").exists()
 
 

@@ -31,6 +31,23 @@ BYTES_PER_VALUE_IN_FLIGHT = 384
 
 PREVIEW_SIDE = 512
 
+HANDLES = ("dynamic_pins", "dynamic_vbars", "dynamic_patchers")
+"""Where ComfyUI's dynamic memory management keeps its handles on a network, by device."""
+
+
+class UncopiedDict(dict[Any, Any]):
+    """A copy of a network that took such handles along would free them a second time, so it starts without."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[Any, Any]:
+        return {}
+
+
+class UncopiedSet(set[Any]):
+    """As ``UncopiedDict``."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> set[Any]:
+        return set()
+
 
 def model_names() -> list[str]:
     """Files in the folders for upscale models that can hold weights for us (ncnn's ``.bin`` cannot)."""
@@ -72,6 +89,7 @@ def receive_model(upscale_model: Any) -> tuple[LoadedModel, Precision]:
 def upscaler_for(upscale_model: Any, progress: Progress) -> EagerUpscaler:
     """Ready to run on ComfyUI's device, its weights brought there by ComfyUI's memory management."""
     model, precision = receive_model(upscale_model)
+    leave_handles_out_of_copies(model.descriptor.model)
     upscaler = EagerUpscaler(model, model_device(), precision, place)
     if upscaler.note:
         progress.note(upscaler.note)
@@ -87,6 +105,16 @@ def attach_patcher(descriptor: Any) -> Any:
             descriptor.model, load_device=model_device(), offload_device=mm.unet_offload_device()
         )
     return descriptor.patcher
+
+
+def leave_handles_out_of_copies(network: torch.nn.Module) -> None:
+    """The network stays as it is for ComfyUI; ``deepcopy`` of it gets none of ``HANDLES``."""
+    for name in HANDLES:
+        handles = getattr(network, name, None)
+        if type(handles) is dict:
+            setattr(network, name, UncopiedDict(handles))
+        elif type(handles) is set:
+            setattr(network, name, UncopiedSet(handles))
 
 
 def place(descriptor: Any, device: torch.device) -> Any:
@@ -149,7 +177,8 @@ class HostProgress(Progress):
 
     def show(self, picture: torch.Tensor) -> None:
         """A small view of the first picture of (B, C, H, W) on the node."""
-        self.bar.update_absolute(self.total, max(self.total, 1), ("JPEG", thumbnail(picture), PREVIEW_SIDE))
+        total = max(self.total, 1)
+        self.bar.update_absolute(total, total, ("JPEG", thumbnail(picture), PREVIEW_SIDE))
 
 
 def thumbnail(picture: torch.Tensor) -> Image.Image:

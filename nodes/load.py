@@ -45,9 +45,9 @@ class LoadUpscaleModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model_name: str, precision: str) -> str:
-        """Changes when the file is replaced, so that it is read again."""
-        return host.model_fingerprint(model_name)
+    def fingerprint_inputs(cls, model_name: str | None = None, precision: str | None = None) -> str:
+        """Changes when the file is replaced, so that it is read again. None stands for a linked input."""
+        return host.model_fingerprint(model_name) if model_name else ""
 
     @classmethod
     def execute(cls, model_name: str, precision: str) -> io.NodeOutput:

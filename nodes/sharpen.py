@@ -103,6 +103,7 @@ class SharpenBlend(io.ComfyNode):
         other = None if detail is None else convert.receive(detail).continued
         area = convert.receive_area(mask, received.picture)
         picture, acted = sharpen_blend(received.continued, settings, other, area)
+        host.HostProgress().show(picture)
         device, dtype = host.where()
         return io.NodeOutput(
             convert.to_image(picture, received.alpha, device, dtype), convert.area_to_mask(acted, device, dtype)

@@ -75,9 +75,23 @@ def io_module() -> types.SimpleNamespace:
     return io
 
 
+class Handle:
+    """Memory of a device outside of PyTorch; freed with the object, so there must be one object only."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Handle:
+        raise AssertionError("a handle of ComfyUI's memory management was copied")
+
+
 class Patcher:
-    def __init__(self, model: torch.nn.Module, load_device: torch.device, offload_device: torch.device) -> None:
+    """Leaves its handles on the network, as ComfyUI's does where memory management is dynamic."""
+
+    def __init__(self, model: Any, load_device: torch.device, offload_device: torch.device) -> None:
         self.model, self.load_device, self.offload_device = model, load_device, offload_device
+        if not hasattr(model, "dynamic_pins"):
+            model.dynamic_pins, model.dynamic_vbars, model.dynamic_patchers = {}, {}, set()
+        model.dynamic_pins.setdefault(load_device, {"weights": (Handle(), [])})
+        model.dynamic_vbars.setdefault(load_device, Handle())
+        model.dynamic_patchers.add(id(self))
 
 
 def comfy_modules(host: Host) -> dict[str, types.ModuleType]:

@@ -75,6 +75,20 @@ def test_a_model_of_another_loader_works(host: Host, compact: Path) -> None:
     torch.testing.assert_close(upscale(host, foreign), untiled(compact, IMAGE), atol=2e-5, rtol=0)
 
 
+def test_handles_of_the_host_stay_with_the_one_network_they_belong_to(host: Host, compact: Path) -> None:
+    foreign = borrow(compact)
+    patcher = host.node("host", "attach_patcher")(foreign)
+    handles = foreign.model.dynamic_vbars[patcher.load_device]
+    upscale(host, foreign)
+    assert foreign.model.dynamic_vbars == {patcher.load_device: handles}
+    assert foreign.model.dynamic_patchers == {id(patcher)}
+    ((placed, _),) = host.loaded
+    copied = placed[0].model
+    assert copied is not foreign.model
+    assert copied.dynamic_vbars[patcher.load_device] is not handles
+    assert copied.dynamic_patchers == {id(placed[0])}
+
+
 def test_a_model_that_another_node_left_in_half_precision_works_and_stays_so(host: Host, compact: Path) -> None:
     foreign = borrow(compact)
     foreign.model.half()
@@ -148,6 +162,7 @@ def test_the_fingerprint_follows_the_file(host: Host, compact: Path) -> None:
     os.utime(compact, ns=(1, 1))
     assert fingerprint("compact.pth", "auto") != first
     assert fingerprint("gone.pth", "auto") == "gone.pth"
+    assert fingerprint(precision="auto") == ""
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2000, 3), (40, 5000)])

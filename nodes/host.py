@@ -74,7 +74,7 @@ def model_device() -> torch.device:
 def send_model(model: LoadedModel, precision: Precision) -> Any:
     """An UPSCALE_MODEL for our nodes and for all others: the shared model in single precision, with the patcher
     that core asks for and, for us, ``.backplate``."""
-    attach_patcher(model.descriptor)
+    attach_patcher(model.descriptor, model_device())
     descriptor: Any = copy.copy(model.descriptor)
     descriptor.backplate = (model, precision)
     return descriptor
@@ -87,23 +87,24 @@ def receive_model(upscale_model: Any) -> tuple[LoadedModel, Precision]:
 
 
 def upscaler_for(upscale_model: Any, progress: Progress) -> EagerUpscaler:
-    """Ready to run on ComfyUI's device, its weights brought there by ComfyUI's memory management."""
+    """Ready to run on the device that ComfyUI has for the model, brought there by its memory management."""
     model, precision = receive_model(upscale_model)
     leave_handles_out_of_copies(model.descriptor.model)
-    upscaler = EagerUpscaler(model, model_device(), precision, place)
+    patcher = getattr(upscale_model, "patcher", None)
+    device = model_device() if patcher is None else patcher.load_device
+    upscaler = EagerUpscaler(model, device, precision, place)
     if upscaler.note:
         progress.note(upscaler.note)
     return upscaler
 
 
-def attach_patcher(descriptor: Any) -> Any:
+def attach_patcher(descriptor: Any, device: torch.device) -> Any:
     """The descriptor's patcher, which core has demanded of every UPSCALE_MODEL since 0.29; made if missing."""
     if getattr(descriptor, "patcher", None) is None:
         # Looked up now: ComfyUI chooses the class at start.
         patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
-        descriptor.patcher = patcher(
-            descriptor.model, load_device=model_device(), offload_device=mm.unet_offload_device()
-        )
+        offload = mm.unet_offload_device()
+        descriptor.patcher = patcher(descriptor.model, load_device=device, offload_device=offload)
     return descriptor.patcher
 
 
@@ -119,7 +120,7 @@ def leave_handles_out_of_copies(network: torch.nn.Module) -> None:
 
 def place(descriptor: Any, device: torch.device) -> Any:
     """Brings the model to the device; ComfyUI counts its memory and may take it off again when we are done."""
-    patcher = attach_patcher(descriptor)
+    patcher = attach_patcher(descriptor, device)
     value = next(descriptor.model.parameters()).element_size()
     needed = 3 * ACCELERATOR_PIXELS * value * max(descriptor.scale, 1) * BYTES_PER_VALUE_IN_FLIGHT
     mm.load_models_gpu([patcher], memory_required=needed, force_full_load=True)

@@ -77,7 +77,7 @@ def test_a_model_of_another_loader_works(host: Host, compact: Path) -> None:
 
 def test_handles_of_the_host_stay_with_the_one_network_they_belong_to(host: Host, compact: Path) -> None:
     foreign = borrow(compact)
-    patcher = host.node("host", "attach_patcher")(foreign)
+    patcher = host.node("host", "attach_patcher")(foreign, torch.device("cpu"))
     handles = foreign.model.dynamic_vbars[patcher.load_device]
     upscale(host, foreign)
     assert foreign.model.dynamic_vbars == {patcher.load_device: handles}

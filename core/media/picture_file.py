@@ -117,7 +117,8 @@ def _strict_pillow() -> Generator[None]:
 
 
 def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> PictureFile:
-    frames = getattr(image, "n_frames", 1)
+    # The other pictures of an MPO are a preview or a gain map of the first.
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     deep = is_deep(image, data)
     if deep:
         orientation = orientation_of(image)
@@ -145,9 +146,9 @@ def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> Pic
 
 
 def _mend_transparent_grey(image: Image.Image, data: bytes) -> None:
-    """Pillow spreads grey of 2 or 4 bits over 0 to 255, but not the level that the PNG calls transparent."""
+    """Pillow spreads grey of 1, 2 or 4 bits over 0 to 255, but not always the level that the PNG calls transparent."""
     level = image.info.get("transparency")
-    if image.format == "PNG" and data[24] in (2, 4) and isinstance(level, int) and image.mode == "L":
+    if image.format == "PNG" and data[24] in (1, 2, 4) and isinstance(level, int) and image.mode in ("1", "L"):
         highest = 2 ** data[24] - 1
         if level <= highest:
             image.info["transparency"] = level * (255 // highest)

@@ -81,7 +81,8 @@ def check_writable(
         raise InputError(
             f"{path}: {size} is beyond the {kind.longest} pixels a side of {kind.name}; choose PNG or TIFF."
         )
-    if kind.name not in Image.SAVE and Image.init() and kind.name not in Image.SAVE:
+    Image.init()
+    if kind.name not in Image.SAVE:
         raise InputError(f"{path}: the installed Pillow cannot write {kind.name}; choose PNG, or update Pillow.")
     return kind
 
@@ -134,8 +135,11 @@ def write_picture(
                     # An empty profile keeps Pillow from looking for one elsewhere.
                     options.update(icc_profile=icc or b"", exif=details.tobytes() if details else b"")
                 image.save(file, format=kind.name, **options)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise InputError(f"{path}: cannot be written ({reason}).") from error
 
 
 def _check_tensors(picture: torch.Tensor, alpha: torch.Tensor | None) -> None:

@@ -182,6 +182,15 @@ def test_first_frame_of_an_animation(stored):
     assert levels(file.picture)[0][0] == [255, 0, 0]
 
 
+def test_jpeg_of_a_telephone_with_a_gain_map_is_one_picture(stored):
+    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (4, 4), "blue")
+    data = saved(first, "MPO", save_all=True, append_images=[second])
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)
+    file = read_picture(stored("x.jpg", data))
+    assert (file.frames, tuple(file.picture.shape)) == (1, (1, 3, 8, 8))
+
+
 def test_avif(stored):
     if "AVIF" not in picture_file._formats():
         pytest.skip("this Pillow has no AVIF")

@@ -219,6 +219,21 @@ def test_sides_beyond_a_format_are_known_before_the_work():
     assert check_writable("x.png", Size(5, 65501), alpha=True, bit_depth=16, profile=True).name == "PNG"
 
 
+def test_format_that_pillow_was_built_without_is_refused(monkeypatch):
+    Image.init()
+    monkeypatch.delitem(Image.SAVE, "WEBP")
+    with pytest.raises(InputError, match="installed Pillow cannot write WEBP"):
+        check_writable("x.webp", Size(1, 1))
+
+
+def test_more_exif_than_jpeg_holds_is_refused(tmp_path):
+    exif = Image.Exif()
+    exif[270] = "x" * 70000
+    with pytest.raises(InputError, match=r"x\.jpg: cannot be written"):
+        write_picture(tmp_path / "x.jpg", noise(3, 255), exif=exif.tobytes())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_opaque_alpha_is_left_out_where_there_is_none(tmp_path):
     write_picture(tmp_path / "x.jpg", noise(3, 255), torch.ones(1, 1, 300, 11))
     assert read_picture(tmp_path / "x.jpg").alpha is None

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .diagnose_command import diagnose
 from .info import info
 from .models import models_app
+from .train_command import finetune, train
 from .upscale import upscale
 
 app = typer.Typer(
@@ -23,6 +25,9 @@ app = typer.Typer(
 app.command()(upscale)
 app.add_typer(models_app, name="models")
 app.command()(info)
+app.command()(diagnose)
+app.command()(finetune)
+app.command()(train)
 
 
 def _show_version(wanted: bool) -> None:

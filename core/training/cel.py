@@ -11,14 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ..image.colour import rgb_to_ycbcr, ycbcr_to_rgb
 from .dice import Range, flips, on_device, one, uniform
 from .kernels import filter_each
 from .noise import Codec, compress
 from .raster import Canvas, bent_line
-
-# Full-range BT.601, so that chroma can be treated apart from luma.
-_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
-_FROM_YCC = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +48,6 @@ class CelSettings:
     jpeg_quality: Range = (60.0, 95.0)
 
 
-def _colour_matrix(picture: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
-    return torch.einsum("ij,bjhw->bihw", torch.tensor(matrix).to(picture), picture)
-
-
 def gaussian_kernels(sigma_x: Tensor, sigma_y: Tensor, shift: Tensor) -> Tensor:
     """(B, K, K) Gaussians with the given spreads, moved ``shift`` pixels to the right; K holds three sigma."""
     widest = float(torch.maximum(sigma_x, sigma_y).max())
@@ -80,9 +73,9 @@ def bleed_chroma(picture: Tensor, settings: CelSettings, generator: torch.Genera
     spread, shift = (uniform(generator, r, len(picture)) for r in (settings.chroma_bleed, settings.chroma_shift))
     if picture.shape[1] != 3:
         return picture
-    planes = _colour_matrix(picture, _TO_YCC)
+    planes = rgb_to_ycbcr(picture)
     chroma = filter_each(planes[:, 1:], gaussian_kernels(spread, 0.5 * spread, shift))
-    return _colour_matrix(torch.cat([planes[:, :1], chroma], 1), _FROM_YCC).clamp(0, 1)
+    return ycbcr_to_rgb(torch.cat([planes[:, :1], chroma], 1)).clamp(0, 1)
 
 
 def add_grain(picture: Tensor, settings: CelSettings, generator: torch.Generator) -> Tensor:

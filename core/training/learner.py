@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..metrics.pair import luma
+from ..image.colour import to_grey
 from ..types import SizeRule
 from ..upscaler import InputError
 from . import losses
@@ -66,7 +66,7 @@ def weighted_losses(
 
 def fit_channels(picture: Tensor, channels: int) -> Tensor:
     """RGB for a model of 3 channels, luma for one of 1."""
-    return luma(picture) if channels == 1 else picture
+    return to_grey(picture) if channels == 1 else picture
 
 
 def check_channels(inputs: int, outputs: int) -> None:

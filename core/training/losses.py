@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, max_pool2d
 
+from ..image.colour import luma
 from ..image.filters import gaussian, local_maximum, local_minimum
-from ..metrics.pair import luma
 
 _rfft2: Callable[..., Tensor] = torch.fft.rfft2  # pyright: ignore
 _gradient: Callable[..., tuple[Tensor, ...]] = torch.gradient  # pyright: ignore
@@ -58,10 +58,15 @@ def line_loss(output: Tensor, reference: Tensor, width: float = 2.0) -> Tensor:
     return charbonnier(output, reference, line_map(reference, width))
 
 
+def gradient_strength(plane: Tensor) -> Tensor:
+    """Length of the gradient of (B, 1, H, W), a pixel, by central differences."""
+    y, x = _gradient(plane, dim=(-2, -1))
+    return torch.hypot(x, y)
+
+
 def flat_map(reference: Tensor) -> Tensor:
     """(B, 1, H, W) of 0..1: 1 where the reference is smooth, fading to 0 where its gradient says otherwise."""
-    y, x = _gradient(gaussian(luma(reference), 1.0), dim=(-2, -1))
-    return (1.0 - torch.hypot(x, y) / FLAT_GRADIENT).clamp(0.0, 1.0)
+    return (1.0 - gradient_strength(gaussian(luma(reference), 1.0)) / FLAT_GRADIENT).clamp(0.0, 1.0)
 
 
 def ringing_loss(output: Tensor, reference: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..metrics.pair import luma
+from ..image.colour import luma, to_rgb
 from .dice import Range, flip, flips, on_device, uniform
 
 
@@ -96,7 +96,7 @@ def _libjpeg(picture: Tensor, quality: int) -> Tensor:
 
 def _kornia(picture: Tensor, quality: Tensor) -> Tensor:
     codec: Any = importlib.import_module("kornia.enhance")
-    colour = picture.clamp(0, 1).expand(-1, 3, -1, -1)
+    colour = to_rgb(picture.clamp(0, 1))
     result: Tensor = codec.jpeg_codec_differentiable(colour, quality.to(picture))
     return result.clamp(0, 1)[:, : picture.shape[1]]
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...model_loader.safe_load import read_state_dict
+from ..image.colour import to_rgb
 from ..upscaler import InputError
 
 WEIGHTS_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
@@ -62,8 +63,8 @@ class PerceptualLoss(nn.Module):
 
     def forward(self, output: Tensor, reference: Tensor) -> Tensor:
         mean, deviation = self.get_buffer("mean"), self.get_buffer("deviation")
-        ours = (output.expand(-1, 3, -1, -1) - mean) / deviation
-        theirs = (reference.expand(-1, 3, -1, -1) - mean) / deviation
+        ours = (to_rgb(output) - mean) / deviation
+        theirs = (to_rgb(reference) - mean) / deviation
         total = output.new_zeros(())
         for index, layer in enumerate(self.features):
             ours = layer(ours)

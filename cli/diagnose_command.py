@@ -1,0 +1,57 @@
+"""``backplate diagnose``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import reporting
+
+MODES = "bicubic|jpeg|cel|second-order"
+
+
+@reporting
+def diagnose(
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="NAME_OR_PATH", help="See `backplate models` for names.")
+    ],
+    data: Annotated[Path, typer.Option(help="Folder of clean pictures of the kind that you care about.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for crops of the worst and diagnosis.json.")
+    ] = None,
+    degradation: Annotated[
+        str, typer.Option(metavar=MODES, help="How the pictures are made small and bad before the model sees them.")
+    ] = "bicubic",
+    side: Annotated[
+        int, typer.Option(min=32, help="Look at the middle of each picture, up to this many pixels.")
+    ] = 512,
+    worst: Annotated[int, typer.Option(min=0, help="Pictures whose crops are written.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")] = None,
+    models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
+) -> None:
+    """Find what a model does worst. Ranks pictures, names the failure and the recipe that aims at it."""
+    # Not at the top: PyTorch would make --help wait.
+    from ..core.backends.eager import EagerUpscaler
+    from ..core.training import diagnose as room
+    from ..core.training.degradation import DegradationSettings, Mode
+    from ..model_loader.find import default_folders, find_model
+    from ..model_loader.loaded import load_model
+    from ..model_loader.precision import choose_device
+    from .training_screen import TrainingScreen
+    from .wishes import choice
+
+    settings = room.DiagnoseSettings(
+        degradation=DegradationSettings(mode=choice(Mode, degradation, "--degradation")),
+        side=side,
+        worst=worst,
+        seed=seed,
+    )
+    upscaler = EagerUpscaler(load_model(find_model(model, default_folders(models_dir))), choose_device(device))
+    with TrainingScreen() as screen:
+        result = room.diagnose(upscaler, data, output, settings, screen)
+    typer.echo(result.text())
+    if output is not None:
+        typer.echo(f"Crops (input, result, reference) and diagnosis.json are in {output}.")

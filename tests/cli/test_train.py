@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from backplate.core.training.checkpoint import read_card
+from backplate.core.training.journal import read_rows
+from PIL import Image
+
+SMALL = (
+    "--steps=4", "--batch=2", "--seed=3", "--device=cpu",
+    "--set=threads=1", "--set=data.crop=32", "--set=validation.crop=32", "--set=validation.every=2",
+    "--set=validation.share=0.3", "--set=checkpoint_every=2",
+)  # fmt: skip
+
+
+@pytest.fixture
+def cels(tmp_path):
+    """Flat pictures with dark lines, eight of them."""
+    folder = tmp_path / "cels"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(8):
+        picture = np.full((48, 48, 3), rng.integers(80, 255, 3), np.uint8)
+        picture[rng.integers(5, 40) :][:2] = 20
+        picture[:, rng.integers(5, 40) :][:, :2] = 20
+        Image.fromarray(picture).save(folder / f"{index}.png")
+    return folder
+
+
+def test_finetune_writes_a_model_and_prints_the_scores(backplate, model, cels, tmp_path):
+    out = tmp_path / "run"
+    done = backplate("finetune", "-m", model, "--data", cels, "--recipe", "anime", "-o", out, *SMALL)
+    assert done.exit_code == 0, done.stderr
+    assert "line_psnr" in done.stdout
+    assert "Step 4:" in done.stderr
+    card = read_card(out / "run-last.safetensors")
+    assert (card["recipe"], card["base_model"], card["steps"]) == ("anime", "tiny_x2", 4)
+    assert card["settings"]["data"]["folder"] == "cels"
+    assert backplate("info", out / "run-last.safetensors").exit_code == 0
+
+
+def test_an_interrupted_run_goes_on_with_the_same_command(backplate, model, cels, tmp_path, monkeypatch):
+    from backplate.core.training.learner import Learner
+
+    words = ("finetune", "-m", model, "--data", cels, "--recipe", "anime", *SMALL)
+    assert backplate(*words, "-o", tmp_path / "whole").exit_code == 0
+    learn = Learner.learn
+
+    def interrupted(self, references, step):
+        if step == 3:
+            raise KeyboardInterrupt
+        return learn(self, references, step)
+
+    monkeypatch.setattr(Learner, "learn", interrupted)
+    stopped = backplate(*words, "-o", tmp_path / "run")
+    assert stopped.exit_code == 130
+    assert "Stopped after step 3; the same command goes on from there." in stopped.stderr
+    monkeypatch.setattr(Learner, "learn", learn)
+    assert "Going on after step 3 of 4" in backplate(*words, "-o", tmp_path / "run").stderr
+    assert read_rows(tmp_path / "run" / "log.jsonl") == read_rows(tmp_path / "whole" / "log.jsonl")
+
+
+def test_train_makes_a_network_from_nothing(backplate, tmp_path):
+    size = ("network.scale=2", "network.features=4", "network.convolutions=1", "data.drawn=6", "data.drawn_size=40")
+    done = backplate("train", "-o", tmp_path / "new", *SMALL, *(f"--set={s}" for s in size))
+    assert done.exit_code == 0, done.stderr
+    card = read_card(tmp_path / "new" / "new-last.safetensors")
+    assert (card["scale"], card["recipe"]) == (2, "custom")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--recipe", "vhs"), "There is no recipe 'vhs'; there are photo, anime, portrait."),
+        (("--recipe", "anime", "--set", "stepz=3"), "There is no setting stepz; did you mean steps."),
+        (("--recipe", "anime", "--set", "losses.line=much"), "losses.line takes a number, not 'much'."),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_misuse(backplate, model, cels, tmp_path, words, sentence):
+    done = backplate("finetune", "-m", model, "--data", cels, "-o", tmp_path / "run", *words)
+    assert done.exit_code == 2
+    assert sentence in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_that_cannot_be_used_are_a_sentence(backplate, model, tmp_path):
+    (tmp_path / "none").mkdir()
+    done = backplate(
+        "finetune", "-m", model, "--data", tmp_path / "none", "--recipe", "anime", "-o", tmp_path / "run", *SMALL
+    )
+    assert done.exit_code == 1
+    assert "There are no pictures in" in done.stderr
+
+
+def test_settings_come_from_a_file_and_flags_win(backplate, model, cels, tmp_path):
+    pytest.importorskip("yaml", reason="settings files need PyYAML")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("steps: 99\nlosses: {line: 3.0}\n")
+    out = tmp_path / "run"
+    done = backplate(
+        "finetune", "-m", model, "--data", cels, "--recipe", "anime", "--settings", mine, "-o", out, *SMALL
+    )
+    assert done.exit_code == 0, done.stderr
+    settings = read_card(out / "run-last.safetensors")["settings"]
+    assert (settings["steps"], settings["losses"]["line"]) == (4, 3.0)

@@ -1,0 +1,54 @@
+"""Every example workflow that needs no diffusion checkpoint runs, with small models under the published names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from comfy_server import REPOSITORY, Client, Graph, Server
+from tiny_models import compact
+
+pytestmark = pytest.mark.comfyui
+
+DIFFUSION = {"CheckpointLoaderSimple", "KSampler"}
+TWINS = sorted((REPOSITORY / "workflows" / "api").glob("*.json"))
+
+
+def nodes_of(path: Path) -> dict[str, dict[str, object]]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def runnable() -> list[Path]:
+    return [path for path in TWINS if not DIFFUSION & {str(node["class_type"]) for node in nodes_of(path).values()}]
+
+
+@pytest.mark.parametrize("path", runnable(), ids=lambda path: path.stem)
+def test_workflow_runs(path: Path, comfy: Client, server: Server) -> None:
+    graph = Graph()
+    graph.nodes = nodes_of(path)
+    ramp = np.linspace(0, 255, 48 * 64 * 3).reshape(48, 64, 3).astype(np.uint8)
+    for number, node in enumerate(graph.nodes.values()):
+        inputs = node["inputs"]
+        if node["class_type"] == "BackplateLoadUpscaleModel":
+            file = server.base / "models" / "upscale_models" / inputs["model_name"]
+            if not file.exists():
+                torch.save({"params": compact(seed=number)}, file)
+        if node["class_type"] == "LoadImage":
+            comfy.upload(ramp, inputs["image"])
+    run = comfy.succeed(graph)
+    savers = [key for key, node in graph.nodes.items() if node["class_type"] == "SaveImage"]
+    assert savers
+    for saver in savers:
+        assert min(comfy.picture(run, saver).shape[:2]) > 64
+
+
+def test_workflows_are_offered_as_templates(comfy: Client) -> None:
+    offered = comfy.get_json("/api/workflow_templates")
+    (names,) = [names for pack, names in offered.items() if pack == "backplate"]
+    assert sorted(names) == [path.stem for path in TWINS]
+    for name in names:
+        assert comfy.get_json(f"/api/workflow_templates/backplate/{name}.json")["version"] == 0.4
+        assert comfy.get(f"/api/workflow_templates/backplate/{name}.jpg")[:2] == b"\xff\xd8"

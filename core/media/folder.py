@@ -1,5 +1,8 @@
 """Pictures in folders: which there are, in what order, what their results are called, and who works on which."""
 
+# Pillow publishes partial types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import hashlib
@@ -212,6 +215,6 @@ def size_in_header(path: Path) -> Size | None:
     """Width and height as the file says, without decoding it and not turned upright; None if it cannot be read."""
     try:
         with Image.open(path) as image:
-            return Size(*image.size)
+            return Size(image.width, image.height)
     except Exception:  # noqa: BLE001  a damaged file is refused when it is read, with the reason
         return None

@@ -101,6 +101,18 @@ def kept_exif(image: Image.Image, *, is_srgb: bool = False) -> bytes | None:
         return None
 
 
+def without_place(exif: bytes | None) -> bytes | None:
+    """EXIF as ``kept_exif`` gives it without where the shot was taken (its GPS directory)."""
+    if not exif:
+        return None
+    source, kept = Image.Exif(), Image.Exif()
+    source.load(exif)
+    for tag, value in source.items():
+        if tag not in (IFD.Exif, IFD.GPSInfo):
+            kept[tag] = value
+    return _serialised(kept, source.get_ifd(IFD.Exif), {})
+
+
 def _serialised(exif: Image.Exif, shot: Mapping[int, Any], place: Mapping[int, Any]) -> bytes | None:
     for directory, tags in ((IFD.Exif, shot), (IFD.GPSInfo, place)):
         if tags:

@@ -1,0 +1,55 @@
+"""Finding the uniform border around what a picture shows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from ..types import Box
+
+TOLERANCE = 8 / 255
+"""How far a border pixel may be from the border's colour: the noise of a JPEG of middling quality."""
+
+
+class Trimmed(NamedTuple):
+    """``box``: what is left, in pixels. ``colour``: R, G, B (or grey) from 0 to 1 of the border that was found, None
+    if there was none or it is transparent."""
+
+    box: Box
+    colour: tuple[float, ...] | None
+
+
+def find_content(picture: torch.Tensor, alpha: torch.Tensor | None = None, tolerance: float = TOLERANCE) -> Trimmed:
+    """What is left of one picture (1, C, H, W) without its uniform borders.
+
+    A row or column at the outside is border if all its pixels are within ``tolerance`` of the median of the
+    outermost one on that side; so letterbox bars and a white background are found, and shadows that end in it stay.
+    Transparent pixels are alike whatever colour they hide. A picture that is uniform all over stays as it is.
+    """
+    visible = torch.ones_like(picture[:, :1]) if alpha is None else alpha
+    layers = torch.cat([picture * visible, visible], dim=1)[0]
+    height, width = layers.shape[-2:]
+    top, bottom = _border(layers, tolerance), _border(layers.flip(1), tolerance)
+    if top == height:
+        return Trimmed(Box(0, 0, width, height), None)
+    columns = layers[:, top : height - bottom].transpose(1, 2)
+    left, right = _border(columns, tolerance), _border(columns.flip(1), tolerance)
+    box = Box(left, top, width - left - right, height - top - bottom)
+    return Trimmed(box, _colour(layers, (top, bottom, left, right)))
+
+
+def _border(layers: torch.Tensor, tolerance: float) -> int:
+    """How many rows from the top of (C, H, W) have the colour of the first one throughout."""
+    reference = layers[:, 0].median(dim=1).values[:, None, None]
+    alike = ((layers - reference).abs() <= tolerance).all(dim=2).all(dim=0)
+    return int(alike.long().cumprod(0).sum())
+
+
+def _colour(layers: torch.Tensor, sides: tuple[int, int, int, int]) -> tuple[float, ...] | None:
+    """The median over the outermost line of the widest border; the last layer is alpha."""
+    lines = (layers[:, 0], layers[:, -1], layers[:, :, 0], layers[:, :, -1])
+    if not any(sides):
+        return None
+    line = lines[sides.index(max(sides))].median(dim=1).values
+    return tuple(map(float, line[:-1])) if float(line[-1]) >= 1 - 1 / 255 else None

@@ -1,0 +1,179 @@
+"""One picture from file to file, in three steps that may run in different threads: read, enlarge, write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ..image.place import Background, Fill, parse_colour
+from ..image.sharpen import SharpenSettings, sharpen_blend
+from ..image.target import Fit, FitPlan, Target, plan_fit
+from ..image.trim import find_content
+from ..media.metadata import without_place
+from ..media.picture_file import PictureFile, check_writable, format_of, read_picture, write_picture
+from ..pipeline import TileSettings, upscale_to, upscale_with_alpha
+from ..progress import Progress
+from ..types import Size
+from ..upscaler import Upscaler
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSettings:
+    """What is done to a picture.
+
+    ``target`` None is the model's own scale. A ``background`` that is a colour also goes behind transparency.
+    ``trim`` cuts uniform borders off first; the border's colour then is what ``Fill.EDGE`` pads with. ``bit_depth``
+    None is that of the source where the format can hold it. ``srgb`` converts colours instead of carrying the
+    profile. ``strip_gps`` leaves out where the shot was taken. ``software`` is recorded in the file.
+    """
+
+    target: Target | None = None
+    background: Background | None = None
+    tiles: TileSettings = TileSettings()
+    sharpen: SharpenSettings | None = None
+    trim: bool = False
+    bit_depth: int | None = None
+    quality: int = 95
+    srgb: bool = False
+    strip_gps: bool = False
+    software: str = ""
+
+
+@dataclass(frozen=True)
+class SourcePicture:
+    """What was read, as the model is to get it. ``background`` is the one for this picture; ``size`` is that of the
+    file before it was trimmed; ``depth`` is that of the file to write."""
+
+    file: PictureFile
+    background: Background | None
+    size: Size
+    depth: int
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """``plan`` is None for the model's own scale."""
+
+    picture: torch.Tensor
+    alpha: torch.Tensor | None
+    plan: FitPlan | None
+    passes: int
+
+
+def own_scale(upscaler: Upscaler, multiple_of: int) -> Target:
+    """The model's own scale, cut to multiples."""
+    return Target(fit=Fit.FACTOR, factor=float(upscaler.spec.scale), multiple_of=multiple_of)
+
+
+def read_source(source: Path, output: Path, settings: PictureSettings, scale: int) -> SourcePicture:
+    """Reads a picture and takes care of what ``output`` cannot carry: a profile, or grey on a coloured background.
+    ``scale`` is that of the model.
+
+    Raises ``InputError`` if the picture cannot be read, or if what becomes of it could not be written.
+    """
+    srgb = settings.srgb or not format_of(output).profile
+    file = read_picture(source, convert_to_srgb=srgb)
+    size = _size(file.picture)
+    file, background = _trimmed(file, settings)
+    colour = solid_colour(background)
+    shows = file.alpha is not None or settings.target is not None
+    if file.picture.shape[1] == 1 and colour and len(set(colour)) > 1 and shows:
+        if file.icc:
+            # A grey profile says nothing about colours.
+            file, _ = _trimmed(read_picture(source, convert_to_srgb=True), settings)
+        file = replace(file, picture=file.picture.expand(-1, 3, -1, -1).contiguous())
+    if settings.strip_gps:
+        file = replace(file, exif=without_place(file.exif))
+    depth = settings.bit_depth or (file.bit_depth if format_of(output).deep else 8)
+    result = SourcePicture(file, background, size, depth)
+    _check_output(result, output, settings, scale)
+    return result
+
+
+def enlarge(
+    source: SourcePicture, upscaler: Upscaler | None, settings: PictureSettings, progress: Progress
+) -> Enlarged:
+    """Upscale, fit, flatten, sharpen. Without an upscaler the picture is only fitted to the target."""
+    file = source.file
+    if settings.target is None and upscaler is not None:
+        picture, alpha = upscale_with_alpha(file.picture, file.alpha, upscaler, settings.tiles, progress)
+        plan, passes = None, 1
+    else:
+        target = settings.target or Target(fit=Fit.FACTOR, factor=1.0)
+        result = upscale_to(file.picture, file.alpha, upscaler, target, settings.tiles, source.background, progress)
+        picture, alpha, plan, passes = result.picture, result.alpha, result.plan, result.passes
+    colour = solid_colour(source.background)
+    if colour and alpha is not None:
+        picture, alpha = over(picture, alpha, colour), None
+    if settings.sharpen:
+        picture, _ = sharpen_blend(picture, settings.sharpen)
+    return Enlarged(picture, alpha, plan, passes)
+
+
+def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings) -> None:
+    """Writes the result with what its source's file said; folders are made as needed. Raises ``InputError``."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(
+        output,
+        enlarged.picture,
+        enlarged.alpha,
+        bit_depth=source.depth,
+        icc=source.file.icc,
+        exif=source.file.exif,
+        dpi=source.file.dpi,
+        quality=settings.quality,
+        software=settings.software,
+    )
+
+
+def solid_colour(background: Background | None) -> Colour | None:
+    return parse_colour(background.colour) if background and background.fill is Fill.COLOUR else None
+
+
+def over(picture: torch.Tensor, alpha: torch.Tensor, colour: Colour) -> torch.Tensor:
+    """The picture (B, C, H, W) with straight alpha (B, 1, H, W) in front of a colour (its red for grey)."""
+    behind = torch.tensor(colour, dtype=picture.dtype, device=picture.device)
+    return picture * alpha + behind[: picture.shape[1]].reshape(1, -1, 1, 1) * (1 - alpha)
+
+
+def _trimmed(file: PictureFile, settings: PictureSettings) -> tuple[PictureFile, Background | None]:
+    """The file without its uniform borders, and the background for it: there is no edge to continue any more, so
+    the colour of the border takes its place."""
+    background = settings.background
+    if not settings.trim:
+        return file, background
+    box, colour = find_content(file.picture, file.alpha)
+    rows, columns = slice(box.y, box.bottom), slice(box.x, box.right)
+    cut = replace(
+        file,
+        picture=file.picture[..., rows, columns].contiguous(),
+        alpha=None if file.alpha is None else file.alpha[..., rows, columns].contiguous(),
+    )
+    if colour and (background or Background()).fill is Fill.EDGE and file.alpha is None:
+        levels = [round(255 * value) for value in (colour * 3 if len(colour) == 1 else colour)]
+        background = Background(Fill.COLOUR, ",".join(map(str, levels)))
+    return cut, background
+
+
+def _check_output(source: SourcePicture, output: Path, settings: PictureSettings, scale: int) -> None:
+    """Asks before the work whether the result could be written."""
+    file = source.file
+    plan = plan_fit(_size(file.picture), settings.target) if settings.target else None
+    alpha = file.alpha is not None and bool((file.alpha < 1).any())
+    if plan and plan.padded and source.background and source.background.fill is Fill.TRANSPARENT:
+        alpha = True
+    check_writable(
+        output,
+        plan.canvas if plan else _size(file.picture).times(scale),
+        alpha=alpha and solid_colour(source.background) is None,
+        bit_depth=source.depth,
+        profile=file.icc is not None,
+    )
+
+
+def _size(picture: torch.Tensor) -> Size:
+    return Size(picture.shape[3], picture.shape[2])

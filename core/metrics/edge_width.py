@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import grid_sample, max_pool1d
+from torch.nn.functional import max_pool1d
 
 from ..image.checks import check_picture
-from ..image.filters import gaussian, gradient
+from ..image.colour import luma
 from ..upscaler import InputError
+from .edges import find_edges, sample
 from .errors import NotMeasurable
-from .pair import luma, size_of
+from .pair import size_of
 
 REACH = 16.0
 """Pixels of the profile on each side of an edge."""
@@ -23,7 +24,6 @@ SLACK = 1e-3
 """What rises by less within ``PATIENCE`` has arrived: a quarter of an 8-bit step."""
 CONTRAST = 0.1
 """Least rise of luma that counts as a strong edge."""
-MOST_EDGES = 20_000
 
 
 def edge_width(picture: torch.Tensor, guide: torch.Tensor | None = None) -> list[float]:
@@ -47,13 +47,14 @@ def edge_width(picture: torch.Tensor, guide: torch.Tensor | None = None) -> list
             "give a guide of the same size."
         )
     return [
-        _width(plane[None].float(), other[None].float())
-        for plane, other in zip(luma(picture), luma(guide), strict=True)
+        _width(plane[None], other[None])
+        for plane, other in zip(luma(picture.float()), luma(guide.float()), strict=True)
     ]
 
 
 def _width(plane: torch.Tensor, guide: torch.Tensor) -> float:
-    places, directions = _edges(guide)
+    # Spread over the whole reach, the least contrast that counts still has this slope.
+    places, directions = find_edges(guide, CONTRAST / (2 * REACH))
     widths = _rise(_profiles(plane, places, directions)) if len(places) else places.new_empty(0)
     if not len(widths):
         raise NotMeasurable(
@@ -63,40 +64,13 @@ def _width(plane: torch.Tensor, guide: torch.Tensor) -> float:
     return float(widths.median())
 
 
-def _edges(plane: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n, 2) places (x, y) where the gradient is largest along its direction, and (n, 2) unit directions uphill."""
-    across, down = gradient(gaussian(plane, 1.0))
-    strength = torch.hypot(across, down)
-    unit = torch.cat((across, down), dim=1) / strength.clamp(min=1e-6)
-    height, width = plane.shape[-2:]
-    rows, columns = torch.meshgrid(
-        torch.arange(height, device=plane.device), torch.arange(width, device=plane.device), indexing="ij"
-    )
-    grid = torch.stack((columns, rows), dim=-1).float()
-    uphill = unit[0].permute(1, 2, 0)
-    ahead, behind = _sample(strength, grid + uphill), _sample(strength, grid - uphill)
-    here = strength[0, 0]
-    # Blur of 16 pixels spreads the least contrast that counts to about this slope.
-    crest = (here > ahead) & (here >= behind) & (here > CONTRAST / (2 * REACH))
-    places, directions = grid[crest], uphill[crest]
-    every = max(1, -(-len(places) // MOST_EDGES))
-    return places[::every], directions[::every]
-
-
 def _profiles(plane: torch.Tensor, places: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     """(n, samples) values along each direction, the place in the middle; NaN beyond the picture."""
     steps = torch.arange(-round(REACH / STEP), round(REACH / STEP) + 1, device=plane.device) * STEP
     points = places[:, None] + steps[None, :, None] * directions[:, None]
     limit = points.new_tensor((plane.shape[-1] - 1, plane.shape[-2] - 1))
     inside = ((points >= 0) & (points <= limit)).all(dim=-1)
-    return _sample(plane, points).masked_fill(~inside, torch.nan)
-
-
-def _sample(plane: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Linear interpolation of (1, 1, H, W) at (..., 2) pixel positions (x, y), clamped to the picture."""
-    limit = points.new_tensor((max(plane.shape[-1] - 1, 1), max(plane.shape[-2] - 1, 1)))
-    flat = (points / limit * 2 - 1).reshape(1, 1, -1, 2)
-    return grid_sample(plane, flat, align_corners=True, padding_mode="border").reshape(points.shape[:-1])
+    return sample(plane, points).masked_fill(~inside, torch.nan)
 
 
 def _rise(profiles: torch.Tensor) -> torch.Tensor:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 
 from ..image.checks import check_picture
+from ..image.colour import to_rgb
 from ..image.resize import resize
 from ..types import Size
 from ..upscaler import InputError
 from .colour_difference import ciede2000, srgb_to_lab
-from .pair import as_rgb, size_of
+from .pair import size_of
 from .psnr import psnr
 
 STRIP = 1 << 20
@@ -36,7 +37,7 @@ def fidelity(source: torch.Tensor, result: torch.Tensor) -> list[Fidelity]:
     check_source(source, result)
     reduced = resize(result, size_of(source)).clamp_(0, 1)
     errors = psnr(reduced, source)
-    differences = [_mean_delta_e(a[None], b[None]) for a, b in zip(as_rgb(reduced), as_rgb(source), strict=True)]
+    differences = [_mean_delta_e(a[None], b[None]) for a, b in zip(to_rgb(reduced), to_rgb(source), strict=True)]
     return [Fidelity(error, difference) for error, difference in zip(errors, differences, strict=True)]
 
 

@@ -16,8 +16,9 @@ from typing import Any, cast
 
 import torch
 
+from ..image.colour import to_rgb
 from .errors import MetricUnavailable, NotMeasurable
-from .pair import as_rgb, check_pair, size_of
+from .pair import check_pair, size_of
 
 
 class LpipsNet(str, Enum):
@@ -144,7 +145,7 @@ def lpips_distance(
     cut = (..., slice(border, size.height - border), slice(border, size.width - border))
     values: list[float] = []
     with torch.inference_mode():
-        for first, second in zip(as_rgb(result)[cut].float(), as_rgb(reference)[cut].float(), strict=True):
+        for first, second in zip(to_rgb(result)[cut].float(), to_rgb(reference)[cut].float(), strict=True):
             # One at a time: the activations of VGG take 500 times the bytes of the picture.
             values.append(float(network.module(2 * first[None] - 1, 2 * second[None] - 1)))
     return values

@@ -6,7 +6,8 @@ from enum import Enum
 
 import torch
 
-from ..image.checks import check_picture
+from ..image.checks import check_alpha, check_picture
+from ..image.colour import luma, to_rgb
 from ..image.resize import resize
 from ..types import Size
 from ..upscaler import InputError
@@ -34,21 +35,9 @@ def size_of(picture: torch.Tensor) -> Size:
     return Size(picture.shape[-1], picture.shape[-2])
 
 
-def luma(picture: torch.Tensor) -> torch.Tensor:
-    """(B, 1 or 3, H, W) -> (B, 1, H, W): BT.601 luma of the encoded values, full range 0 to 1."""
-    if picture.shape[1] == 1:
-        return picture
-    return (65.481 * picture[:, 0:1] + 128.553 * picture[:, 1:2] + 24.966 * picture[:, 2:3]) / 219
-
-
 def studio_luma(picture: torch.Tensor) -> torch.Tensor:
     """(B, 1 or 3, H, W) -> (B, 1, H, W): BT.601 luma in studio range, 16/255 to 235/255."""
     return (16 + 219 * luma(picture)) / 255
-
-
-def as_rgb(picture: torch.Tensor) -> torch.Tensor:
-    """A grey picture as three equal channels."""
-    return picture.expand(-1, 3, -1, -1) if picture.shape[1] == 1 else picture
 
 
 def check_pair(result: torch.Tensor, reference: torch.Tensor) -> None:
@@ -95,7 +84,7 @@ def _select(picture: torch.Tensor, other: torch.Tensor, channel: Channel, border
         cut = cut.float()
     if channel is Channel.Y:
         return studio_luma(cut)
-    return as_rgb(cut) if other.shape[1] == 3 else cut
+    return to_rgb(cut) if other.shape[1] == 3 else cut
 
 
 def align_pair(
@@ -120,8 +109,11 @@ def settle_alpha(
     """The colours to compare: both pictures over mid grey where both have an alpha channel (B, 1, H, W), so that
     differences of alpha count and colours nobody sees do not. An alpha of one everywhere counts as none.
 
-    Raises ``InputError`` when only one of them is transparent somewhere.
+    Raises ``InputError`` when only one of them is transparent somewhere, or an alpha does not fit its picture.
     """
+    for picture, alpha, what in ((result, result_alpha, "result"), (reference, reference_alpha, "reference")):
+        if alpha is not None:
+            check_alpha(alpha, picture, f"alpha of the {what}")
     ours, theirs = _transparent(result_alpha), _transparent(reference_alpha)
     if ours is None and theirs is None:
         return result, reference

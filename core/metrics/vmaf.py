@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
+from ..image.colour import to_rgb
 from ..upscaler import InputError
 from .errors import MetricUnavailable, NotMeasurable
-from .pair import as_rgb, check_pair, size_of
+from .pair import check_pair, size_of
 
 SMALLEST = 17
 """Side under which libvmaf crashes."""
@@ -92,7 +93,7 @@ def vmaf_pictures(
     form = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-i")
     values: list[float] = []
     with tempfile.TemporaryDirectory(prefix="backplate-vmaf-") as folder:
-        for first, second in zip(as_rgb(result)[cut], as_rgb(reference)[cut], strict=True):
+        for first, second in zip(to_rgb(result)[cut], to_rgb(reference)[cut], strict=True):
             (Path(folder) / "result.rgb").write_bytes(_bytes(first))
             (Path(folder) / "reference.rgb").write_bytes(_bytes(second))
             inputs = [*form, "result.rgb", *form, "reference.rgb"]

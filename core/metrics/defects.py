@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
 from ..image.checks import check_picture
 from ..types import Box, Size
@@ -13,7 +13,7 @@ from ..upscaler import InputError
 from .pair import size_of
 
 BLOCK = 16
-"""Side of a block, in pixels of the source."""
+"""Largest side of a block, in pixels of the source; a picture is cut into blocks as equal as can be."""
 BLACK = 2 / 255
 """A block is black when nothing in it exceeds this ..."""
 BRIGHT = 0.1
@@ -50,7 +50,8 @@ class Defects:
 
 
 def find_defects(source: torch.Tensor, result: torch.Tensor) -> list[Defects]:
-    """Looks at each result (B, C, H, W) in blocks that show 16x16 pixels of its source (B, C, h, w).
+    """Looks at each result (B, C, H, W) in blocks that show up to 16x16 pixels of its source (B, C, h,
+    w).
 
     Unlike elsewhere, ``result`` may hold NaN and infinity: they are counted. A block with such a value is neither
     black nor flat. Raises ``InputError`` for a source that is no picture, or another number of pictures.
@@ -66,35 +67,31 @@ def find_defects(source: torch.Tensor, result: torch.Tensor) -> list[Defects]:
 
 def _defects(source: torch.Tensor, result: torch.Tensor) -> Defects:
     finite = torch.isfinite(result)
-    black: list[Box] = []
-    flat: list[Box] = []
-    for before, after in _blocks(size_of(source), size_of(result)):
-        if not bool(_cut(finite, after).all()):
-            continue
-        was, now = _cut(source, before), _cut(result, after)
-        if float(now.max()) <= BLACK and float(was.mean()) >= BRIGHT:
-            black.append(after)
-        elif _span(now) <= FLAT and _span(was) >= LIVELY:
-            flat.append(after)
-    return Defects(int((~finite).sum()), tuple(black), tuple(flat))
+    sound = torch.where(finite, result, 0.0)
+    size = size_of(source)
+    grid = (-(-size.height // BLOCK), -(-size.width // BLOCK))
+    low, high = _range(sound, grid)
+    was_low, was_high = _range(source, grid)
+    broken = adaptive_max_pool2d((~finite).float(), grid).amax(dim=1) > 0
+    bright = adaptive_avg_pool2d(source, grid).mean(dim=1) >= BRIGHT
+    lively = (was_high - was_low).amax(dim=1) >= LIVELY
+    black = (high.amax(dim=1) <= BLACK) & bright & ~broken
+    flat = ((high - low).amax(dim=1) <= FLAT) & lively & ~broken & ~black
+    return Defects(int((~finite).sum()), _boxes(black[0], size_of(result)), _boxes(flat[0], size_of(result)))
 
 
-def _blocks(source: Size, result: Size) -> Iterator[tuple[Box, Box]]:
-    """Boxes of the source, and the boxes of the result that show them."""
-    for y in range(0, source.height, BLOCK):
-        for x in range(0, source.width, BLOCK):
-            right, bottom = min(x + BLOCK, source.width), min(y + BLOCK, source.height)
-            left, top = x * result.width // source.width, y * result.height // source.height
-            width = -(-right * result.width // source.width) - left
-            height = -(-bottom * result.height // source.height) - top
-            yield Box(x, y, right - x, bottom - y), Box(left, top, width, height)
+def _range(picture: torch.Tensor, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(1, C, rows, columns): smallest and largest value of each block."""
+    return -adaptive_max_pool2d(-picture, grid), adaptive_max_pool2d(picture, grid)
 
 
-def _cut(picture: torch.Tensor, box: Box) -> torch.Tensor:
-    return picture[..., box.y : box.bottom, box.x : box.right]
-
-
-def _span(block: torch.Tensor) -> float:
-    """Largest minus smallest value within a channel, the largest of the channels."""
-    values = block.flatten(2)
-    return float((values.amax(2) - values.amin(2)).max())
+def _boxes(found: torch.Tensor, size: Size) -> tuple[Box, ...]:
+    """The blocks (rows, columns) that are True, as adaptive pooling cuts a picture of ``size``."""
+    rows, columns = found.shape
+    boxes: list[Box] = []
+    for index in found.flatten().nonzero().flatten():
+        row, column = divmod(int(index), columns)
+        left, top = column * size.width // columns, row * size.height // rows
+        right, bottom = -(-(column + 1) * size.width // columns), -(-(row + 1) * size.height // rows)
+        boxes.append(Box(left, top, right - left, bottom - top))
+    return tuple(boxes)

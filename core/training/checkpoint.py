@@ -36,7 +36,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        raise _unwritten(path, error) from error
+        raise unwritten(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -47,7 +47,8 @@ def _umask() -> int:
     return mask
 
 
-def _unwritten(path: Path, error: Exception) -> InputError:
+def unwritten(path: Path, error: Exception) -> InputError:
+    """The sentence for a file that the disk refused."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     # torch's own writer hides the error number.
     full = full or "No space left" in str(error) or "unexpected pos" in str(error)

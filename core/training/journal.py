@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import write_whole
+from .checkpoint import unwritten, write_whole
 
 
 class Journal:
@@ -35,10 +35,13 @@ class Journal:
         self._file = self._path.open("a", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, float], group: str = "train") -> None:
-        """Add a row; it is in the file when this returns."""
+        """Add a row; it is in the file when this returns. Raises ``InputError`` if the disk is full."""
         if self._file is not None:
-            self._file.write(json.dumps({"step": step, "group": group, **values}) + "\n")
-            self._file.flush()
+            try:
+                self._file.write(json.dumps({"step": step, "group": group, **values}) + "\n")
+                self._file.flush()
+            except OSError as error:
+                raise unwritten(self._path, error) from error
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(f"{group}/{name}", value, step)

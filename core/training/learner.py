@@ -140,10 +140,12 @@ class Learner:
         return {"loss": sum(v for n, v in values.items() if n != "discriminator"), **values, "rate": rate}
 
     def _pair(self, references: Tensor, step: int) -> Pair:
-        clean = fit_channels(references.to(self.device).float() / 255.0, self.channels)
+        # Other accelerators lack some of the operations (Poisson noise, antialiased resampling).
+        place = self.device if self.device.type == "cuda" else torch.device("cpu")
+        clean = fit_channels(references.to(place).float() / 255.0, self.channels)
         seed = (self.settings.seed, 22, step, self.rescues)
         degraded, reference = degrade(clean, self.scale, self.settings.degradation, *seed)
-        return Pair(degraded.contiguous(memory_format=torch.channels_last), reference)
+        return Pair(degraded.to(self.device, memory_format=torch.channels_last), reference.to(self.device))
 
     def _judge(self, discriminator: UNetDiscriminator, output: Tensor) -> Tensor:
         discriminator.requires_grad_(False)

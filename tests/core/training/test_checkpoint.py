@@ -44,7 +44,7 @@ def test_a_really_full_disk():
         pytest.skip("this system has no /dev/full")
     with pytest.raises((OSError, RuntimeError)) as caught:
         torch.save({"a": torch.zeros(1 << 20)}, "/dev/full")
-    assert "the disk is full" in str(checkpoint._unwritten(checkpoint.Path("x"), caught.value))
+    assert "the disk is full" in str(checkpoint.unwritten(checkpoint.Path("x"), caught.value))
 
 
 def test_model_files_carry_their_card_and_load_elsewhere(tmp_path):

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import torch
-from spandrel import ImageModelDescriptor
+from spandrel import ImageModelDescriptor  # pyright: ignore[reportMissingTypeStubs]
 from torch import nn
 
 from ...model_loader.loaded import LoadedModel
@@ -108,7 +108,7 @@ def private_copy(descriptor: Descriptor, dtype: torch.dtype) -> Descriptor:
     shell = copy.copy(descriptor)
     # What a host attached (memory management, our own facts) belongs to the original.
     for name in ("patcher", "backplate"):
-        shell.__dict__.pop(name, None)
+        vars(shell).pop(name, None)
     duplicate = copy.deepcopy(shell).to(torch.device("cpu")).to(dtype).eval()
     duplicate.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return duplicate

@@ -1,0 +1,49 @@
+"""Where versions of a picture differ most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch.nn.functional import avg_pool2d
+
+from ..image.colour import luma
+from ..metrics.pair import size_of
+from ..types import Box, Size
+
+STEPS = 4
+"""Positions tried within the side of a crop."""
+
+
+class Spot(NamedTuple):
+    """A part of a picture, and how much its versions differ there (mean standard deviation of the luma)."""
+
+    box: Box
+    spread: float
+
+
+def choose_spots(versions: Sequence[torch.Tensor], side: int, count: int) -> list[Spot]:
+    """The ``count`` places, apart from each other, where ``versions`` (1, C, H, W) of one picture differ most; fewer
+    if the picture has no room for them. The first differs most. ``side``: of the squares, in pixels."""
+    size = size_of(versions[0])
+    crop = Size(min(side, size.width), min(side, size.height))
+    lumas = torch.cat([luma(version).float() for version in versions])
+    spread = lumas.std(dim=0, unbiased=False, keepdim=True)
+    step = Size(max(1, crop.width // STEPS), max(1, crop.height // STEPS))
+    means = avg_pool2d(spread, (crop.height, crop.width), (step.height, step.width))[0, 0]
+    spots: list[Spot] = []
+    for index in means.flatten().argsort(descending=True):
+        row, column = divmod(int(index), means.shape[1])
+        box = Box(column * step.width, row * step.height, *crop)
+        if not any(_overlap(box, spot.box) for spot in spots):
+            spots.append(Spot(box, float(means[row, column])))
+        if len(spots) == count:
+            break
+    return spots
+
+
+def _overlap(first: Box, second: Box) -> bool:
+    return (
+        first.x < second.right and second.x < first.right and first.y < second.bottom and second.y < first.bottom
+    )

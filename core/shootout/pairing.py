@@ -1,0 +1,117 @@
+"""Which files are compared with which."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from ..media.folder import natural_order
+from ..media.picture_file import READABLE_SUFFIXES
+from ..upscaler import InputError
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".y4m")
+
+
+class Kind(Enum):
+    PICTURE = "picture"
+    VIDEO = "video"
+
+
+class FilePair(NamedTuple):
+    name: str
+    result: Path
+    reference: Path
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Pairs in natural order (`frame 2` before `frame 10`), and sentences about files without a partner."""
+
+    pairs: tuple[FilePair, ...]
+    problems: tuple[str, ...] = ()
+
+
+def kind_of(path: Path) -> Kind | None:
+    """What the suffix says, None for a file of neither kind."""
+    suffix = path.suffix.lower()
+    return Kind.PICTURE if suffix in READABLE_SUFFIXES else Kind.VIDEO if suffix in VIDEO_SUFFIXES else None
+
+
+def pair_files(result: Path, reference: Path) -> Pairing:
+    """Two files make one pair, whatever their names. Two folders are matched by name inside them, subfolders
+    included: the same name if there is one, else the same name but for the suffix.
+
+    Raises ``InputError`` for a path that is not there, a file beside a folder, a folder with nothing to compare, and
+    folders that share no name.
+    """
+    for path in (result, reference):
+        if not path.exists():
+            raise InputError(f"There is no file or folder {path}.")
+    if result.is_dir() != reference.is_dir():
+        folder, file = (result, reference) if result.is_dir() else (reference, result)
+        raise InputError(f"{folder} is a folder and {file} a file; give two files or two folders.")
+    if not result.is_dir():
+        return Pairing((FilePair(result.name, result, reference),))
+    ours, theirs = files_in(result), files_in(reference)
+    pairs, problems = match_names(ours, theirs, (str(result), str(reference)))
+    if not pairs:
+        raise InputError(
+            f"No name in {result} ({next(iter(ours))}, ...) is also in {reference} ({next(iter(theirs))}, ...); give "
+            "the result the name of its reference."
+        )
+    return Pairing(tuple(FilePair(a, ours[a], theirs[b]) for a, b in pairs), tuple(problems))
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    """Pictures and videos below ``folder`` by their path inside it (with /), in natural order; hidden files and
+    folders are left out. Raises ``InputError`` if there are none or the folder cannot be listed."""
+    found: dict[str, Path] = {}
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{folder} cannot be listed ({error.strerror or error}).") from error
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            path = Path(parent, name)
+            if not name.startswith(".") and kind_of(path):
+                found[path.relative_to(folder).as_posix()] = path
+    if not found:
+        raise InputError(f"{folder} holds no picture or video ({', '.join((*READABLE_SUFFIXES, *VIDEO_SUFFIXES))}).")
+    return {name: found[name] for name in sorted(found, key=natural_order)}
+
+
+def match_names(
+    ours: Iterable[str], theirs: Iterable[str], folders: tuple[str, str]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Pairs of names, and a sentence for each name of either side that is in no pair."""
+    ours, theirs = list(ours), dict.fromkeys(theirs)
+    by_stem: dict[str, list[str]] = {}
+    for name in theirs:
+        by_stem.setdefault(_stem(name), []).append(name)
+    pairs: list[tuple[str, str]] = []
+    problems: list[str] = []
+    for name in ours:
+        candidates = [name] if name in theirs else by_stem.get(_stem(name), [])
+        if len(candidates) == 1:
+            pairs.append((name, candidates[0]))
+        elif candidates:
+            problems.append(f"{name} could belong to {' or '.join(candidates)} of {folders[1]}; give it one partner.")
+        else:
+            problems.append(f"{name} of {folders[0]} has no partner in {folders[1]}.")
+    used = {partner for _, partner in pairs}
+    stems = {_stem(name) for name in ours}
+    problems += [
+        f"{name} of {folders[1]} has no partner in {folders[0]}."
+        for name in theirs
+        if name not in used and _stem(name) not in stems
+    ]
+    return pairs, problems
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))

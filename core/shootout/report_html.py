@@ -1,0 +1,212 @@
+"""The report as one HTML file: nothing is loaded from anywhere, pictures are inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from ..metrics.ranking import INTERVAL_CONVENTION, Ranking, Standing
+from ..metrics.registry import METRICS
+from .contact_sheet import as_image
+from .results import BASELINE, REFERENCE, SOURCE, Crop, ShootoutResult
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""A browser that reads this will not even try the network."""
+
+STYLE = """
+:root { color-scheme: light dark; --zoom: 1; --paper: #fafafa; --ink: #1c1c1e; --quiet: #6b6b70; --line: #d9d9de;
+  --card: #ffffff; --best: #0a7d38; --warn: #9a5b00; --warn-paper: #fff4e0; }
+@media (prefers-color-scheme: dark) { :root { --paper: #161618; --ink: #ececf0; --quiet: #9c9ca4; --line: #38383e;
+  --card: #1f1f23; --best: #5ed38a; --warn: #ffc46b; --warn-paper: #33280f; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem; max-width: 1500px; background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; }
+p, ul { margin: .3rem 0; } ul { padding-left: 1.2rem; } .quiet { color: var(--quiet); font-size: .87rem; }
+.warn { background: var(--warn-paper); color: var(--warn); border-radius: 6px; padding: .35rem .7rem; margin: .3rem 0; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; background: var(--card); width: 100%; }
+th, td { padding: .4rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } thead th { font-size: .83rem; vertical-align: bottom; }
+td small { display: block; color: var(--quiet); font-size: .75rem; } td.best { color: var(--best); font-weight: 650; }
+td.level { color: var(--best); } tr.baseline td:not(.best, .level) { color: var(--quiet); }
+.bar { position: sticky; top: 0; z-index: 1; background: var(--paper); padding: .5rem 0; display: flex; gap: .7rem;
+  align-items: center; border-bottom: 1px solid var(--line); } .bar input { width: 14rem; }
+.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .6rem; margin: .4rem 0 1.4rem;
+  --x: 50%; --y: 50%; }
+figure { margin: 0; max-width: 22rem; }
+figcaption { font-size: .83rem; overflow-wrap: anywhere; margin-bottom: .15rem; }
+.view { overflow: hidden; border-radius: 4px; background: var(--line); cursor: crosshair; touch-action: pan-y; }
+.view img { display: block; width: 100%; image-rendering: pixelated; transform-origin: var(--x) var(--y);
+  transform: scale(var(--zoom)); }
+summary { cursor: pointer; margin: .3rem 0; }
+"""
+
+SCRIPT = """
+const slider = document.getElementById('zoom'), shown = document.getElementById('shown');
+function zoom(value) {
+  slider.value = Math.min(8, Math.max(1, value));
+  document.documentElement.style.setProperty('--zoom', slider.value);
+  shown.textContent = Number(slider.value).toFixed(1) + 'x';
+}
+slider.addEventListener('input', () => zoom(slider.value));
+for (const row of document.querySelectorAll('.row')) {
+  row.addEventListener('pointermove', event => {
+    const view = event.target.closest('.view');
+    if (!view) return;
+    const box = view.getBoundingClientRect();
+    row.style.setProperty('--x', 100 * (event.clientX - box.left) / box.width + '%');
+    row.style.setProperty('--y', 100 * (event.clientY - box.top) / box.height + '%');
+  });
+  row.addEventListener('wheel', event => {
+    if (!event.target.closest('.view') || !event.ctrlKey && !event.shiftKey) return;
+    event.preventDefault();
+    zoom(slider.value * (event.deltaY + event.deltaX < 0 ? 1.25 : 0.8));
+  }, { passive: false });
+}
+"""
+
+
+def report_html(result: ShootoutResult) -> str:
+    """A page for light and dark screens: advice, figures with intervals, crops that zoom together, every picture's
+    figures, conventions and problems."""
+    pictures = f"{len(result.pictures)} picture{'s' * (len(result.pictures) != 1)}"
+    sections = [
+        f"<h1>Model shoot-out</h1><p class='quiet'>{len(result.models) - 1} models and {BASELINE}, {pictures}, "
+        f"scale {result.scale}. {_text(' '.join(result.setting))}</p>",
+        _advice(result),
+        _figures(result),
+        _crops(result),
+        _by_picture(result),
+        _list("Problems", result.all_problems),
+        _list("How the figures came about", _conventions(result)),
+    ]
+    head = (
+        "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>"
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>Model shoot-out</title><style>{STYLE}</style></head>"
+    )
+    script = f"<script>{SCRIPT}</script>" if result.crops else ""
+    return f"{head}<body>{''.join(sections)}{script}</body></html>\n"
+
+
+def _advice(result: ShootoutResult) -> str:
+    if not result.advice:
+        return ""
+    warnings = "".join(f"<p class='warn'>{_text(flag)}</p>" for flag in result.flags)
+    return f"<h2>Which model for what</h2>{_items(result.advice)}{warnings}"
+
+
+def _figures(result: ShootoutResult) -> str:
+    if not result.metrics:
+        return ""
+    head = "".join(f"<th>{_head(name)}</th>" for name in result.metrics)
+    rows = "".join(
+        f"<tr{_baseline(model)}><td>{_text(model)}</td>"
+        + "".join(_figure(result, model, name) for name in result.metrics)
+        + "</tr>"
+        for model in result.rows
+    )
+    return (
+        f"<h2>Figures</h2><div class='scroll'><table><thead><tr><th></th>{head}</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>{_items(result.verdicts)}"
+        f"<p class='quiet'>Means over the pictures. Bold: clearly the best; coloured only: no clear winner among "
+        f"these; *: not ranked, some pictures are missing. {INTERVAL_CONVENTION}</p>"
+    )
+
+
+def _figure(result: ShootoutResult, model: str, name: str) -> str:
+    ranking = result.rankings.get(name)
+    standing = next((each for each in ranking.standings if each.model == model), None) if ranking else None
+    if ranking is None or standing is None:
+        return f"<td>{_text(result.mean_text(model, name))}</td>"
+    bounds = standing.interval
+    text = result.mean_text(model, name)
+    if bounds:
+        text += f"<small>{ranking.metric.format(bounds.low)} to {ranking.metric.format(bounds.high)}</small>"
+    return f"<td{_mark(ranking, standing)}>{text}</td>"
+
+
+def _mark(ranking: Ranking, standing: Standing) -> str:
+    if ranking.winner == standing.model:
+        return " class='best'"
+    return " class='level'" if ranking.winner is None and standing in ranking.level else ""
+
+
+def _crops(result: ShootoutResult) -> str:
+    if not result.crops:
+        return ""
+    bar = (
+        "<div class='bar'><label for='zoom'>Zoom</label><input id='zoom' type='range' min='1' max='8' step='0.1' "
+        "value='1'><output id='shown'>1.0x</output><span class='quiet'>Move over a crop to look around in all of "
+        "them; shift and wheel zooms.</span></div>"
+    )
+    rows = "".join(_crop_row(crop) for crop in result.crops)
+    return f"<h2>Where the models differ most</h2>{bar}{rows}"
+
+
+def _crop_row(crop: Crop) -> str:
+    place = f"{crop.picture}: {crop.box.size} pixels at ({crop.box.x}, {crop.box.y})"
+    views = "".join(
+        f"<figure><figcaption>{_text(label)}</figcaption><div class='view'>"
+        f"<img alt='{_text(label)} of {_text(crop.picture)}' src='{_data_uri(crop, label)}'></div></figure>"
+        for label in (SOURCE, *(label for label in crop.views if label != SOURCE))
+    )
+    return f"<p class='quiet'>{_text(place)}</p><div class='row'>{views}</div>"
+
+
+def _by_picture(result: ShootoutResult) -> str:
+    head = "".join(f"<th>{_head(name)}</th>" for name in result.metrics)
+    parts: list[str] = []
+    for picture in result.pictures:
+        rows = "".join(
+            f"<tr{_baseline(cell.model)}><td>{_text(cell.model)}</td>"
+            + "".join(f"<td>{METRICS[name].format(cell.values.get(name))}</td>" for name in result.metrics)
+            + "</tr>"
+            for cell in result.cells
+            if cell.picture == picture.name
+        )
+        parts.append(
+            f"<details><summary>{_text(picture.name)} <span class='quiet'>{picture.source} to {picture.result}"
+            f"</span></summary><div class='scroll'><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody>"
+            "</table></div></details>"
+        )
+    return f"<h2>Every picture</h2>{''.join(parts)}" if parts else ""
+
+
+def _conventions(result: ShootoutResult) -> list[str]:
+    return [
+        f"{METRICS[name].label}: {result.conventions[name]}; "
+        f"{'higher' if METRICS[name].higher_is_better else 'lower'} is better"
+        for name in result.metrics
+    ]
+
+
+def _list(title: str, sentences: Sequence[str]) -> str:
+    return f"<h2>{title}</h2>{_items(sentences)}" if sentences else ""
+
+
+def _items(sentences: Iterable[str]) -> str:
+    return "<ul>" + "".join(f"<li>{_text(sentence)}</li>" for sentence in sentences) + "</ul>"
+
+
+def _head(name: str) -> str:
+    metric = METRICS[name]
+    arrow = "&uarr;" if metric.higher_is_better else "&darr;"
+    return f"{_text(metric.label)} {arrow}<br><span class='quiet'>{_text(metric.unit) or '&nbsp;'}</span>"
+
+
+def _baseline(model: str) -> str:
+    return " class='baseline'" if model in (BASELINE, REFERENCE) else ""
+
+
+def _text(text: str) -> str:
+    return escape(text, quote=True)
+
+
+def _data_uri(crop: Crop, label: str) -> str:
+    data = io.BytesIO()
+    as_image(crop.views[label]).save(data, "PNG")
+    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")

@@ -1,0 +1,236 @@
+"""Models x pictures, measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import nlargest
+
+import torch
+
+from ..image.colour import to_rgb
+from ..image.target import Fit, Target
+from ..metrics.compare import Comparer, CompareSettings
+from ..metrics.defects import find_defects
+from ..metrics.edge_width import edge_width
+from ..metrics.errors import NotMeasurable
+from ..metrics.fidelity import fidelity
+from ..metrics.pair import size_of
+from ..metrics.registry import METRICS
+from ..metrics.ringing import overshoot
+from ..pipeline import TileSettings, upscale_to
+from ..progress import Progress
+from ..types import Box
+from ..upscaler import InputError, Upscaler
+from .crops import choose_spots
+from .results import BASELINE, REFERENCE, SOURCE, Cell, Crop, PictureFacts, ShootoutResult
+from .samples import Sample, SampleFile
+
+CROP_SIDE = 40
+"""Side of a crop in source pixels."""
+CROPS_A_PICTURE = 2
+MOST_CROPS = 12
+WARM_UP = 48
+"""Side, in source pixels, of what each model runs on once before its time is taken."""
+
+EXPECTED = (ValueError, RuntimeError, OSError, MemoryError)
+"""What a bad file, model or picture raises; anything else, such as a request to stop, ends the run."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model by the name it has in the report; ``open`` makes it ready to run, and may fail."""
+
+    name: str
+    open: Callable[[], Upscaler]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShootoutSettings:
+    """``compare``: metrics and conventions where there are references; papers take the Y channel without a border
+    as wide as the scale. ``setting``: sentences for the report on where the pictures come from."""
+
+    scale: int
+    compare: CompareSettings
+    tiles: TileSettings = field(default_factory=TileSettings)
+    setting: tuple[str, ...] = ()
+
+
+class _Inner(Progress):
+    """What the work on one picture may tell: notes, and it may be stopped; its tiles are not counted."""
+
+    def __init__(self, outer: Progress) -> None:
+        self.note = outer.note
+        self.check = outer.check
+
+
+def run_shootout(
+    contestants: Sequence[Contestant],
+    samples: Sequence[SampleFile],
+    settings: ShootoutSettings,
+    progress: Progress | None = None,
+) -> ShootoutResult:
+    """Every contestant and plain Lanczos on every sample. A model that cannot be opened, a picture that cannot be
+    read and a model that fails on a picture are listed, and the rest goes on.
+
+    Results are rounded to 8 bit before they are measured, as they would be saved. A model's time is that of one
+    picture after a first small run; loading is not counted. All models are held in memory at once, the results of
+    one picture at a time.
+
+    Raises ``InputError`` without samples, or for two contestants of one name.
+    """
+    progress = progress or Progress()
+    _check_names(contestants, samples)
+    problems: list[str] = []
+    upscalers: dict[str, Upscaler | None] = {BASELINE: None}
+    for contestant in contestants:
+        try:
+            upscalers[contestant.name] = contestant.open()
+        except EXPECTED as error:
+            problems.append(f"{contestant.name} cannot be used: {_sentence(error)}")
+    comparer = Comparer(settings.compare)
+    facts: list[PictureFacts] = []
+    cells: list[Cell] = []
+    crops: list[Crop] = []
+    progress.begin(len(samples) * len(upscalers), "results")
+    for file in samples:
+        try:
+            sample = file.load()
+        except EXPECTED as error:
+            problems.append(f"{file.name} is left out: {_sentence(error)}")
+            progress.advance(len(upscalers))
+            continue
+        source = size_of(sample.source)
+        facts.append(PictureFacts(file.name, source, source.times(settings.scale), sample.reference is not None))
+        results, found = _run_models(file.name, sample, upscalers, settings, comparer, progress)
+        cells += found
+        crops = nlargest(MOST_CROPS, [*crops, *_crops(file.name, sample, results, settings.scale)], _spread)
+    return ShootoutResult(
+        scale=settings.scale,
+        models=tuple(upscalers),
+        pictures=tuple(facts),
+        cells=tuple(cells),
+        crops=tuple(crops),
+        setting=settings.setting,
+        conventions=_conventions(comparer, cells),
+        problems=(*problems, *comparer.unavailable.values()),
+    )
+
+
+def _check_names(contestants: Sequence[Contestant], samples: Sequence[SampleFile]) -> None:
+    if not samples:
+        raise InputError("There is no picture to run the models on; give at least one.")
+    names = [BASELINE, SOURCE, REFERENCE, *(contestant.name for contestant in contestants)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"The name {twice[0]!r} is taken twice; give each model a name of its own.")
+
+
+def _run_models(
+    name: str,
+    sample: Sample,
+    upscalers: Mapping[str, Upscaler | None],
+    settings: ShootoutSettings,
+    comparer: Comparer,
+    progress: Progress,
+) -> tuple[dict[str, torch.Tensor], list[Cell]]:
+    """The results of one picture by model, and all cells of that picture."""
+    results: dict[str, torch.Tensor] = {}
+    cells: list[Cell] = []
+    for model, upscaler in upscalers.items():
+        progress.check()
+        try:
+            result, seconds = _enlarge(sample.source, upscaler, settings, progress)
+            figures = {"seconds_per_megapixel": 1e6 * seconds / size_of(result).pixels}
+            cells.append(_measure(model, name, sample, result, results.get(BASELINE, result), comparer, figures))
+            results[model] = result
+        except EXPECTED as error:
+            cells.append(Cell(model, name, {}, (_sentence(error),)))
+        progress.advance()
+    if sample.reference is not None and BASELINE in results:
+        alone = Sample(sample.source, None)
+        cells.append(_measure(REFERENCE, name, alone, sample.reference, results[BASELINE], comparer, {}))
+    return results, cells
+
+
+def _enlarge(
+    source: torch.Tensor, upscaler: Upscaler | None, settings: ShootoutSettings, progress: Progress
+) -> tuple[torch.Tensor, float]:
+    """The result in 8-bit values, and the seconds it took."""
+    target = Target(fit=Fit.FACTOR, factor=float(settings.scale))
+    inner = _Inner(progress)
+    upscale_to(source[..., :WARM_UP, :WARM_UP], None, upscaler, target, settings.tiles, progress=inner)
+    started = time.perf_counter()
+    result = upscale_to(source, None, upscaler, target, settings.tiles, progress=inner).picture
+    seconds = time.perf_counter() - started
+    return (result.clamp(0, 1) * 255).round() / 255, seconds
+
+
+def _measure(
+    model: str,
+    name: str,
+    sample: Sample,
+    result: torch.Tensor,
+    guide: torch.Tensor,
+    comparer: Comparer,
+    values: dict[str, float],
+) -> Cell:
+    """All figures of one result; ``guide`` is the result at whose edges sharpness is measured."""
+    problems: list[str] = []
+    defects = find_defects(sample.source, result)[0]
+    if not defects.none:
+        problems.append(f"{defects.text}.")
+    faithful = fidelity(sample.source, result)[0]
+    values |= {"lr_psnr": faithful.lr_psnr, "delta_e": faithful.delta_e}
+    measures = {
+        "overshoot": lambda: overshoot(sample.source, result)[0],
+        "edge_width": lambda: edge_width(result, guide)[0],
+    }
+    for metric, measure in measures.items():
+        try:
+            values[metric] = measure()
+        except NotMeasurable as error:
+            problems.append(str(error))
+    if sample.reference is not None:
+        scores = comparer.score(result, sample.reference)
+        values |= scores.values
+        problems += scores.missing.values()
+    return Cell(model, name, values, tuple(problems))
+
+
+def _crops(name: str, sample: Sample, results: Mapping[str, torch.Tensor], scale: int) -> list[Crop]:
+    models = [result for model, result in results.items() if model != BASELINE]
+    versions = models if len(models) > 1 else list(results.values())
+    spots = choose_spots(versions, CROP_SIDE * scale, CROPS_A_PICTURE) if len(versions) > 1 else []
+    crops: list[Crop] = []
+    for box, spread in spots:
+        small = Box(box.x // scale, box.y // scale, box.width // scale, box.height // scale)
+        views = {SOURCE: _view(sample.source, small)} | {model: _view(each, box) for model, each in results.items()}
+        if sample.reference is not None:
+            views[REFERENCE] = _view(sample.reference, box)
+        crops.append(Crop(name, box, spread, views))
+    return crops
+
+
+def _view(picture: torch.Tensor, box: Box) -> torch.Tensor:
+    part = to_rgb(picture)[0, :, box.y : box.bottom, box.x : box.right]
+    return (part.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+
+def _spread(crop: Crop) -> float:
+    return crop.spread
+
+
+def _conventions(comparer: Comparer, cells: Sequence[Cell]) -> dict[str, str]:
+    """Of every metric that was measured."""
+    by_reference = comparer.conventions()
+    measured = dict.fromkeys(metric for cell in cells for metric in cell.values)
+    return {metric: by_reference.get(metric, METRICS[metric].about) for metric in measured}
+
+
+def _sentence(error: BaseException) -> str:
+    """The message of an error in one line; errors that are not ours also say their kind."""
+    text = " ".join(str(error).split())
+    ours = type(error).__module__.startswith(__name__.rpartition(".core.")[0])
+    return text if ours else f"{type(error).__name__}: {text}"

@@ -16,8 +16,8 @@ _rfft2: Callable[..., Tensor] = torch.fft.rfft2  # pyright: ignore
 _gradient: Callable[..., tuple[Tensor, ...]] = torch.gradient  # pyright: ignore
 
 CHARBONNIER_EPSILON = 1e-3
-LINE_CONTRAST = 0.08
-"""Difference of Gaussians from which a dark structure counts wholly as a line."""
+LINE_CONTRAST = (0.02, 0.1)
+"""Difference of Gaussians from which a dark structure counts a little, and wholly, as a line: grain does not."""
 FLAT_GRADIENT = 4.0 / 255.0
 """Gradient of the smoothed luma, a pixel, from which nothing counts as smooth any more."""
 
@@ -50,7 +50,9 @@ def line_map(reference: Tensor, width: float = 2.0) -> Tensor:
     dark = gaussian(plane, 1.6 * width) - gaussian(plane, 0.5 * width)
     reach = math.ceil(width)
     thin = local_minimum(local_maximum(plane, reach), reach) - plane
-    return max_pool2d((torch.minimum(dark, thin) / LINE_CONTRAST).clamp(0.0, 1.0), 3, stride=1, padding=1)
+    low, high = LINE_CONTRAST
+    strength = ((torch.minimum(dark, thin) - low) / (high - low)).clamp(0.0, 1.0)
+    return max_pool2d(strength, 3, stride=1, padding=1)
 
 
 def line_loss(output: Tensor, reference: Tensor, width: float = 2.0) -> Tensor:

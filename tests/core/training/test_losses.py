@@ -128,13 +128,13 @@ def test_a_discriminator_learns_to_tell_two_kinds_apart():
     judge = new_discriminator(1, 4, seed=1)
     optimiser = torch.optim.Adam(judge.parameters(), lr=1e-2)
     real, fake = pictures(4, 1, 16, 16), torch.full((4, 1, 16, 16), 0.5)
-    start = float(losses.discriminator_loss(judge(real), judge(fake)))
+    start = float(losses.discriminator_loss(judge(real), judge(fake)).detach())
     for _ in range(20):
         optimiser.zero_grad()
         loss = losses.discriminator_loss(judge(real), judge(fake))
         loss.backward()
         optimiser.step()
-    assert float(loss) < 0.5 * start
+    assert float(loss.detach()) < 0.5 * start
 
 
 def vgg_weights() -> dict[str, torch.Tensor]:

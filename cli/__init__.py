@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .compare_command import compare
 from .diagnose_command import diagnose
 from .info import info
 from .models import models_app
+from .shootout_command import shootout
 from .train_command import finetune, train
 from .upscale import upscale
 
@@ -26,6 +28,8 @@ app.command()(upscale)
 app.add_typer(models_app, name="models")
 app.command()(info)
 app.command()(diagnose)
+app.command()(compare)
+app.command()(shootout)
 app.command()(finetune)
 app.command()(train)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,21 @@ def write_report(result: ShootoutResult, folder: Path) -> list[Path]:
     contents = {
         "report.html": report_html(result).encode(),
         "report.csv": report_csv(result).encode(),
-        "report.json": json.dumps(report_dict(result), indent=1, allow_nan=False).encode(),
+        "report.json": _json(report_dict(result)),
         "contact_sheet.png": sheet.getvalue(),
     }
     for name, content in contents.items():
         write_whole(folder / name, content)
     return [folder / name for name in contents]
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Writes a file that appears complete or not at all. Raises ``OSError``."""
+    write_whole(path, _json(data))
+
+
+def _json(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, allow_nan=False) + "\n").encode()
 
 
 def report_csv(result: ShootoutResult) -> str:

@@ -70,19 +70,20 @@ def run_shootout(
     samples: Sequence[SampleFile],
     settings: ShootoutSettings,
     progress: Progress | None = None,
+    problems: Sequence[str] = (),
 ) -> ShootoutResult:
     """Every contestant and plain Lanczos on every sample. A model that cannot be opened, a picture that cannot be
     read and a model that fails on a picture are listed, and the rest goes on.
 
     Results are rounded to 8 bit before they are measured, as they would be saved. A model's time is that of one
     picture after a first small run; loading is not counted. All models are held in memory at once, the results of
-    one picture at a time.
+    one picture at a time. ``problems``: sentences that the report is to list beside its own.
 
     Raises ``InputError`` without samples, or for two contestants of one name.
     """
     progress = progress or Progress()
     _check_names(contestants, samples)
-    problems: list[str] = []
+    problems = list(problems)
     upscalers: dict[str, Upscaler | None] = {BASELINE: None}
     for contestant in contestants:
         try:

@@ -86,6 +86,14 @@ def samples_in(
     return samples, problems
 
 
+def describe_samples(with_references: bool, how: Degrade | None, scale: int, seed: int = 0) -> str:
+    """For the report: where the pictures come from."""
+    if how is None:
+        return "The pictures were given with references." if with_references else "The pictures have no references."
+    by_chance = f" (seed {seed})" if how is Degrade.REALESRGAN else ""
+    return f"The pictures are references, made {scale} times smaller by {DEGRADATIONS[how][1]}{by_chance}."
+
+
 def degraded_sample(reference: torch.Tensor, name: str, how: Degrade, scale: int, seed: int = 0) -> Sample:
     """A reference cut to a multiple of the scale, and its reduction. ``name`` and ``seed`` decide every chance, so
     that a picture is degraded alike in every run."""

@@ -1,0 +1,143 @@
+"""``backplate compare``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import ALL_FAILED, SOME_FAILED, UsageProblem, reporting, say
+
+if TYPE_CHECKING:
+    from ..core.metrics.compare import CompareSettings, Threshold
+
+CHANNELS = "rgb|y"
+ALIGNS = "none|crop|resize"
+VMAF_MODELS = "vmaf_v0.6.1|4k|neg"
+LPIPS_NETS = "alex|vgg"
+METRICS = "psnr,ssim,ms_ssim,lpips,vmaf"
+BELOW_THRESHOLD = 3
+"""Exit code when a mean misses its threshold."""
+
+VmafModelName = Annotated[str, typer.Option("--vmaf-model", metavar=VMAF_MODELS, help="Named with every VMAF.")]
+LpipsNetName = Annotated[str, typer.Option("--lpips-net", metavar=LPIPS_NETS, help="Backbone of LPIPS.")]
+LpipsBackbone = Annotated[
+    Path | None, typer.Option("--lpips-backbone", metavar="FILE", help="torchvision's weights for it.")
+]
+LpipsDownload = Annotated[
+    bool, typer.Option("--lpips-download", help="Fetch them from download.pytorch.org (233 or 528 MB) if need be.")
+]
+
+
+@reporting
+def compare(
+    result: Annotated[Path, typer.Argument(help="A picture, a video, or a folder of them.")],
+    reference: Annotated[Path, typer.Argument(help="What it should look like; folders are matched by name.")],
+    metrics: Annotated[str, typer.Option(metavar="NAMES", help=f"Of {METRICS}.")] = "psnr,ssim",
+    channel: Annotated[str, typer.Option(metavar=CHANNELS, help="Of PSNR and SSIM; papers report y.")] = "rgb",
+    border: Annotated[int, typer.Option(min=0, help="Pixels left out on every side; papers: the scale.")] = 0,
+    align: Annotated[str, typer.Option(metavar=ALIGNS, help="What to do where sizes differ.")] = "none",
+    vmaf_model: VmafModelName = "vmaf_v0.6.1",
+    lpips_net: LpipsNetName = "alex",
+    lpips_backbone: LpipsBackbone = None,
+    lpips_download: LpipsDownload = False,
+    fail_below: Annotated[
+        list[str] | None,
+        typer.Option("--fail-below", metavar="METRIC=MEAN", help="Exit code 3 if the mean is lower; repeatable."),
+    ] = None,
+    fail_above: Annotated[
+        list[str] | None,
+        typer.Option("--fail-above", metavar="METRIC=MEAN", help="The same for LPIPS, which is better when lower."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object {metric: mean}, nothing else.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the figures of every pair.")] = None,
+) -> None:
+    """Measure how close a result is to its reference. Exit codes: 0; 1 nothing could be compared; 2 some pairs could
+    not; 3 a threshold was missed."""
+    # Not at the top: PyTorch would make --help wait.
+    from ..core.metrics.compare import json_figures, missed
+    from ..core.metrics.registry import metric_names
+    from ..core.shootout.compare import compare_paths
+    from ..core.shootout.report_files import write_json
+    from .screen import Screen
+    from .wishes import as_usage
+
+    with as_usage():
+        thresholds = wanted_thresholds(fail_below or [], fail_above or [])
+        names = metric_names([*metrics.split(","), *(threshold.metric for threshold in thresholds)])
+        settings = compare_settings(
+            names, channel, border, align, vmaf_model, lpips_net, lpips_backbone, download=lpips_download
+        )
+    with Screen(1) as screen:
+        screen.start_picture(result)
+        found = compare_paths(result, reference, settings, screen)
+    if report:
+        write_json(report, found.as_dict())
+    if as_json:
+        typer.echo(json.dumps(json_figures(found.means)))
+        for problem in found.all_problems:
+            say(problem)
+    else:
+        typer.echo(found.text())
+    misses = missed(found, thresholds)
+    for sentence in misses:
+        say(sentence)
+    failed = sum(not row.values for row in found.rows)
+    if misses:
+        raise typer.Exit(BELOW_THRESHOLD)
+    if failed:
+        raise typer.Exit(ALL_FAILED if failed == len(found.rows) else SOME_FAILED)
+
+
+def compare_settings(
+    names: tuple[str, ...],
+    channel: str,
+    border: int,
+    align: str,
+    vmaf_model: str,
+    lpips_net: str,
+    lpips_backbone: Path | None,
+    *,
+    download: bool,
+) -> CompareSettings:
+    """What the options say. Raises ``UsageProblem``, or ``InputError`` for an unknown VMAF model."""
+    from ..core.metrics import vmaf
+    from ..core.metrics.compare import CompareSettings
+    from ..core.metrics.lpips import LpipsNet
+    from ..core.metrics.pair import Align, Channel
+    from .wishes import choice
+
+    return CompareSettings(
+        metrics=names,
+        channel=choice(Channel, channel, "--channel"),
+        border=border,
+        align=choice(Align, align, "--align"),
+        vmaf_model=vmaf.vmaf_model(vmaf_model),
+        lpips_net=choice(LpipsNet, lpips_net, "--lpips-net"),
+        lpips_backbone=lpips_backbone,
+        lpips_download=download,
+    )
+
+
+def wanted_thresholds(below: list[str], above: list[str]) -> list[Threshold]:
+    """``psnr=30`` of each option. Raises ``UsageProblem`` for a metric that runs the other way."""
+    from ..core.metrics.compare import Threshold
+    from ..core.metrics.registry import METRICS, metric_names
+
+    thresholds: list[Threshold] = []
+    for option, texts, higher in (("--fail-below", below, True), ("--fail-above", above, False)):
+        for text in texts:
+            name, _, number = text.partition("=")
+            try:
+                limit = float(number)
+            except ValueError:
+                raise UsageProblem(f"{option} {text}: write it as METRIC=MEAN, such as psnr=30.") from None
+            (metric,) = metric_names([name])
+            if METRICS[metric].higher_is_better is not higher:
+                other = "--fail-above" if higher else "--fail-below"
+                better = "lower" if higher else "higher"
+                raise UsageProblem(f"{option} {text}: {METRICS[metric].label} is better when {better}; use {other}.")
+            thresholds.append(Threshold(metric, limit))
+    return thresholds

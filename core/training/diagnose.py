@@ -20,7 +20,7 @@ from ..metrics.psnr import psnr
 from ..pipeline import upscale
 from ..progress import Progress
 from ..upscaler import InputError, Upscaler
-from .checkpoint import write_whole
+from .checkpoint import write_text
 from .degradation import DegradationSettings, Mode, Pair, degrade
 from .losses import flat_map, gradient_strength, line_map
 from .pictures import find_pictures
@@ -295,8 +295,7 @@ def diagnose(
             _, pair, output = run(*by_name[report.name])
             if pair is not None and output is not None:
                 _write_crop(out / f"{rank + 1:02d}-{Path(report.name).stem}-{report.dominant.value}.png", pair, output)
-        content = json.dumps(asdict(result), indent=2)
-        write_whole(out / "diagnosis.json", lambda path: _write_text(path, content))
+        write_text(out / "diagnosis.json", json.dumps(asdict(result), indent=2))
     return result
 
 
@@ -321,7 +320,3 @@ def _runner(
         return describe(path.relative_to(folder).as_posix(), output, pair.reference), pair, output
 
     return run
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import unwritten, write_whole
+from .checkpoint import unwritten, write_text
 
 
 class Journal:
@@ -31,7 +31,7 @@ class Journal:
         self.close_file()
         rows = [row for row in read_rows(self._path) if row["step"] <= step]
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        write_whole(self._path, lambda temporary: _write_text(temporary, text))
+        write_text(self._path, text)
         self._file = self._path.open("a", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, float], group: str = "train") -> None:
@@ -55,10 +55,6 @@ class Journal:
         self.close_file()
         if self._board is not None:
             self._board.close()
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

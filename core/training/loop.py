@@ -21,7 +21,7 @@ from ..metrics.lpips import LpipsNetwork
 from ..progress import Cancelled, Progress
 from ..types import SizeRule
 from ..upscaler import InputError
-from .checkpoint import load_state, save_state, write_model, write_whole
+from .checkpoint import load_state, save_state, write_model, write_text
 from .config import TrainSettings, check_settings, settings_text
 from .degradation import Pair
 from .journal import Journal
@@ -128,7 +128,7 @@ class _Run:
         return standing
 
     def _begin(self) -> _Standing:
-        write_whole(self.out / SETTINGS_FILE, lambda path: _write_text(path, settings_text(self.settings)))
+        write_text(self.out / SETTINGS_FILE, settings_text(self.settings))
         before, _ = self._score()
         standing = _Standing(step=0, before=before, best=before, best_step=0, last=before)
         self._save(standing)
@@ -290,10 +290,6 @@ def model_card(
         "scores_after": {k: v for k, v in after.items() if math.isfinite(v)},
         "settings": described,
     }
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -63,6 +63,8 @@ class LossSettings:
     vgg_weights: str = ""
     """File of VGG-19 weights for the perceptual loss; empty: the one that torchvision fetched before."""
     gan: float = 0.0
+    """U-Net discriminator; Real-ESRGAN uses 0.1 together with perceptual = 1."""
+    gan_features: int = 64
     line_width: float = 2.0
     """Usual width of ink lines in pixels of the reference."""
 
@@ -223,6 +225,8 @@ def check_settings(settings: TrainSettings) -> None:
         "optimiser.learning_rate": settings.optimiser.learning_rate,
         "optimiser.clip_norm": settings.optimiser.clip_norm,
         "degradation.group": settings.degradation.group,
+        "losses.gan_features": settings.losses.gan_features,
+        "losses.line_width": settings.losses.line_width,
     }
     for name, value in positive.items():
         if value <= 0:
@@ -240,7 +244,7 @@ def check_settings(settings: TrainSettings) -> None:
     _check_ranges("degradation", settings.degradation)
 
 
-_NOT_WEIGHTS = {"vgg_weights", "line_width"}
+_NOT_WEIGHTS = {"vgg_weights", "gan_features", "line_width"}
 
 
 def _check_ranges(where: str, settings: Any) -> None:

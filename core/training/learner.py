@@ -101,7 +101,7 @@ class Learner:
         self.perceptual = self._perceptual()
         self.discriminator: UNetDiscriminator | None = None
         if settings.losses.gan:
-            self.discriminator = new_discriminator(channels, 64, settings.seed).to(device)
+            self.discriminator = new_discriminator(channels, settings.losses.gan_features, settings.seed).to(device)
             self.discriminator_optimiser = self._adam(self.discriminator)
         self.autocast = choose_autocast(device, settings.mixed_precision)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast is torch.float16)

@@ -253,7 +253,7 @@ def test_crops_that_the_model_cannot_take_are_refused_with_one_that_it_can(tmp_p
 
 
 def test_adversarial_training_learns_and_resumes(tmp_path):
-    settings = tiny(steps=6, checkpoint_every=2, losses={"gan": 0.1})
+    settings = tiny(steps=6, checkpoint_every=2, losses={"gan": 0.1, "gan_features": 8})
     whole = train(settings, tmp_path / "a", tiny_model())
     with pytest.raises(Cancelled):
         train(settings, tmp_path / "b", tiny_model(), StopAt(4, Cancelled()))

@@ -5,8 +5,9 @@ import torch
 from backplate.core.training import losses
 from backplate.core.training.dice import seeded
 from backplate.core.training.discriminator import new_discriminator
-from backplate.core.training.perceptual import LAYERS, PerceptualLoss, find_vgg_weights
+from backplate.core.training.perceptual import LAYERS, PerceptualLoss, find_vgg_weights, load_perceptual_loss
 from backplate.core.upscaler import InputError
+from safetensors.torch import save_file
 
 PLAIN = [
     losses.l1,
@@ -171,3 +172,10 @@ def test_missing_weights_are_named_with_their_address(tmp_path, monkeypatch):
         find_vgg_weights("")
     with pytest.raises(InputError, match="no file of VGG-19 weights at"):
         find_vgg_weights(str(tmp_path / "none.pth"))
+
+
+def test_a_file_of_other_weights_is_a_sentence(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"features.0.weight": torch.zeros(4, 3, 3, 3), "features.0.bias": torch.zeros(4)}, path)
+    with pytest.raises(InputError, match="does not hold the weights of VGG-19"):
+        load_perceptual_loss(str(path))

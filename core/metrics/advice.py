@@ -18,24 +18,27 @@ PURPOSES = (
 RINGING = 2.0
 """Overshoot, relative to plain Lanczos, from which added sharpness counts as bought with ringing: on Set5, references
 themselves measure 1.2 times what Lanczos does, and an unsharp mask with plain halos nearly 3 times."""
+UNNATURAL = 1.5
+"""The same, relative to the references where there are some: a source that was badly reduced has soft edges, beside
+which true ones overshoot."""
 FAINT = 1.0
 """Overshoot in percent that nobody sees; Lanczos counts for at least this much."""
 
 
 def advice(
-    models: Mapping[str, Ranking], everything: Mapping[str, Ranking], baseline: str
+    models: Mapping[str, Ranking], everything: Mapping[str, Ranking], baseline: str, natural: float | None = None
 ) -> tuple[list[str], list[str]]:
     """A sentence for each purpose that was measured, and one for each model whose sharpness is bought with ringing.
 
     ``models``: rankings by metric without the baseline, ``everything``: with it. ``baseline``, plain resampling, is
-    never recommended; it is what the others are held against.
+    never recommended; it is what the others are held against. ``natural``: mean overshoot of the references.
     """
     sentences = [
         f"{purpose}: {_choice(models[metric])}{_beside(everything.get(metric), baseline)}."
         for purpose, metric in PURPOSES
         if metric in models
     ]
-    return sentences, _ringing(everything, baseline)
+    return sentences, _ringing(everything, baseline, natural or 0.0)
 
 
 def _choice(ranking: Ranking) -> str:
@@ -51,13 +54,13 @@ def _beside(ranking: Ranking | None, baseline: str) -> str:
     return f"; {baseline} has {ranking.metric.format(plain.mean)}" if ranking and plain else ""
 
 
-def _ringing(rankings: Mapping[str, Ranking], baseline: str) -> list[str]:
+def _ringing(rankings: Mapping[str, Ranking], baseline: str, natural: float) -> list[str]:
     """Models whose edges are narrower than those of ``baseline``, but which overshoot far and clearly more."""
     width, ringing = rankings.get("edge_width"), rankings.get("overshoot")
     widths, peaks = _standings(width), _standings(ringing)
     if width is None or ringing is None or baseline not in widths or baseline not in peaks:
         return []
-    limit = RINGING * max(peaks[baseline].mean, FAINT)
+    limit = max(RINGING * peaks[baseline].mean, RINGING * FAINT, UNNATURAL * natural)
     flags: list[str] = []
     for model in widths.keys() & peaks.keys() - {baseline}:
         peak = peaks[model]

@@ -12,7 +12,7 @@ from ..image.resize import resize
 from ..types import Size
 from ..upscaler import InputError
 from .colour_difference import ciede2000, srgb_to_lab
-from .pair import size_of
+from .pair import size_of, with_float64
 from .psnr import psnr
 
 STRIP = 1 << 20
@@ -66,6 +66,7 @@ def _same_aspect(small: Size, large: Size) -> bool:
 
 def _mean_delta_e(first: torch.Tensor, second: torch.Tensor) -> float:
     """Mean CIEDE2000 of two pictures (1, 3, H, W)."""
+    first, second = with_float64(first), with_float64(second)
     height, width = first.shape[-2:]
     rows = max(1, STRIP // width)
     total = 0.0

@@ -61,6 +61,11 @@ def check_same_size(result: Size, reference: Size) -> None:
         )
 
 
+def with_float64(picture: torch.Tensor) -> torch.Tensor:
+    """The picture on a device that has float64: itself, or a copy on the CPU (Apple's MPS has none)."""
+    return picture if picture.device.type in ("cpu", "cuda") else picture.cpu()
+
+
 def prepare(
     result: torch.Tensor, reference: torch.Tensor, channel: Channel, border: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -80,8 +85,7 @@ def prepare(
 
 def _select(picture: torch.Tensor, other: torch.Tensor, channel: Channel, border: int) -> torch.Tensor:
     cut = picture[..., border : picture.shape[-2] - border, border : picture.shape[-1] - border]
-    if cut.dtype != torch.float64:
-        cut = cut.float()
+    cut = with_float64(cut if cut.dtype == torch.float64 else cut.float())
     if channel is Channel.Y:
         return studio_luma(cut)
     return to_rgb(cut) if other.shape[1] == 3 else cut

@@ -80,7 +80,7 @@ def report_html(result: ShootoutResult) -> str:
         _crops(result),
         _by_picture(result),
         _list("Problems", result.all_problems),
-        _list("How the figures came about", _conventions(result)),
+        _list("How the figures came about", result.notes),
     ]
     head = (
         "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>"
@@ -113,7 +113,7 @@ def _figures(result: ShootoutResult) -> str:
         f"<h2>Figures</h2><div class='scroll'><table><thead><tr><th></th>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>{_items(result.verdicts)}"
         f"<p class='quiet'>Means over the pictures. Bold: clearly the best; coloured only: no clear winner among "
-        f"these; *: not ranked, some pictures are missing. {INTERVAL_CONVENTION}</p>"
+        f"these; *: not ranked, some pictures are missing. {_text(INTERVAL_CONVENTION)}</p>"
     )
 
 
@@ -174,14 +174,6 @@ def _by_picture(result: ShootoutResult) -> str:
             "</table></div></details>"
         )
     return f"<h2>Every picture</h2>{''.join(parts)}" if parts else ""
-
-
-def _conventions(result: ShootoutResult) -> list[str]:
-    return [
-        f"{METRICS[name].label}: {result.conventions[name]}; "
-        f"{'higher' if METRICS[name].higher_is_better else 'lower'} is better"
-        for name in result.metrics
-    ]
 
 
 def _list(title: str, sentences: Sequence[str]) -> str:

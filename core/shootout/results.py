@@ -94,7 +94,8 @@ class ShootoutResult:
 
     @cached_property
     def _advice(self) -> tuple[list[str], list[str]]:
-        return advice(self._rankings(REFERENCE, BASELINE), self.rankings, BASELINE)
+        natural = self.mean(REFERENCE, "overshoot")
+        return advice(self._rankings(REFERENCE, BASELINE), self.rankings, BASELINE, natural)
 
     @cached_property
     def verdicts(self) -> list[str]:
@@ -113,10 +114,20 @@ class ShootoutResult:
 
     def text(self) -> str:
         """Means, advice and problems, ready to print."""
-        parts = [self.table(), "\n".join(self.advice + self.flags), "\n".join((*self.setting, INTERVAL_CONVENTION))]
+        parts = [self.table(), "\n".join(self.advice + self.flags), "\n".join(self.notes)]
         if self.all_problems:
             parts.append("\n".join(self.all_problems))
         return "\n\n".join(part for part in parts if part)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How every figure came about."""
+        about = [
+            f"{METRICS[name].label}: {self.conventions[name]}; "
+            f"{'higher' if METRICS[name].higher_is_better else 'lower'} is better."
+            for name in self.metrics
+        ]
+        return (*about, "Means are over the pictures.", INTERVAL_CONVENTION, *self.setting)
 
     def table(self) -> str:
         head = ["", *(f"{METRICS[name].label} {METRICS[name].unit}".strip() for name in self.metrics)]

@@ -23,7 +23,7 @@ from ..upscaler import InputError, Upscaler
 from .checkpoint import write_text
 from .degradation import DegradationSettings, Mode, Pair, degrade
 from .losses import flat_map, gradient_strength, line_map
-from .pictures import find_pictures
+from .pictures import check_apart, find_pictures
 
 EDGE = 12.0 / 255.0
 """Gradient of the smoothed luma, a pixel, from which something is an edge."""
@@ -281,6 +281,8 @@ def diagnose(
     """
     settings = settings or DiagnoseSettings(degradation=DegradationSettings(mode=Mode.BICUBIC))
     progress = progress or Progress()
+    if out is not None:
+        check_apart(out, folder)
     paths = find_pictures(folder)[: settings.most]
     run = _runner(upscaler, folder, settings, progress)
     progress.begin(len(paths), "Diagnosing")

@@ -26,7 +26,7 @@ from .config import TrainSettings, check_settings, settings_text
 from .degradation import Pair
 from .journal import Journal
 from .learner import MOST_RESCUES, Diverged, Learner, check_channels, check_crop, fit_channels
-from .pictures import Collection, FolderPictures, open_collection, training_batch, validation_crops
+from .pictures import Collection, FolderPictures, check_apart, open_collection, training_batch, validation_crops
 from .start import check_round_trip, new_compact
 from .strict import as_mapping
 from .validation import Scores, find_lpips, gain, is_better, score, scores_text, validation_pairs
@@ -319,6 +319,8 @@ def train(
     """
     check_settings(settings)
     progress = progress or Progress()
+    if settings.data.folder:
+        check_apart(out, Path(settings.data.folder).expanduser())
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -61,6 +61,15 @@ def find_pictures(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def check_apart(out: Path, folder: Path) -> None:
+    """Raises ``InputError`` if what is written to ``out`` would be found among the pictures of ``folder``."""
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"{out} lies inside the folder of pictures {folder}, where its samples would be taken for pictures; "
+            "name a folder outside."
+        )
+
+
 class FolderPictures:
     """The pictures of a folder that can be read and are large enough, decoded when asked for.
 

@@ -143,6 +143,13 @@ def test_validation_crops_are_the_middle_in_whole_multiples(tmp_path, square):
     torch.testing.assert_close(crop[0] * 255, expected.float())
 
 
+def test_a_run_folder_among_the_pictures_is_refused(tmp_path):
+    pictures.check_apart(tmp_path / "runs" / "one", tmp_path / "pictures")
+    for inside in (tmp_path / "pictures", tmp_path / "pictures" / "run", tmp_path / "x" / ".." / "pictures" / "run"):
+        with pytest.raises(InputError, match="lies inside the folder of pictures"):
+            pictures.check_apart(inside, tmp_path / "pictures")
+
+
 def test_drawn_pictures_need_room_for_a_crop():
     with pytest.raises(InputError, match="10 drawn pictures of 32 pixels cannot give crops of 64"):
         pictures.open_drawn(DataSettings(drawn=10, drawn_size=32, crop=64), ValidationSettings(), 0)

@@ -65,9 +65,7 @@ def _hue(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.atan2(b, a) % (2 * math.pi)
 
 
-def _hue_terms(
-    hue1: torch.Tensor, hue2: torch.Tensor, grey: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _hue_terms(hue1: torch.Tensor, hue2: torch.Tensor, grey: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn from one hue to the other the short way round, and the hue half way. ``grey``: one has no hue."""
     difference, total = hue2 - hue1, hue1 + hue2
     far = difference.abs() > math.pi

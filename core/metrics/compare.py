@@ -64,9 +64,7 @@ class Comparer:
         """Metrics that cannot be had here at all, found on first use."""
         self._network: LpipsNetwork | None = None
 
-    def score(
-        self, result: torch.Tensor, reference: torch.Tensor, *, leave_out: tuple[str, ...] = ()
-    ) -> Scores:
+    def score(self, result: torch.Tensor, reference: torch.Tensor, *, leave_out: tuple[str, ...] = ()) -> Scores:
         """All figures for one pair (1, C, H, W). One metric that fails does not stop the others.
 
         Raises ``InputError`` for what cannot be compared at all: different sizes, no pictures, too large a border.
@@ -95,9 +93,7 @@ class Comparer:
         if name == "lpips":
             self._network = self._network or load_lpips(
                 settings.lpips_net,
-                find_backbone(
-                    settings.lpips_net, settings.lpips_backbone, allow_download=settings.lpips_download
-                ),
+                find_backbone(settings.lpips_net, settings.lpips_backbone, allow_download=settings.lpips_download),
             )
             return lpips_distance(result, reference, self._network, border=settings.border)[0]
         if name == "vmaf":

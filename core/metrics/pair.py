@@ -91,9 +91,7 @@ def _select(picture: torch.Tensor, other: torch.Tensor, channel: Channel, border
     return to_rgb(cut) if other.shape[1] == 3 else cut
 
 
-def align_pair(
-    result: torch.Tensor, reference: torch.Tensor, align: Align
-) -> tuple[torch.Tensor, torch.Tensor]:
+def align_pair(result: torch.Tensor, reference: torch.Tensor, align: Align) -> tuple[torch.Tensor, torch.Tensor]:
     """The pair at one size, as ``align`` says; unchanged where the sizes already agree."""
     ours, theirs = size_of(result), size_of(reference)
     if ours == theirs or align is Align.NONE:

@@ -70,7 +70,7 @@ _ALL = (
     Metric(
         name="overshoot", label="Overshoot", unit="%", higher_is_better=False, low=0, high=math.inf,
         needs_reference=False, decimals=2,
-        about="ringing: mean excursion beyond the source's local range at its edges, in percent of their contrast",
+        about="ringing: median excursion of edges that stand alone beyond the source's, in percent of their height",
     ),
     Metric(
         name="edge_width", label="Edge width", unit="px", higher_is_better=False, low=0, high=32,

@@ -90,9 +90,7 @@ def _jumps(picture: torch.Tensor) -> torch.Tensor:
 
 def _undisturbed(position: int, borders: Sequence[int], length: int) -> list[int]:
     lines = [position + k for k in NEIGHBOURS]
-    lines = [
-        line for line in lines if 2 <= line <= length - 2 and all(abs(line - border) > 2 for border in borders)
-    ]
+    lines = [line for line in lines if 2 <= line <= length - 2 and all(abs(line - border) > 2 for border in borders)]
     if len(lines) < FEWEST_NEIGHBOURS:
         raise NotMeasurable(
             f"Only {len(lines)} of {len(NEIGHBOURS)} lines around the tile border at {position} are undisturbed; "

@@ -40,9 +40,7 @@ def ssim(
     """
     first, second = prepare(result, reference, channel, border)
     _check_side(first, WINDOW, "SSIM")
-    return [
-        _mean([_terms(a, b)[0] for a, b in zip(x, y, strict=True)]) for x, y in zip(first, second, strict=True)
-    ]
+    return [_mean([_terms(a, b)[0] for a, b in zip(x, y, strict=True)]) for x, y in zip(first, second, strict=True)]
 
 
 def ms_ssim(
@@ -55,9 +53,7 @@ def ms_ssim(
     """
     first, second = prepare(result, reference, channel, border)
     _check_side(first, SMALLEST_MULTISCALE, "MS-SSIM")
-    return [
-        _mean([_multiscale(a, b) for a, b in zip(x, y, strict=True)]) for x, y in zip(first, second, strict=True)
-    ]
+    return [_mean([_multiscale(a, b) for a, b in zip(x, y, strict=True)]) for x, y in zip(first, second, strict=True)]
 
 
 def _multiscale(first: torch.Tensor, second: torch.Tensor) -> float:

@@ -44,6 +44,4 @@ def choose_spots(versions: Sequence[torch.Tensor], side: int, count: int) -> lis
 
 
 def _overlap(first: Box, second: Box) -> bool:
-    return (
-        first.x < second.right and second.x < first.right and first.y < second.bottom and second.y < first.bottom
-    )
+    return first.x < second.right and second.x < first.right and first.y < second.bottom and second.y < first.bottom

@@ -12,13 +12,9 @@ import torch
 from ..image.colour import to_rgb
 from ..image.target import Fit, Target
 from ..metrics.compare import Comparer, CompareSettings
-from ..metrics.defects import find_defects
-from ..metrics.edge_width import edge_width
-from ..metrics.errors import NotMeasurable
-from ..metrics.fidelity import fidelity
 from ..metrics.pair import size_of
 from ..metrics.registry import METRICS
-from ..metrics.ringing import overshoot
+from ..metrics.source_figures import source_row
 from ..pipeline import TileSettings, upscale_to
 from ..progress import Progress
 from ..types import Box
@@ -104,7 +100,8 @@ def run_shootout(
             continue
         source = size_of(sample.source)
         facts.append(PictureFacts(file.name, source, source.times(settings.scale), sample.reference is not None))
-        results, found = _run_models(file.name, sample, upscalers, settings, comparer, progress)
+        first = not cells
+        results, found = _run_models(file.name, sample, upscalers, settings, comparer, progress, warm_up=first)
         cells += found
         crops = nlargest(MOST_CROPS, [*crops, *_crops(file.name, sample, results, settings.scale)], _spread)
     return ShootoutResult(
@@ -135,14 +132,17 @@ def _run_models(
     settings: ShootoutSettings,
     comparer: Comparer,
     progress: Progress,
+    *,
+    warm_up: bool,
 ) -> tuple[dict[str, torch.Tensor], list[Cell]]:
-    """The results of one picture by model, and all cells of that picture."""
+    """The results of one picture by model, and all cells of that picture. ``warm_up``: run each model once on little
+    before its time is taken."""
     results: dict[str, torch.Tensor] = {}
     cells: list[Cell] = []
     for model, upscaler in upscalers.items():
         progress.check()
         try:
-            result, seconds = _enlarge(sample.source, upscaler, settings, progress)
+            result, seconds = _enlarge(sample.source, upscaler, settings, progress, warm_up=warm_up)
             figures = {"seconds_per_megapixel": 1e6 * seconds / size_of(result).pixels}
             cells.append(_measure(model, name, sample, result, results.get(BASELINE, result), comparer, figures))
             results[model] = result
@@ -156,12 +156,13 @@ def _run_models(
 
 
 def _enlarge(
-    source: torch.Tensor, upscaler: Upscaler | None, settings: ShootoutSettings, progress: Progress
+    source: torch.Tensor, upscaler: Upscaler | None, settings: ShootoutSettings, progress: Progress, *, warm_up: bool
 ) -> tuple[torch.Tensor, float]:
     """The result in 8-bit values, and the seconds it took."""
     target = Target(fit=Fit.FACTOR, factor=float(settings.scale))
     inner = _Inner(progress)
-    upscale_to(source[..., :WARM_UP, :WARM_UP], None, upscaler, target, settings.tiles, progress=inner)
+    if warm_up:
+        upscale_to(source[..., :WARM_UP, :WARM_UP], None, upscaler, target, settings.tiles, progress=inner)
     started = time.perf_counter()
     result = upscale_to(source, None, upscaler, target, settings.tiles, progress=inner).picture
     seconds = time.perf_counter() - started
@@ -178,26 +179,14 @@ def _measure(
     values: dict[str, float],
 ) -> Cell:
     """All figures of one result; ``guide`` is the result at whose edges sharpness is measured."""
-    problems: list[str] = []
-    defects = find_defects(sample.source, result)[0]
-    if not defects.none:
-        problems.append(f"{defects.text}.")
-    faithful = fidelity(sample.source, result)[0]
-    values |= {"lr_psnr": faithful.lr_psnr, "delta_e": faithful.delta_e}
-    measures = {
-        "overshoot": lambda: overshoot(sample.source, result)[0],
-        "edge_width": lambda: edge_width(result, guide)[0],
-    }
-    for metric, measure in measures.items():
-        try:
-            values[metric] = measure()
-        except NotMeasurable as error:
-            problems.append(str(error))
+    alone = source_row(name, sample.source, result, guide=guide)
+    values |= alone.values
+    problems = alone.problems
     if sample.reference is not None:
         scores = comparer.score(result, sample.reference)
         values |= scores.values
-        problems += scores.missing.values()
-    return Cell(model, name, values, tuple(problems))
+        problems = (*problems, *scores.missing.values())
+    return Cell(model, name, values, problems)
 
 
 def _crops(name: str, sample: Sample, results: Mapping[str, torch.Tensor], scale: int) -> list[Crop]:

@@ -32,9 +32,7 @@ class Degrade(str, Enum):
 DEGRADATIONS = {
     Degrade.BICUBIC: (DegradationSettings(mode=Mode.BICUBIC), "antialiased bicubic reduction"),
     Degrade.JPEG: (
-        DegradationSettings(
-            mode=Mode.JPEG, simple=SimpleSettings(jpeg_quality=(JPEG_QUALITY, JPEG_QUALITY))
-        ),
+        DegradationSettings(mode=Mode.JPEG, simple=SimpleSettings(jpeg_quality=(JPEG_QUALITY, JPEG_QUALITY))),
         f"antialiased bicubic reduction and JPEG of quality {JPEG_QUALITY:g}",
     ),
     Degrade.REALESRGAN: (

@@ -7,50 +7,23 @@ them (``upscale_to``) never holds the whole magnified picture.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
+from .bands import TileSettings, bands, plan_bands
 from .image.alpha import bleed, resize_alpha
 from .image.checks import check_alpha, check_picture
 from .image.place import Background, padded_mask, place
 from .image.resize import RowResampler, resize
 from .image.target import FitPlan, Target, count_passes, plan_fit
-from .image.tiling import (
-    MINIMUM_TILE,
-    Edge,
-    Tile,
-    choose_tile,
-    plan_tiles,
-    ramps,
-    read_region,
-    split_region,
-)
+from .image.tiling import Edge, read_region
 from .progress import Progress
 from .types import Box, FloatBox, Size, SizeRule, ceil_to
-from .upscaler import InputError, ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
+from .upscaler import Upscaler, UpscalerSpec
 
 LANCZOS_TAPS = 3
 """Reach of the resampling filter, in pixels of the coarser grid."""
-
-LARGEST_BAND = 16
-"""Widest band, in input pixels, over which tiles of an inexact halo are blended."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TileSettings:
-    """``size``: side of a tile in input pixels, without its context; 0 lets the model and device decide.
-    ``edge``: what lies beyond the border of the picture."""
-
-    size: int = 0
-    edge: Edge = Edge.PLAIN
-
-    def __post_init__(self) -> None:
-        if self.size and self.size < MINIMUM_TILE:
-            raise InputError(
-                f"A tile size of {self.size} is below the smallest of {MINIMUM_TILE}; use 0 for automatic."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,57 +35,6 @@ class FitResult:
     padded: torch.Tensor
     plan: FitPlan
     passes: int
-
-
-class _RegionRunner:
-    """Runs the model on regions of one picture, and remembers how large a region the device could hold."""
-
-    def __init__(self, picture: torch.Tensor, upscaler: Upscaler, edge: Edge, progress: Progress) -> None:
-        self.picture, self.upscaler, self.edge, self.progress = picture, upscaler, edge, progress
-        self.too_large: int | None = None
-        self.largest_run = 0
-
-    def run(self, region: Box) -> torch.Tensor:
-        """(1, C, h*scale, w*scale) for a region. After out-of-memory a size that ran before is tried once more,
-        and then, as any other, halved until it fits; with an exact halo the result is the same. Raises
-        ``OutOfMemory`` when it cannot be halved any more."""
-        pixels = region.size.pixels
-        attempts = 2 if pixels <= self.largest_run else 1
-        if self.too_large is not None and pixels >= self.too_large:
-            attempts = 0
-        for _ in range(attempts):
-            try:
-                result = self._run_whole(region)
-            except OutOfMemory:
-                continue
-            self.largest_run = max(self.largest_run, pixels)
-            return result
-        halves = self._halves(region)
-        if attempts:
-            self.too_large = pixels
-            self.progress.note(f"Out of memory at a tile of {region.size}; going on with {halves[0].size}.")
-        axis = -1 if halves[0].height == region.height else -2
-        return torch.cat([self.run(half) for half in halves], dim=axis)
-
-    def _halves(self, region: Box) -> tuple[Box, Box]:
-        spec = self.upscaler.spec
-        halves = split_region(region, _alignment(spec)) if spec.tileable else None
-        if halves is None:
-            raise OutOfMemory(
-                f"{spec.name} ran out of memory even on a tile of {region.size} pixels; free memory on the device, "
-                "use a smaller model or run on the CPU."
-            )
-        return halves
-
-    def _run_whole(self, region: Box) -> torch.Tensor:
-        self.progress.check()
-        spec = self.upscaler.spec
-        pixels, inside = read_region(self.picture, region, _halo(spec), self.edge, spec.size_rule)
-        result = self.upscaler(_to_model_channels(pixels, spec))
-        _check_output(result, pixels, spec)
-        cut = inside.times(spec.scale)
-        result = result[..., cut.y : cut.bottom, cut.x : cut.right]
-        return _from_model_channels(result, self.picture.shape[1], spec)
 
 
 def upscale(
@@ -132,14 +54,14 @@ def upscale(
     tiles, progress = tiles or TileSettings(), progress or Progress()
     spec = upscaler.spec
     whole = Box(0, 0, picture.shape[3], picture.shape[2])
-    rows = _plan(whole, spec, tiles)
-    progress.begin(len(picture) * sum(map(len, rows)), "tiles")
+    plans = [plan_bands(each, whole, upscaler, tiles) for each in _one_by_one(picture)]
+    progress.begin(sum(plan.steps for plan in plans), "tiles")
     result = picture.new_empty(
         (*picture.shape[:2], whole.height * spec.scale, whole.width * spec.scale), dtype=torch.float32
     )
-    for index in range(len(picture)):
+    for index, (each, plan) in enumerate(zip(_one_by_one(picture), plans, strict=True)):
         top = 0
-        for band in _bands(picture[index : index + 1], upscaler, rows, tiles.edge, progress):
+        for band in bands(each, upscaler, plan, progress):
             result[index : index + 1, :, top : top + band.shape[2]] = band
             top += band.shape[2]
     return result
@@ -213,7 +135,7 @@ def _pass_to(
     spec = upscaler.spec
     if passes > 1:
         # The margin keeps the last pass from reading past the region, also where the picture wraps.
-        region = _context(box, picture, tiles.edge, _halo(spec) + _alignment(spec) + 2 * LANCZOS_TAPS)
+        region = _context(box, picture, tiles.edge, spec.aligned_halo + spec.alignment + 2 * LANCZOS_TAPS)
         ratio = Size(
             _before_last_pass(region.width, size.width / box.width, spec.scale),
             _before_last_pass(region.height, size.height / box.height, spec.scale),
@@ -242,15 +164,15 @@ def _fused_pass(
     """One pass of the model over ``box``, each band of tiles resampled to ``size`` as soon as it is finished."""
     spec = upscaler.spec
     area = _needed_area(picture, box, size, spec, tiles.edge)
-    rows = _plan(area, spec, tiles)
-    progress.begin(len(picture) * sum(map(len, rows)), "tiles")
+    plans = [plan_bands(each, area, upscaler, tiles) for each in _one_by_one(picture)]
+    progress.begin(sum(plan.steps for plan in plans), "tiles")
     inner = FloatBox((box.x - area.x) * spec.scale, (box.y - area.y) * spec.scale, box.width * spec.scale,
                      box.height * spec.scale)  # fmt: skip
     result = picture.new_empty((*picture.shape[:2], size.height, size.width), dtype=torch.float32)
-    for index in range(len(picture)):
+    for index, (each, plan) in enumerate(zip(_one_by_one(picture), plans, strict=True)):
         resampler = RowResampler(area.size.times(spec.scale), size, inner)
         top = 0
-        for band in _bands(picture[index : index + 1], upscaler, rows, tiles.edge, progress):
+        for band in bands(each, upscaler, plan, progress):
             fitted = resampler.push(band)
             result[index : index + 1, :, top : top + fitted.shape[2]] = fitted.clamp(0, 1)
             top += fitted.shape[2]
@@ -261,7 +183,7 @@ def _fused_pass(
 def _needed_area(picture: torch.Tensor, box: FloatBox, size: Size, spec: UpscalerSpec, edge: Edge) -> Box:
     """Source pixels whose magnified versions have weight in the resampled box, aligned for the model."""
     reduction = max(1.0, box.width * spec.scale / size.width, box.height * spec.scale / size.height)
-    return _context(box, picture, edge, math.ceil(LANCZOS_TAPS * reduction / spec.scale) + 1, _alignment(spec))
+    return _context(box, picture, edge, math.ceil(LANCZOS_TAPS * reduction / spec.scale) + 1, spec.alignment)
 
 
 def _context(box: FloatBox, picture: torch.Tensor, edge: Edge, margin: int, align: int = 1) -> Box:
@@ -290,89 +212,5 @@ def _resample(picture: torch.Tensor, box: FloatBox, size: Size, edge: Edge, *, a
     return resize(picture, size, box).clamp(0, 1)
 
 
-def _bands(
-    picture: torch.Tensor, upscaler: Upscaler, rows: list[list[Tile]], edge: Edge, progress: Progress
-) -> Iterator[torch.Tensor]:
-    """Finished bands of magnified rows of one picture (1, C, H, W), from top to bottom."""
-    runner = _RegionRunner(picture, upscaler, edge, progress)
-    scale = upscaler.spec.scale
-    left = rows[0][0].region.x
-    width = rows[0][-1].region.right - left
-    carried: torch.Tensor | None = None
-    for index, row in enumerate(rows):
-        region = row[0].region
-        band = picture.new_zeros((1, picture.shape[1], region.height * scale, width * scale), dtype=torch.float32)
-        for tile in row:
-            x = (tile.region.x - left) * scale
-            band[..., x : x + tile.region.width * scale] += _weighted(runner.run(tile.region), tile, scale).to(band)
-            progress.advance()
-        if carried is not None:
-            band[:, :, : carried.shape[2]] += carried
-        final = band.shape[2]
-        if index + 1 < len(rows):
-            final = (rows[index + 1][0].region.y - region.y) * scale
-        yield band[:, :, :final]
-        carried = band[:, :, final:]
-
-
-def _weighted(result: torch.Tensor, tile: Tile, scale: int) -> torch.Tensor:
-    weights = ramps(tile, scale)
-    if weights is None:
-        return result
-    vertical, horizontal = (w.to(result) for w in weights)
-    return result * vertical[:, None] * horizontal
-
-
-def _plan(area: Box, spec: UpscalerSpec, tiles: TileSettings) -> list[list[Tile]]:
-    if not spec.tileable:
-        return plan_tiles(area, area.size)
-    align = _alignment(spec)
-    size = Size(tiles.size, tiles.size) if tiles.size else choose_tile(area.size, _halo(spec), spec.pixel_budget, align)
-    band = 0 if spec.halo.exact else min(spec.halo.pixels // 4, LARGEST_BAND)
-    return plan_tiles(area, size, band, align)
-
-
-def _alignment(spec: UpscalerSpec) -> int:
-    return spec.size_rule.multiple_of
-
-
-def _halo(spec: UpscalerSpec) -> int:
-    """The halo rounded up to the model's alignment, so that tiles meet its grid as the whole picture does."""
-    return ceil_to(spec.halo.pixels, _alignment(spec))
-
-
-def _to_model_channels(pixels: torch.Tensor, spec: UpscalerSpec) -> torch.Tensor:
-    """Grey is repeated for colour models; colour becomes a batch of greys for grey models."""
-    channels = pixels.shape[1]
-    if spec.input_channels == channels:
-        return pixels
-    if spec.input_channels == 1:
-        return pixels.flatten(0, 1).unsqueeze(1)
-    if spec.input_channels in (3, 4):
-        colour = pixels.expand(-1, 3, -1, -1)
-        return colour if spec.input_channels == 3 else torch.cat([colour, torch.ones_like(colour[:, :1])], dim=1)
-    raise InputError(
-        f"{spec.name} takes {spec.input_channels} channels; pictures here have {channels}, so use a model for 1 or 3."
-    )
-
-
-def _from_model_channels(result: torch.Tensor, channels: int, spec: UpscalerSpec) -> torch.Tensor:
-    if spec.input_channels == 1 and channels == 3:
-        return result[:, :1].reshape(-1, 3, *result.shape[-2:])
-    result = result[:, :3]
-    return result.mean(dim=1, keepdim=True) if channels < result.shape[1] else result.expand(-1, channels, -1, -1)
-
-
-def _check_output(result: torch.Tensor, pixels: torch.Tensor, spec: UpscalerSpec) -> None:
-    expected = (pixels.shape[-2] * spec.scale, pixels.shape[-1] * spec.scale)
-    if tuple(result.shape[-2:]) != expected:
-        raise ModelOutputError(
-            f"{spec.name} returned {result.shape[-1]}x{result.shape[-2]} pixels instead of "
-            f"{expected[1]}x{expected[0]}; the file does not describe its own scale, so use another copy of the model."
-        )
-    if not torch.isfinite(result).all():
-        bad = int((~torch.isfinite(result)).sum())
-        raise ModelOutputError(
-            f"{spec.name} returned {bad} values that are not finite for a tile of "
-            f"{pixels.shape[-1]}x{pixels.shape[-2]}; its weights may be damaged: fetch the file again."
-        )
+def _one_by_one(pictures: torch.Tensor) -> list[torch.Tensor]:
+    return [pictures[index : index + 1] for index in range(len(pictures))]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
-from .types import SizeRule
+from .types import SizeRule, ceil_to
 
 
 class OutOfMemory(RuntimeError):
@@ -50,6 +51,15 @@ class UpscalerSpec:
     tileable: bool = True
     """False if the model needs the whole picture at once."""
 
+    @property
+    def alignment(self) -> int:
+        """Multiples at which tiles begin, so that they meet the model's grid as the whole picture does."""
+        return self.size_rule.multiple_of
+
+    @property
+    def aligned_halo(self) -> int:
+        return ceil_to(self.halo.pixels, self.alignment)
+
 
 class Upscaler(Protocol):
     """Runs a model on one batch of tiles that already meets the model's size rule."""
@@ -63,4 +73,18 @@ class Upscaler(Protocol):
 
         Raises ``OutOfMemory``. Never changes ``picture``.
         """
+        ...
+
+
+@runtime_checkable
+class StreamingUpscaler(Upscaler, Protocol):
+    """An upscaler that can also take a picture row by row, without tiles and without computing anything twice."""
+
+    def stream_height(self, width: int) -> int:
+        """Rows of a chunk that suit a picture ``width`` pixels wide, or 0 where tiles do better."""
+        ...
+
+    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
+        """``count`` chunks (B, input_channels, h, W) from top to bottom -> magnified rows in any portions, equal
+        to one call over the whole picture. Raises ``OutOfMemory``."""
         ...

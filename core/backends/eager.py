@@ -6,7 +6,7 @@ import copy
 import logging
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from spandrel import ImageModelDescriptor  # pyright: ignore[reportMissingTypeStubs]
@@ -18,6 +18,7 @@ from ..types import SizeRule
 from ..upscaler import Halo, OutOfMemory, UpscalerSpec
 from .halo import find_halo
 from .memory import is_out_of_memory, release_cached
+from .rowstream import NotStreamable, RowStream
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,15 @@ ALLOCATOR_CLIFF = 32 * 2**20
 ACCELERATOR_PIXELS = 768 * 768
 """Tile on a GPU: large enough to fill it, small enough for 8 GB with an RRDBNet in half precision."""
 
+STREAM_PIXELS = 24_576
+"""Pixels of a chunk of rows: a layer of 64 channels is then 6 MB, which stays in the cache of a server's core."""
+
+STREAM_LEAST_ROWS = 8
+
+STREAM_MEMORY = 512 * 2**20
+"""Bytes that the convolutions may keep of their last rows; very wide pictures through deep models use tiles."""
+
+_streams: weakref.WeakKeyDictionary[nn.Module, RowStream | None] = weakref.WeakKeyDictionary()
 _copies: weakref.WeakKeyDictionary[nn.Module, dict[torch.dtype, Descriptor]] = weakref.WeakKeyDictionary()
 _halos: dict[str, Halo] = {}
 
@@ -73,6 +83,35 @@ class EagerUpscaler:
             result = self._run(picture)
         return result
 
+    def stream_height(self, width: int) -> int:
+        """See ``StreamingUpscaler``. On the CPU, where it spares the halo and keeps layers in the cache; on a GPU
+        large tiles are faster."""
+        rule = self._spec.size_rule
+        if self._device.type != "cpu" or rule.multiple_of > 1 or rule.square:
+            return 0
+        stream = _stream_of(self._runner.model)
+        if stream is None or stream.rows_kept * width * 4 > STREAM_MEMORY:
+            return 0
+        return max(STREAM_LEAST_ROWS, STREAM_PIXELS // width)
+
+    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
+        stream = _stream_of(self._runner.model)
+        assert stream is not None, "stream_height said 0"
+        placed = (chunk.to(self._device, torch.float32, memory_format=torch.channels_last) for chunk in chunks)
+        rows = stream.run(placed, count)
+        while True:
+            try:
+                with torch.inference_mode():
+                    portion = next(rows).clamp(0, 1)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                break
+            yield portion
+        raise OutOfMemory("the CPU ran out of memory")
+
     def _run(self, picture: torch.Tensor) -> torch.Tensor:
         try:
             layout = torch.channels_last
@@ -86,6 +125,16 @@ class EagerUpscaler:
         # Outside the handler, which keeps the failed forward's tensors alive.
         release_cached(self._device)
         raise OutOfMemory(message)
+
+
+def _stream_of(model: nn.Module) -> RowStream | None:
+    if model not in _streams:
+        try:
+            _streams[model] = RowStream(model)
+        except NotStreamable as reason:
+            logger.debug("Rows cannot be streamed through this model: %s", reason)
+            _streams[model] = None
+    return _streams[model]
 
 
 def _dtype_of(descriptor: Descriptor) -> torch.dtype:

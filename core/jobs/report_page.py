@@ -46,12 +46,12 @@ body { margin: 0 auto; padding: 1.5rem; max-width: 1300px; background: var(--pap
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; } p { margin: .3rem 0; }
 .quiet { color: var(--quiet); font-size: .87rem; } .failed { color: var(--bad); } .flagged { color: var(--warn); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
-.large .tiles, .tiles.large { grid-template-columns: repeat(auto-fill, minmax(34rem, 1fr)); }
+.tiles.large { grid-template-columns: repeat(auto-fill, minmax(34rem, 1fr)); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .7rem; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .4rem; } figure { margin: 0; }
-figure div { aspect-ratio: 1; display: grid; place-items: center; border-radius: 4px; overflow: hidden;
-  background: repeating-conic-gradient(var(--check) 0 25%, transparent 0 50%) 0 0 / 16px 16px; }
-figure img { max-width: 100%; max-height: 100%; } .large figure img { width: 100%; height: 100%; object-fit: contain; }
+figure div { position: relative; aspect-ratio: 1; border-radius: 4px; overflow: hidden; background: var(--line); }
+figure img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
+figure .clear { background: repeating-conic-gradient(var(--check) 0 25%, transparent 0 50%) 0 0 / 16px 16px; }
 figcaption { font-size: .8rem; color: var(--quiet); } .name { overflow-wrap: anywhere; font-weight: 600; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; background: var(--card); }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
@@ -121,17 +121,19 @@ def _pair(entry: Entry, source: Path, output: Path, side: int) -> str:
 
 
 def _figure(path: Path, caption: str, side: int) -> str:
-    uri = thumbnail_uri(path, side)
+    uri, transparent = thumbnail_uri(path, side)
     view = f"<img alt='{_text(caption)}' src='{uri}'>" if uri else "<span class='quiet'>not there</span>"
-    return f"<figure><div>{view}</div><figcaption>{_text(caption)}</figcaption></figure>"
+    kind = " class='clear'" if transparent else ""
+    return f"<figure><div{kind}>{view}</div><figcaption>{_text(caption)}</figcaption></figure>"
 
 
-def thumbnail_uri(path: Path, side: int) -> str:
-    """A picture file, reduced to at most ``side`` pixels, as a ``data:`` address; empty if it cannot be read."""
+def thumbnail_uri(path: Path, side: int) -> tuple[str, bool]:
+    """A picture file, reduced to at most ``side`` pixels, as a ``data:`` address, and whether it is transparent; an
+    empty address if it cannot be read."""
     try:
         file = read_picture(path, convert_to_srgb=True)
     except InputError:
-        return ""
+        return "", False
     layers = [to_rgb(file.picture)] + ([file.alpha] if file.alpha is not None else [])
     picture = torch.cat(layers, dim=1)
     reduction = max(1.0, max(picture.shape[-2:]) / side)
@@ -139,7 +141,7 @@ def thumbnail_uri(path: Path, side: int) -> str:
     samples = resize(picture, size).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
     data = io.BytesIO()
     Image.fromarray(samples[0].movedim(0, 2).contiguous().numpy()).save(data, "WEBP", quality=QUALITY)
-    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode("ascii"), len(layers) > 1
 
 
 def _card(entry: Entry, pair: str) -> str:

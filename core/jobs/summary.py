@@ -19,11 +19,12 @@ LISTED = 50
 @dataclass(frozen=True)
 class Summary:
     """``entries``: what became of each picture that was reached, now or in an earlier run, in natural order.
-    ``total``: pictures in the folder. ``fresh`` of them were made in this run, which took ``seconds``."""
+    ``total``: pictures in the folder. ``fresh`` of them were made in this run, which took ``seconds``; None where
+    there was no run."""
 
     entries: tuple[Entry, ...]
     total: int
-    fresh: int = 0
+    fresh: int | None = None
     seconds: float = 0.0
 
     def with_status(self, status: Status) -> list[Entry]:
@@ -60,7 +61,7 @@ class Summary:
 
     def counts(self) -> str:
         failed, flagged = len(self.with_status(Status.FAILED)), len(self.with_status(Status.FLAGGED))
-        before = self.written - self.fresh
+        before = 0 if self.fresh is None else self.written - self.fresh
         parts = [f"{self.written} of {self.total} pictures are done"]
         parts += [f"{before} of them from before"] if before > 0 else []
         parts += [f"{flagged} of them to be looked at"] if flagged else []
@@ -84,7 +85,7 @@ class Summary:
             "flagged": len(self.with_status(Status.FLAGGED)),
             "failed": len(self.with_status(Status.FAILED)),
             "not_reached": self.total - len(self.entries),
-            "made_in_this_run": self.fresh,
+            "made_in_this_run": self.fresh or 0,
             "seconds": round(self.seconds, 3),
             "seconds_per_picture": round(self.seconds / self.fresh, 3) if self.fresh else None,
             "worst_by_lr_psnr": [_brief(entry) for entry in self.worst],

@@ -1,0 +1,57 @@
+"""A short queue between two threads, which either of them can end."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Cut(Exception):
+    """The other side is not there any more."""
+
+
+class Belt(Generic[Item]):
+    """Carries at most ``room`` items. The giver calls ``put`` and finally ``end``; the taker iterates, and calls
+    ``cut`` if it stops early, which makes ``put`` raise ``Cut``."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._items: deque[Item] = deque()
+        self._change = threading.Condition()
+        self._ended, self._cut = False, False
+
+    def put(self, item: Item) -> None:
+        """Waits for room."""
+        with self._change:
+            self._change.wait_for(lambda: self._cut or len(self._items) < self._room)
+            if self._cut:
+                raise Cut
+            self._items.append(item)
+            self._change.notify_all()
+
+    def end(self) -> None:
+        """Nothing more comes; the taker still gets what is on the belt."""
+        with self._change:
+            self._ended = True
+            self._change.notify_all()
+
+    def cut(self) -> None:
+        """Nothing more is taken."""
+        with self._change:
+            self._cut = True
+            self._items.clear()
+            self._change.notify_all()
+
+    def __iter__(self) -> Iterator[Item]:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: bool(self._items) or self._ended)
+                if not self._items:
+                    return
+                item = self._items.popleft()
+                self._change.notify_all()
+            yield item

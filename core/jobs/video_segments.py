@@ -1,0 +1,105 @@
+"""Finished segments on the disk, by which an interrupted job goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..media.video_join import Segment
+from ..metrics.flicker import Flicker
+from ..upscaler import InputError
+from .files import settle, write_whole
+
+LAYOUT = 1
+"""Changes when what is written here is not understood by earlier versions, or the other way round."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What was done for some frames."""
+
+    frames: int = 0
+    reused: int = 0
+    tiles_run: int = 0
+    tiles_reused: int = 0
+    damaged: int = 0
+    flicker: Flicker = Flicker()
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            frames=self.frames + other.frames,
+            reused=self.reused + other.reused,
+            tiles_run=self.tiles_run + other.tiles_run,
+            tiles_reused=self.tiles_reused + other.tiles_reused,
+            damaged=self.damaged + other.damaged,
+            flicker=self.flicker + other.flicker,
+        )
+
+
+class SegmentStore:
+    """A folder of segments. One counts as finished when the note beside it is there, which is written last."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._identity = {"layout": LAYOUT, **json.loads(json.dumps(identity))}
+        self.segments: list[Segment] = []
+        self.counts = Counts()
+
+    def open(self, resume: bool) -> None:
+        """Finds what an earlier run finished, or, unless ``resume``, removes it.
+
+        Raises ``InputError`` if that run had another source or other settings.
+        """
+        if not resume:
+            self.remove()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        note = self.folder / "job.json"
+        if note.is_file():
+            self._check_same(json.loads(note.read_text(encoding="utf-8")))
+        else:
+            write_whole(note, json.dumps(self._identity, indent=1).encode())
+        while (path := self._note(len(self.segments))).is_file():
+            self._add(json.loads(path.read_text(encoding="utf-8")))
+
+    def next_file(self) -> Path:
+        """Where the next segment is to be written."""
+        return self.folder / f"{len(self.segments):06}.part"
+
+    def close(self, frames: list[tuple[int, int]], reorder: int, counts: Counts) -> None:
+        """The file at ``next_file`` is whole and becomes a segment."""
+        part = self.next_file()
+        settle(part)
+        name = part.with_suffix(".video").name
+        part.replace(self.folder / name)
+        facts = {"file": name, "frames": frames, "reorder": reorder, "counts": asdict(counts)}
+        write_whole(self._note(len(self.segments)), json.dumps(facts).encode())
+        self._add(facts)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _note(self, number: int) -> Path:
+        return self.folder / f"{number:06}.json"
+
+    def _add(self, facts: dict[str, Any]) -> None:
+        first, last = (tuple[int, int](facts["frames"][place]) for place in (0, -1))
+        note = self._note(len(self.segments))
+        self.segments.append(
+            Segment(path=self.folder / facts["file"], note=note, first=first, last=last, reorder=facts["reorder"])
+        )
+        counts = dict(facts["counts"])
+        flicker = Flicker(**counts.pop("flicker"))
+        self.counts += Counts(flicker=flicker, **counts)
+
+    def _check_same(self, earlier: dict[str, Any]) -> None:
+        names = sorted({*earlier, *self._identity})
+        other = [name for name in names if earlier.get(name) != self._identity.get(name)]
+        if other:
+            raise InputError(
+                f"{self.folder} holds what an interrupted run finished with another {', '.join(other)}; use the same "
+                "to go on with it, or discard it (--no-resume)."
+            )

@@ -10,6 +10,7 @@ from .. import __version__
 from .compare_command import compare
 from .diagnose_command import diagnose
 from .info import info
+from .manifest import manifest_app
 from .models import models_app
 from .shootout_command import shootout
 from .train_command import finetune, train
@@ -18,14 +19,15 @@ from .upscale import upscale
 app = typer.Typer(
     name="backplate",
     help="Bring pictures to delivery size with super-resolution models, without seams.",
-    epilog="Exit codes: 0 everything was written, 1 something failed, 2 the command line makes no sense, "
-    "130 interrupted. BACKPLATE_DEBUG=1 shows tracebacks.",
+    epilog="Exit codes: 0 everything was written, 1 it failed, 2 some pictures of a folder failed or should be looked "
+    "at, or the command line makes no sense, 130 interrupted. BACKPLATE_DEBUG=1 shows tracebacks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.command()(upscale)
 app.add_typer(models_app, name="models")
+app.add_typer(manifest_app, name="manifest")
 app.command()(info)
 app.command()(diagnose)
 app.command()(compare)

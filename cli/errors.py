@@ -11,6 +11,8 @@ from typing import Any
 import typer
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+ALL_FAILED, SOME_FAILED = FAILED, 2
+"""Of a folder: nothing could be done; or some pictures failed or should be looked at."""
 OURS = __name__.partition(".cli.")[0]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .choices import ANCHORS, EDGES, FITS, FORMATS, PRECISIONS
-from .errors import FAILED, reporting, say
+from .errors import FAILED, reporting
 
 
 @reporting
@@ -47,39 +47,95 @@ def upscale(
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")] = None,
     models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="For JPEG, WebP (100: lossless) and AVIF.")] = 95,
+    trim: Annotated[bool, typer.Option("--trim", help="Cut uniform borders off before fitting.")] = False,
+    keep_gps: Annotated[
+        bool, typer.Option("--keep-gps/--strip-gps", help="Whether EXIF may say where the shot was taken.")
+    ] = True,
     srgb: Annotated[bool, typer.Option("--srgb", help="Convert to sRGB instead of keeping the profile.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     file_format: Annotated[
         str | None, typer.Option("--format", metavar=FORMATS, help="Format in the folder. Default: as the source.")
     ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Sub-folders too; they are mirrored.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip what the folder's manifest.jsonl says is done, and still is.")
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=64, help="Threads that read, and as many that write, beside the model.")
+    ] = 2,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write summary.json and index.html, with thumbnails, into the folder.")
+    ] = False,
+    name_template: Annotated[
+        str | None,
+        typer.Option(metavar="TEMPLATE", help="Names in the folder: {stem}, {suffix}, {index:04d} and {model}."),
+    ] = None,
+    min_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are smaller.")] = 0,
+    max_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are larger; 0: no limit.")] = 0,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts; each part may run on its own machine.")
+    ] = None,
 ) -> None:
-    """Enlarge pictures with a super-resolution model."""
+    """Enlarge pictures with a super-resolution model.
+
+    A folder, or several inputs, is a job: --output gets a manifest.jsonl of what became of each picture, and the
+    exit code is 0 if all is done, 2 if some failed or should be looked at, and 1 if nothing could be done.
+    """
     # Not at the top: PyTorch would make --help wait.
     from ..core.image.sharpen import SharpenSettings
     from ..core.image.tiling import Edge
+    from ..core.jobs.folder_job import FolderJob
+    from ..core.jobs.picture import PictureSettings, own_scale
+    from ..core.media.folder import parse_shard, parse_template
     from ..core.pipeline import TileSettings
     from ..model_loader.precision import Precision
-    from .files import plan_errands
-    from .picture_job import JobSettings, load_upscaler, own_scale, run_errands
-    from .wishes import as_usage, choice, one_of, wanted_background, wanted_target
+    from .files import into_folder, into_one_file
+    from .folder_job import run_folder_job
+    from .picture_job import load_upscaler, maker, run_picture
+    from .wishes import as_usage, choice, model_stem, one_of, refuse_for_one_picture, wanted_background, wanted_target
 
     with as_usage():
-        settings = JobSettings(
+        settings = PictureSettings(
             target=wanted_target(size, scale, megapixels, fit, anchor, multiple_of),
             background=wanted_background(background),
             tiles=TileSettings(size=tile_size, edge=choice(Edge, edge, "--edge")),
             sharpen=None if sharpen is None else SharpenSettings(amount=sharpen),
+            trim=trim,
             bit_depth=one_of((8, 16), bit_depth, "--bit-depth"),
             quality=quality,
             srgb=srgb,
-            overwrite=overwrite,
+            strip_gps=not keep_gps,
         )
         wanted_precision = choice(Precision, precision, "--precision")
-        errands = plan_errands(inputs, output, one_of(FORMATS.split("|"), file_format, "--format"))
-    upscaler, maker = load_upscaler(model, models_dir, device, wanted_precision)
+        kind = one_of(FORMATS.split("|"), file_format, "--format")
+        part = parse_shard(shard) if shard else None
+        template = parse_template(name_template, model_stem(model)) if name_template is not None else None
+    single = into_one_file(inputs, output, kind)
+    errands = [single] if single else into_folder(inputs, output, kind, recursive=recursive, template=template)
+    as_job = len(errands) > 1 or any(given.is_dir() for given in inputs)
+    if not as_job:
+        refuse_for_one_picture(
+            {"--resume": resume, "--report": report, "--recursive": recursive, "--shard": shard,
+             "--min-bytes": min_bytes, "--max-bytes": max_bytes}
+        )  # fmt: skip
+    upscaler, identity = load_upscaler(model, models_dir, device, wanted_precision)
     if settings.target is None and multiple_of > 1:
         settings = replace(settings, target=own_scale(upscaler, multiple_of))
-    if failures := run_errands(errands, upscaler, replace(settings, software=maker)):
-        if len(errands) > 1:
-            say(f"{failures} of {len(errands)} pictures failed")
-        raise typer.Exit(FAILED)
+    settings = replace(settings, software=maker(identity))
+    if not as_job:
+        if not run_picture(errands[0], upscaler, settings, overwrite=overwrite):
+            raise typer.Exit(FAILED)
+        return
+    job = FolderJob(
+        errands=tuple(errand for errand in errands if part is None or part.holds(errand.name)),
+        output=output,
+        settings=settings,
+        model=identity,
+        jobs=jobs,
+        resume=resume,
+        overwrite=overwrite,
+        smallest=min_bytes,
+        largest=max_bytes,
+        shard=part,
+    )
+    run_folder_job(job, upscaler, report=report)

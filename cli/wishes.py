@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from typing import TypeVar
@@ -12,6 +12,7 @@ from typing import TypeVar
 from ..core.image.place import Background, Fill, parse_colour
 from ..core.image.target import Anchor, Fit, Target
 from ..core.upscaler import InputError
+from ..model_loader.find import SUFFIXES
 from .errors import UsageProblem
 
 Choice = TypeVar("Choice", bound=Enum)
@@ -95,3 +96,15 @@ def wanted_background(text: str | None) -> Background | None:
         return Background(Fill(text.lower()))
     parse_colour(text)
     return Background(Fill.COLOUR, text)
+
+
+def model_stem(name_or_path: str) -> str:
+    """How a model is called in the names of files."""
+    name = name_or_path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+
+
+def refuse_for_one_picture(options: Mapping[str, object]) -> None:
+    """Raises ``UsageProblem`` for an option that was given although it is about folders."""
+    if given := [name for name, value in options.items() if value]:
+        raise UsageProblem(f"{given[0]} is for folders, and this is one picture; leave it out.")

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Loads the pack by its name from where it lies, installed or not, and runs the command.
-PROGRAM = f"""
+# Loads the pack by its name from where it lies, installed or not.
+LOADING = f"""
 import importlib.util, runpy, sys
 spec = importlib.util.spec_from_file_location("backplate", {str(ROOT / "__init__.py")!r},
                                               submodule_search_locations=[{str(ROOT)!r}])
@@ -25,6 +25,8 @@ module = importlib.util.module_from_spec(spec)
 sys.modules["backplate"] = module
 spec.loader.exec_module(module)
 sys.argv[0] = "backplate"
+"""
+PROGRAM = f"""{LOADING}
 runpy.run_module("backplate.cli", run_name="__main__", alter_sys=False)
 """
 
@@ -47,6 +49,12 @@ def backplate() -> Callable[..., object]:
         return CliRunner().invoke(app, [str(word) for word in words])
 
     return run
+
+
+@pytest.fixture
+def loading() -> str:
+    """The first lines of a program that uses the pack."""
+    return LOADING
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from backplate.cli.errors import UsageProblem
-from backplate.cli.files import Errand, natural_order, plan_errands
+from backplate.cli.files import into_folder, into_one_file
+from backplate.core.media.folder import Errand
 
 
 @pytest.fixture
@@ -25,7 +26,9 @@ def outputs(errands: list[Errand]) -> list[str]:
 
 def test_one_picture_into_a_file(touched, tmp_path):
     (source,) = touched("a.jpg")
-    assert plan_errands([source], tmp_path / "b.webp", None) == [Errand(source, tmp_path / "b.webp")]
+    assert into_one_file([source], tmp_path / "b.webp", None) == Errand(
+        "a.jpg", source, "b.webp", tmp_path / "b.webp"
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,61 +43,55 @@ def test_one_picture_into_a_file(touched, tmp_path):
     ],
 )
 def test_names_in_a_folder(touched, tmp_path, name, file_format, expected):
-    assert outputs(plan_errands(touched(name), tmp_path / "out", file_format)) == [expected]
+    assert outputs(into_folder(touched(name), tmp_path / "out", file_format)) == [expected]
 
 
 def test_existing_folder_with_the_suffix_of_a_picture_is_a_folder(touched, tmp_path):
     (tmp_path / "out.png").mkdir()
-    (errand,) = plan_errands(touched("a.jpg"), tmp_path / "out.png", None)
+    assert into_one_file(touched("a.jpg"), tmp_path / "out.png", None) is None
+    (errand,) = into_folder(touched("a.jpg"), tmp_path / "out.png", None)
     assert errand.output == tmp_path / "out.png" / "a.jpg"
 
 
 def test_folder_gives_its_pictures_in_natural_order_and_nothing_else(touched, tmp_path):
     touched("in/f10.png", "in/f9.png", "in/F1.png", "in/f1b.jpg", "in/._f1.png", "in/notes.txt", "in/sub/x.png")
-    got = outputs(plan_errands([tmp_path / "in"], tmp_path / "out", None))
+    got = outputs(into_folder([tmp_path / "in"], tmp_path / "out", None))
     assert got == ["F1.png", "f1b.jpg", "f9.png", "f10.png"]
-
-
-@pytest.mark.parametrize(
-    "names",
-    [["2", "10"], ["a2b", "a10a"], ["a", "a1"], ["f 9 v2", "f 10 v1"], ["1", "a"], ["A1", "a1"], ["01", "1"]],
-)
-def test_natural_order(names):
-    assert [path.name for path in sorted(map(Path, reversed(names)), key=natural_order)] == names
 
 
 def test_the_same_picture_twice_is_one_errand(touched, tmp_path):
     (source,) = touched("in/a.png")
-    assert len(plan_errands([source, tmp_path / "in", source], tmp_path / "out", None)) == 1
+    assert len(into_folder([source, tmp_path / "in", source], tmp_path / "out", None)) == 1
 
 
 def test_every_missing_input_is_named(touched, tmp_path):
     (source,) = touched("a.png")
     with pytest.raises(UsageProblem, match=r"one\.png.*two\.png: no such file"):
-        plan_errands([tmp_path / "one.png", source, tmp_path / "two.png"], tmp_path / "out", None)
+        into_folder([tmp_path / "one.png", source, tmp_path / "two.png"], tmp_path / "out", None)
 
 
-@pytest.mark.parametrize(
-    ("names", "file_format"),
-    [
-        (("x/a.png", "y/a.png"), None),
-        (("a.png", "a.jpg"), "webp"),
-        (("a.gif", "a.png"), None),
-        (("a.png", "A.png"), None),
-    ],
-)
-def test_two_pictures_with_one_output_are_both_named(touched, tmp_path, names, file_format):
-    sources = touched(*names)
+def test_two_pictures_of_one_name_are_both_named(touched, tmp_path):
+    sources = touched("x/a.png", "y/a.png")
     with pytest.raises(UsageProblem) as caught:
-        plan_errands(sources, tmp_path / "out", file_format)
+        into_folder(sources, tmp_path / "out", None)
     assert all(str(source) in str(caught.value) for source in sources)
+
+
+def test_results_in_a_folder_of_the_sources_are_no_sources(touched, tmp_path):
+    touched("in/a.png", "in/out/a.png", "in/sub/b.png")
+    got = into_folder([tmp_path / "in"], tmp_path / "in" / "out", None, recursive=True)
+    assert [errand.name for errand in got] == ["a.png", "sub/b.png"]
 
 
 def test_output_that_is_an_input_is_refused(touched, tmp_path):
     first, second = touched("a.png", "b.png")
-    for inputs, output in (([first], first), ([first, second], tmp_path), ([tmp_path], tmp_path)):
+    for plan, inputs, output in (
+        (into_one_file, [first], first),
+        (into_folder, [first, second], tmp_path),
+        (into_folder, [tmp_path], tmp_path),
+    ):
         with pytest.raises(UsageProblem, match="is the input"):
-            plan_errands(inputs, output, None)
+            plan(inputs, output, None)
 
 
 def test_output_that_leads_to_an_input_by_a_link_is_refused(touched, tmp_path):
@@ -105,30 +102,32 @@ def test_output_that_leads_to_an_input_by_a_link_is_refused(touched, tmp_path):
     except OSError:
         pytest.skip("no links on this file system")
     with pytest.raises(UsageProblem, match="is the input"):
-        plan_errands([source], link, None)
+        into_one_file([source], link, None)
 
 
 def test_what_cannot_go_into_one_file(touched, tmp_path):
     sources = touched("in/a.png", "b.png")
     with pytest.raises(UsageProblem, match="2 inputs cannot go into the one file"):
-        plan_errands(sources, tmp_path / "x.png", None)
+        into_one_file(sources, tmp_path / "x.png", None)
     with pytest.raises(UsageProblem, match="the folder .* cannot go into the one file"):
-        plan_errands([tmp_path / "in"], tmp_path / "x.png", None)
+        into_one_file([tmp_path / "in"], tmp_path / "x.png", None)
 
 
 def test_formats_that_contradict_or_cannot_be_written(touched, tmp_path):
     sources = touched("a.png")
     with pytest.raises(UsageProblem, match="is no jpg"):
-        plan_errands(sources, tmp_path / "x.png", "jpg")
+        into_one_file(sources, tmp_path / "x.png", "jpg")
     with pytest.raises(UsageProblem, match=r"\.gif cannot be written"):
-        plan_errands(sources, tmp_path / "x.gif", None)
-    assert outputs(plan_errands(sources, tmp_path / "x.tif", "tiff")) == ["x.tif"]
+        into_one_file(sources, tmp_path / "x.gif", None)
+    errand = into_one_file(sources, tmp_path / "x.tif", "tiff")
+    assert errand is not None
+    assert errand.output.name == "x.tif"
 
 
 def test_folder_that_is_a_file_or_empty_is_refused(touched, tmp_path):
     source, other = touched("a.png", "notes")
     with pytest.raises(UsageProblem, match="is a file without the suffix"):
-        plan_errands([source], other, None)
+        into_folder([source], other, None)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageProblem, match="no pictures directly inside"):
-        plan_errands([tmp_path / "empty"], tmp_path / "out", None)
+        into_folder([tmp_path / "empty"], tmp_path / "out", None)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from backplate.cli import picture_job
+from backplate.core.jobs import picture
 from backplate.core.media.picture_file import read_picture, write_picture
 from backplate.core.upscaler import OutOfMemory
 from PIL import Image, ImageCms, ImageOps
@@ -77,9 +77,10 @@ def test_folder_into_folder(backplate, drawn, model, tmp_path):
     out = tmp_path / "new" / "out"
     result = backplate("upscale", tmp_path / "in", drawn("e.bmp"), "-o", out, "--model", model)
     assert result.exit_code == 0, result.stderr
-    assert nothing_but(out, "b10.png", "b9.jpg", "c.png", "d.webp", "e.bmp")
-    assert all(opened(path).size == (24, 18) for path in out.iterdir())
-    order = [line.split(" -> ")[1].split(" (")[0] for line in result.stderr.splitlines()]
+    names = ["b10.png", "b9.jpg", "c.png", "d.webp", "e.bmp"]
+    assert nothing_but(out, *names, "manifest.jsonl")
+    assert all(opened(out / name).size == (24, 18) for name in names)
+    order = [line.split(" -> ")[1].split(" (")[0] for line in result.stderr.splitlines() if " -> " in line]
     assert [Path(path).name for path in order] == ["b9.jpg", "b10.png", "c.png", "d.webp", "e.bmp"]
 
 
@@ -249,12 +250,11 @@ def test_one_bad_picture_does_not_stop_the_others(backplate, drawn, model, tmp_p
     (tmp_path / "in" / "b.png").write_bytes(b"no picture")
     drawn("in/c.png")
     result = backplate("upscale", tmp_path / "in", "-o", tmp_path / "out", "--model", model)
-    assert result.exit_code == 1
-    assert nothing_but(tmp_path / "out", "a.png", "c.png")
+    assert result.exit_code == 2
+    assert nothing_but(tmp_path / "out", "a.png", "c.png", "manifest.jsonl")
     lines = result.stderr.splitlines()
-    assert len(lines) == 4
-    assert lines[1].startswith(f"backplate: {tmp_path / 'in' / 'b.png'}: not a picture")
-    assert lines[3] == "backplate: 1 of 3 pictures failed"
+    assert [line for line in lines if line.startswith(f"backplate: {tmp_path / 'in' / 'b.png'}: not a picture")]
+    assert "2 of 3 pictures are done, 1 failed." in lines
 
 
 def test_first_frame_of_an_animation_with_a_word_about_it(backplate, tmp_path, model):
@@ -448,7 +448,7 @@ def test_side_beyond_the_format_is_refused_before_the_work(backplate, drawn, mod
     def never(*_, **__):
         raise AssertionError("the model ran")
 
-    monkeypatch.setattr(picture_job, "upscale_with_alpha", never)
+    monkeypatch.setattr(picture, "upscale_with_alpha", never)
     result = backplate("upscale", drawn("in.png", (8200, 1)), "-o", tmp_path / "out.webp", "--model", model)
     assert result.exit_code == 1
     assert "16400x2 is beyond the 16383 pixels" in result.stderr
@@ -466,7 +466,7 @@ def test_failure_is_one_line_without_debugging(backplate, drawn, model, tmp_path
     def fail(*_, **__):
         raise failure
 
-    monkeypatch.setattr(picture_job, "upscale_with_alpha", fail)
+    monkeypatch.setattr(picture, "upscale_with_alpha", fail)
     monkeypatch.setenv("BACKPLATE_DEBUG", debug)
     result = backplate("upscale", drawn("in.png"), "-o", tmp_path / "out.png", "--model", model)
     assert result.exit_code == 1
@@ -493,7 +493,7 @@ def test_interruption_while_writing_leaves_nothing(backplate, drawn, model, tmp_
     result = backplate("upscale", tmp_path / "in", "-o", tmp_path / "out", "--model", model)
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == "backplate: interrupted"
-    assert nothing_but(tmp_path / "out", "a.png")
+    assert nothing_but(tmp_path / "out", "a.png", "manifest.jsonl")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -518,9 +518,10 @@ def test_real_process(program, drawn, model, tmp_path):
     (tmp_path / "in" / "b.png").write_bytes(b"")
     process = program("upscale", tmp_path / "in", "-o", tmp_path / "out", "--model", model)
     stdout, stderr = process.communicate(timeout=120)
-    assert (process.returncode, stdout) == (1, "")
-    assert [line.partition(" ")[0] for line in stderr.splitlines()] == ["backplate:"] * 3
-    assert nothing_but(tmp_path / "out", "a.png")
+    assert (process.returncode, stdout) == (2, "")
+    assert [line.partition(" ")[0] for line in stderr.splitlines()][:2] == ["backplate:"] * 2
+    assert "1 of 2 pictures are done, 1 failed." in stderr
+    assert nothing_but(tmp_path / "out", "a.png", "manifest.jsonl")
 
 
 def test_version_and_help_do_not_wait_for_pytorch(program):

@@ -1,0 +1,113 @@
+"""A folder of pictures from the command line: what is shown, how it is interrupted, how it ends."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import torch
+import typer
+
+from ..core.jobs.folder_job import FolderJob, FolderProgress
+from ..core.jobs.folder_run import run_folder
+from ..core.jobs.manifest import Entry, Status
+from ..core.jobs.report_page import write_report
+from ..core.jobs.summary import Summary, summarise
+from ..core.media.folder import Errand
+from ..core.upscaler import Upscaler
+from .errors import ALL_FAILED, INTERRUPTED, SOME_FAILED, say
+from .screen import Screen
+
+
+class FolderScreen(FolderProgress):
+    """Bars and lines for a folder. The first Ctrl-C asks the job to stop after the picture in hand."""
+
+    def __init__(self, screen: Screen, errands: Sequence[Errand]) -> None:
+        self._screen = screen
+        self._errands = {errand.name: errand for errand in errands}
+        self._stopping = False
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Handles SIGINT."""
+        if self._stopping:
+            raise KeyboardInterrupt
+        self._stopping = True
+        self._screen.line("finishing the picture in hand; Ctrl-C once more stops at once.")
+
+    def start_picture(self, name: str) -> None:
+        self._screen.start_picture(self._errands[name].source)
+
+    def finish_picture(self, entry: Entry, picture: torch.Tensor | None, skipped: bool) -> None:
+        errand = self._errands[entry.source]
+        if not entry.written:
+            self._screen.line(f"{errand.source}: {entry.reason}")
+        elif not skipped:
+            size = f"{entry.width}x{entry.height}, {entry.seconds:.1f} s"
+            doubt = f"; look at it: {entry.reason}" if entry.status is Status.FLAGGED else ""
+            self._screen.line(f"{errand.source} -> {errand.output} ({size}){doubt}")
+            for note in entry.notes:
+                self._screen.line(f"{errand.source}: {note}")
+        self._screen.finish_picture()
+
+    def begin(self, total: int, what: str = "") -> None:
+        self._screen.begin(total, what)
+
+    def advance(self, steps: int = 1) -> None:
+        self._screen.advance(steps)
+
+    def extend(self, steps: int) -> None:
+        self._screen.extend(steps)
+
+    def note(self, sentence: str) -> None:
+        self._screen.line(sentence)
+
+
+def run_folder_job(job: FolderJob, upscaler: Upscaler, *, report: bool) -> None:
+    """Runs the job and sums it up on stderr. Raises ``typer.Exit`` with the agreed code unless all is done."""
+    with Screen(len(job.errands)) as screen:
+        progress = FolderScreen(screen, job.errands)
+        with _ctrl_c(progress):
+            run = run_folder(job, upscaler, progress)
+    summary = summarise(job, run)
+    for line in summary.text().splitlines():
+        typer.echo(line, err=True)
+    if report:
+        typer.echo(f"Report: {write_report(job, summary)[-1]}", err=True)
+    if run.remaining:
+        say(f"stopped after the picture in hand; go on with: {command_to_resume()}")
+        raise typer.Exit(INTERRUPTED)
+    if code := exit_code(summary):
+        raise typer.Exit(code)
+
+
+@contextmanager
+def _ctrl_c(progress: FolderScreen) -> Generator[None]:
+    before = signal.signal(signal.SIGINT, progress.interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped; go on with: {command_to_resume()}")
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def command_to_resume() -> str:
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return shlex.join(words if "--resume" in words else [*words, "--resume"])
+
+
+def exit_code(summary: Summary) -> int:
+    """0 if all is there and nothing needs a look, 1 if nothing could be done, else 2."""
+    if summary.complete:
+        return 0
+    return SOME_FAILED if summary.written else ALL_FAILED

@@ -1,0 +1,188 @@
+"""Frames of a video in the order of showing, as RGB with their time stamps, a few at a time."""
+
+# PyAV publishes partial types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false, reportUnknownLambdaType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.filter import Graph
+from av.filter.context import FilterContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from ..types import Size
+from ..upscaler import InputError
+from .video_colour import ColourConverter, Pixels
+from .video_probe import Source, VideoFacts, opened, reason_of, video_stream
+
+SEEKABLE = ("mov", "matroska")
+"""Kinds of file in which going to a time stamp is exact enough to go on from there."""
+
+
+class BrokenVideo(InputError):
+    """The file turned out to be damaged after frames had been read from it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadSettings:
+    """``start`` and ``seconds`` cut out a part, ``seconds`` 0 is to the end. Only frames after the time stamp
+    ``after`` are read, in units of the stream's time base. ``deinterlace`` mends interlaced frames (bwdif)."""
+
+    start: float = 0.0
+    seconds: float = 0.0
+    after: int | None = None
+    deinterlace: bool = False
+
+
+@dataclass(frozen=True)
+class Frame:
+    """``pixels`` (H, W, 3) RGB as stored, of which ``white`` stands for 1.0; turned upright. ``pts`` and ``duration``
+    in units of the stream's time base, ``pts`` counted from the start of the part that is read."""
+
+    pixels: Pixels
+    white: int
+    pts: int
+    duration: int
+    damaged: bool
+
+
+def check_scanning(facts: VideoFacts, settings: ReadSettings) -> None:
+    """Raises ``InputError`` for interlaced video that nobody asked to deinterlace."""
+    if facts.interlaced and not settings.deinterlace:
+        raise InputError(
+            f"{facts.name} is interlaced: each {facts.stored} frame holds two moments, line by line, and would be "
+            "enlarged with its combing; deinterlace it (--deinterlace)."
+        )
+
+
+def part_of(facts: VideoFacts, settings: ReadSettings) -> tuple[int, int | None]:
+    """First time stamp of the part that is read and the first after it, in units of the time base."""
+    first = int(settings.start / facts.time_base)
+    return first, int((settings.start + settings.seconds) / facts.time_base) if settings.seconds else None
+
+
+def read_video(source: Source, facts: VideoFacts, settings: ReadSettings) -> Iterator[Frame]:
+    """Yields the frames. Time stamps that are missing or do not grow are mended from the frame rate.
+
+    Raises ``InputError`` if the size changes on the way and ``BrokenVideo`` if the file ends before the time it
+    promises or cannot be decoded further; every frame up to there has been yielded.
+    """
+    check_scanning(facts, settings)
+    first, last = part_of(facts, settings)
+    step = max(1, round(1 / (facts.rate * facts.time_base)))
+    converter = ColourConverter(facts.tags)
+    position = None if settings.after is None else settings.after + first
+    with opened(source) as container:
+        stream = video_stream(container, source)
+        stream.thread_type = "AUTO"
+        _go_to(container, stream, facts, max(position or 0, first))
+        previous: int | None = None
+        for number, frame in enumerate(_decoded(container, stream, facts, settings)):
+            if Size(frame.width, frame.height) != facts.stored:
+                raise InputError(
+                    f"{facts.name} changes from {facts.stored} to {frame.width}x{frame.height} at frame {number}; cut "
+                    "it into parts of one size each."
+                )
+            pts = _mended_pts(frame, previous, step, facts.time_base)
+            previous = pts
+            if last is not None and pts >= last:
+                return
+            if pts < first or (position is not None and pts <= position):
+                continue
+            pixels, white = converter.to_rgb(frame)
+            duration = _duration(frame, facts.time_base) or step
+            yield Frame(_upright(pixels, facts.rotation), white, pts - first, duration, frame.is_corrupt)
+
+
+def _go_to(container: InputContainer, stream: VideoStream, facts: VideoFacts, pts: int) -> None:
+    if pts > 0 and facts.container.split(",")[0] in SEEKABLE:
+        container.seek(pts, stream=stream, backward=True)
+
+
+def _mended_pts(frame: VideoFrame, previous: int | None, step: int, time_base: Fraction) -> int:
+    pts = frame.pts
+    if pts is not None and frame.time_base and frame.time_base != time_base:
+        pts = round(pts * frame.time_base / time_base)
+    if previous is not None and (pts is None or pts <= previous):
+        return previous + step
+    return pts or 0
+
+
+def _duration(frame: VideoFrame, time_base: Fraction) -> int:
+    if not frame.time_base:
+        return 0
+    return round((frame.duration or 0) * frame.time_base / time_base)
+
+
+def _upright(pixels: Pixels, rotation: int) -> Pixels:
+    return np.ascontiguousarray(np.rot90(pixels, rotation // 90)) if rotation else pixels
+
+
+def _decoded(
+    container: InputContainer, stream: VideoStream, facts: VideoFacts, settings: ReadSettings
+) -> Iterator[VideoFrame]:
+    chain = _Deinterlacer(stream) if settings.deinterlace else None
+    count, reached = 0, 0.0
+    try:
+        for packet in container.demux(stream):
+            if packet.pts is not None:
+                reached = max(reached, float((packet.pts + (packet.duration or 0)) * facts.time_base))
+            for frame in packet.decode():
+                for result in chain.push(frame) if chain else (frame,):
+                    count += 1
+                    yield result
+        for result in chain.flush() if chain else ():
+            count += 1
+            yield result
+    except FFmpegError as error:
+        raise BrokenVideo(_break(facts, count, reached, reason_of(error))) from error
+    end = _promised_end(container, stream)
+    if end - reached > max(0.1, 2 / float(facts.rate)):
+        raise BrokenVideo(_break(facts, count, reached, f"it promises {end:.2f} s"))
+
+
+def _promised_end(container: InputContainer, stream: VideoStream) -> float:
+    """When the video ends according to the file's header, in seconds; 0 if it does not say so for this stream."""
+    if stream.duration and stream.time_base:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    if len(container.streams) > 1 or not container.duration:
+        return 0.0
+    return ((container.start_time or 0) + container.duration) / av.time_base
+
+
+def _break(facts: VideoFacts, count: int, reached: float, reason: str) -> str:
+    return (
+        f"{facts.name} is damaged or cut off: it can be read for {reached:.2f} s, {count} frames from where reading "
+        f"began ({reason}); ask for a partial result to keep what was decoded (--keep-partial)."
+    )
+
+
+class _Deinterlacer:
+    """FFmpeg's bwdif, one frame out for one frame in; progressive frames pass unchanged."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        self._graph = Graph()
+        self._input: FilterContext = self._graph.add_buffer(template=stream)
+        filtering = self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
+        sink = self._graph.add("buffersink")
+        self._graph.link_nodes(self._input, filtering, sink).configure()
+
+    def push(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
+        self._graph.push(frame)
+        while True:
+            try:
+                yield self._graph.vpull()
+            except (BlockingIOError, EOFError):
+                return
+
+    def flush(self) -> Iterator[VideoFrame]:
+        yield from self.push(None)

@@ -1,0 +1,177 @@
+"""What a video file is, found out before any work: size as shown, timing, colour, streams, and what is wrong."""
+
+# PyAV publishes partial types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false, reportUnknownLambdaType=false
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TypeAlias
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from ..types import Size
+from ..upscaler import InputError
+from .video_colour import ColourTags, settled_tags
+
+Source: TypeAlias = "Path | io.BytesIO"
+
+FRAMES_LOOKED_AT = 12
+"""Decoded by ``probe_video`` to see rotation and interlacing, which the header may not tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFacts:
+    """``stored`` is the size of the coded frames, ``shown`` that after rotation and with square pixels, in pixels.
+    ``rotation`` is how far a player turns the frames, in degrees counterclockwise. ``time_base`` is the unit of all
+    time stamps in seconds. ``frames`` is what the file says, 0 if it does not. ``rate`` is in frames per second on
+    average; ``seconds`` is 0 if not known. ``interlaced`` is ``top`` or ``bottom`` field first or empty.
+    """
+
+    name: str
+    container: str
+    codec: str
+    stored: Size
+    shown: Size
+    rotation: int
+    time_base: Fraction
+    rate: Fraction
+    frames: int
+    seconds: float
+    pixel_format: str
+    bit_depth: int
+    has_alpha: bool
+    tags: ColourTags
+    tags_assumed: bool
+    interlaced: bool
+    audio: tuple[str, ...]
+    subtitles: tuple[str, ...]
+
+    @property
+    def expected_frames(self) -> int:
+        """About how many frames there are, at least 1."""
+        return max(1, self.frames or round(self.seconds * self.rate))
+
+
+def name_of(source: Source) -> str:
+    return source.name if isinstance(source, Path) else "the video"
+
+
+@contextmanager
+def opened(source: Source) -> Generator[InputContainer]:
+    """The source's container, from its beginning. Raises ``InputError`` if FFmpeg cannot make anything of it."""
+    if isinstance(source, Path) and not source.is_file():
+        raise InputError(f"There is no video at {source}.")
+    try:
+        if isinstance(source, Path):
+            # No playlist may fetch from the network, and a name with a colon is no protocol.
+            options = {"protocol_whitelist": "file"}
+            container = av.open(f"file:{source.resolve()}", mode="r", container_options=options)
+        else:
+            source.seek(0)
+            container = av.open(source, mode="r")
+    except FFmpegError as error:
+        raise InputError(
+            f"{name_of(source)} cannot be opened as a video ({reason_of(error)}); it may be cut off, empty or of "
+            "another kind."
+        ) from error
+    with container:
+        yield container
+
+
+def reason_of(error: FFmpegError) -> str:
+    return str(error.strerror or error).rstrip(".")
+
+
+def video_stream(container: InputContainer, source: Source) -> VideoStream:
+    """The first stream of moving pictures; a cover picture is none. Raises ``InputError`` if there is none."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    sound = f"; it holds {len(container.streams.audio)} audio stream(s) only" if container.streams.audio else ""
+    raise InputError(f"{name_of(source)} has no video stream{sound}.")
+
+
+def probe_video(source: Source) -> VideoFacts:
+    """Reads the header and the first frames.
+
+    Raises ``InputError`` for a file that cannot be opened, has no video stream, or from which not one frame can be
+    decoded.
+    """
+    with opened(source) as container:
+        stream = video_stream(container, source)
+        frames = _first_frames(container, stream, source)
+        first = frames[0]
+        stored = Size(first.width, first.height)
+        rotation = round(first.rotation / 90) * 90 % 360
+        aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+        tags = ColourTags(
+            range=int(first.color_range),
+            matrix=int(first.colorspace),
+            primaries=int(stream.codec_context.color_primaries),
+            transfer=int(stream.codec_context.color_trc),
+        )
+        components = first.format.components
+        settled = settled_tags(tags, first.format.name, stored)
+        rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+        return VideoFacts(
+            name=name_of(source),
+            container=container.format.name,
+            codec=stream.codec_context.name,
+            stored=stored,
+            shown=_shown(stored, rotation, aspect),
+            rotation=rotation,
+            time_base=Fraction(stream.time_base or Fraction(1, 90_000)),
+            rate=Fraction(rate or 25),
+            frames=stream.frames,
+            seconds=_seconds(container, stream),
+            pixel_format=first.format.name,
+            bit_depth=max(component.bits for component in components),
+            has_alpha=any(component.is_alpha for component in components),
+            tags=settled,
+            tags_assumed=tags.matrix in (0, 2) and settled.matrix != tags.matrix,
+            interlaced=any(frame.interlaced_frame for frame in frames),
+            audio=tuple(each.codec_context.name for each in container.streams.audio if each.codec_context),
+            subtitles=tuple(each.codec_context.name for each in container.streams.subtitles if each.codec_context),
+        )
+
+
+def _first_frames(container: InputContainer, stream: VideoStream, source: Source) -> list[VideoFrame]:
+    frames: list[VideoFrame] = []
+    reason = "it ends before the first one"
+    try:
+        for frame in container.decode(stream):
+            frames.append(frame)
+            if len(frames) == FRAMES_LOOKED_AT:
+                break
+    except FFmpegError as error:
+        reason = reason_of(error)
+    if not frames:
+        raise InputError(f"No frame can be decoded from {name_of(source)} ({reason}); nothing was written.")
+    return frames
+
+
+def _shown(stored: Size, rotation: int, aspect: Fraction) -> Size:
+    """Size with square pixels, by enlarging the axis whose pixels are wide, then turned."""
+    square = Size(
+        round(stored.width * max(aspect, Fraction(1))),
+        round(stored.height * max(1 / aspect, Fraction(1))),
+    )
+    return Size(square.height, square.width) if rotation % 180 else square
+
+
+def _seconds(container: InputContainer, stream: VideoStream) -> float:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base

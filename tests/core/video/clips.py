@@ -1,0 +1,135 @@
+"""Small videos, drawn and encoded here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from backplate.core.types import SizeRule
+from backplate.core.upscaler import Halo, UpscalerSpec
+
+TIME_BASE = Fraction(1, 12800)
+STEP = 512
+"""25 frames a second."""
+
+AUDIO_RATE = 16000
+
+
+class Nearest:
+    """The model that doubles pixels; counts how often it runs."""
+
+    def __init__(self, scale: int = 2, budget: int = 0) -> None:
+        self.spec = UpscalerSpec(
+            name="nearest",
+            scale=scale,
+            input_channels=3,
+            output_channels=3,
+            size_rule=SizeRule(),
+            halo=Halo(pixels=2, exact=True),
+            pixel_budget=budget,
+        )
+        self.calls = 0
+
+    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        scale = self.spec.scale
+        return picture.float().repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+
+
+def drawing(number: int, width: int = 64, height: int = 48) -> np.ndarray:
+    """uint8 (H, W, 3): a smooth ground with a square that moves with ``number``."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    ground = np.stack([40 + columns, 60 + rows, 90 + (rows + columns) // 2], axis=-1).clip(0, 200)
+    left = (3 * number) % (width - 12)
+    ground[10:22, left : left + 12] = (220, 60, 40)
+    return ground.astype(np.uint8)
+
+
+def write_clip(
+    path: Path,
+    *,
+    pictures: Sequence[np.ndarray] | None = None,
+    pts: Sequence[int] | None = None,
+    codec: str = "libx264",
+    pixel_format: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    tags: tuple[int, int, int, int] | None = (1, 1, 1, 1),
+    time_base: Fraction = TIME_BASE,
+    audio: bool = False,
+    aspect: Fraction | None = None,
+    rotation: int = 0,
+    flags: dict[str, Any] | None = None,
+) -> Path:
+    """``tags`` are range, matrix, primaries and transfer. Audio is a tone from 0 to the end of the pictures."""
+    pictures = [drawing(number) for number in range(20)] if pictures is None else pictures
+    pts = [STEP * number for number in range(len(pictures))] if pts is None else pts
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"g": "12", **(options or {})})
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = pixel_format
+        stream.codec_context.time_base = stream.time_base = time_base
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for name, value in (flags or {}).items():
+            setattr(stream.codec_context, name, value)
+        if tags:
+            context = stream.codec_context
+            context.color_range, context.colorspace, context.color_primaries, context.color_trc = tags
+        if rotation:
+            stream.set_display_rotation(rotation)
+        sound = container.add_stream("aac", rate=AUDIO_RATE, layout="mono") if audio else None
+        for number, (picture, stamp) in enumerate(zip(pictures, pts, strict=True)):
+            deep = picture.dtype == np.uint16
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb48le" if deep else "rgb24")
+            matrix, levels = (tags[1], tags[0]) if tags else (5, 1)
+            frame = frame.reformat(
+                format=pixel_format, src_color_range=2, dst_colorspace=5 if matrix == 6 else matrix,
+                dst_color_range=levels,
+            )  # fmt: skip
+            frame.pts, frame.time_base = stamp, time_base
+            container.mux(stream.encode(frame))
+            if sound:
+                container.mux(sound.encode(tone(number)))
+        container.mux(stream.encode(None))
+        if sound:
+            container.mux(sound.encode(None))
+    return path
+
+
+def tone(number: int) -> av.AudioFrame:
+    count = AUDIO_RATE // 25
+    times = (np.arange(count) + number * count) / AUDIO_RATE
+    wave = (0.3 * np.sin(2 * np.pi * 440 * times)).astype(np.float32)[None]
+    frame = av.AudioFrame.from_ndarray(wave, format="flt", layout="mono")
+    frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, number * count, Fraction(1, AUDIO_RATE)
+    return frame
+
+
+def times_of(path: Path) -> list[Fraction]:
+    """Seconds at which the frames are shown, in order of showing."""
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(container.streams.video[0])]
+
+
+def pictures_of(path: Path, form: str = "rgb24") -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format=form) for frame in container.decode(container.streams.video[0])]
+
+
+def packets_of(path: Path, kind: str = "audio") -> list[tuple[Fraction, bytes]]:
+    """(seconds, content) of every packet of the first stream of that kind."""
+    with av.open(str(path)) as container:
+        stream = getattr(container.streams, kind)[0]
+        return [(each.pts * each.time_base, bytes(each)) for each in container.demux(stream) if each.size]
+
+
+def tags_of(path: Path) -> tuple[int, int, int, int]:
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        found = (context.color_range, context.colorspace, context.color_primaries, context.color_trc)
+        return tuple(int(each) for each in found)

@@ -26,9 +26,7 @@ def outputs(errands: list[Errand]) -> list[str]:
 
 def test_one_picture_into_a_file(touched, tmp_path):
     (source,) = touched("a.jpg")
-    assert into_one_file([source], tmp_path / "b.webp", None) == Errand(
-        "a.jpg", source, "b.webp", tmp_path / "b.webp"
-    )
+    assert into_one_file([source], tmp_path / "b.webp", None) == Errand("a.jpg", source, "b.webp", tmp_path / "b.webp")
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,7 @@ def test_no_model_at_all_is_exit_code_1(backplate, pictures, tmp_path):
     ],
 )
 def test_misuse_is_exit_code_2(backplate, model, pictures, tmp_path, words, message):
-    result = backplate(
-        "shootout", "-m", model, "--images", pictures, "--scale", 2, "-o", tmp_path / "out", *words
-    )
+    result = backplate("shootout", "-m", model, "--images", pictures, "--scale", 2, "-o", tmp_path / "out", *words)
     assert result.exit_code == 2
     assert message in result.stderr
     assert not (tmp_path / "out").exists()

@@ -50,9 +50,7 @@ def upscaler(model_file: Path) -> EagerUpscaler:
     return EagerUpscaler(load_model(model_file), torch.device("cpu"))
 
 
-SETTINGS = PictureSettings(
-    target=Target(fit=Fit.PAD, width=48, height=48), background=Background(Fill.COLOUR, "white")
-)
+SETTINGS = PictureSettings(target=Target(fit=Fit.PAD, width=48, height=48), background=Background(Fill.COLOUR, "white"))
 
 
 @pytest.fixture

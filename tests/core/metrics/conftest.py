@@ -9,9 +9,7 @@ import pytest
 import torch
 
 
-def draw(
-    height: int, width: int, seed: int = 0, *, channels: int = 3, falloff: float = 1.6
-) -> torch.Tensor:
+def draw(height: int, width: int, seed: int = 0, *, channels: int = 3, falloff: float = 1.6) -> torch.Tensor:
     """(1, channels, height, width) float32, 8-bit values: clouds whose spectrum falls with the power ``falloff``
     of frequency, discs with hard edges, fine grain."""
     random = np.random.default_rng(seed)

@@ -69,8 +69,6 @@ def test_models_that_are_level_are_all_named():
     assert "c (" not in sentences(table)[0][0]
 
 
-
-
 def test_overshoot_that_the_references_have_is_not_flagged():
     models = rankings(TABLE, "Lanczos")
     assert len(advice(models, rankings(TABLE), "Lanczos", natural=2.0)[1]) == 1

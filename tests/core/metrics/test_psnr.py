@@ -31,9 +31,7 @@ def test_agrees_with_scikit_image(drawn, spoiled, size, border):
             psnr(result, reference, border=border)
         return
     cut = slice(border, -border or None)
-    expected = metrics.peak_signal_noise_ratio(
-        hwc(reference)[cut, cut], hwc(result)[cut, cut], data_range=1
-    )
+    expected = metrics.peak_signal_noise_ratio(hwc(reference)[cut, cut], hwc(result)[cut, cut], data_range=1)
     assert psnr(result, reference, border=border)[0] == pytest.approx(expected, abs=1e-4)
 
 

@@ -52,9 +52,7 @@ def test_agrees_on_luma_inside_a_border(drawn, spoiled):
     reference = drawn(60, 50)
     result = spoiled(reference)
     planes = [colour.rgb2ycbcr(hwc(picture))[4:-4, 4:-4, 0] / 255 for picture in (reference, result)]
-    assert ssim(result, reference, channel=Channel.Y, border=4)[0] == pytest.approx(
-        reference_ssim(*planes), abs=1e-6
-    )
+    assert ssim(result, reference, channel=Channel.Y, border=4)[0] == pytest.approx(reference_ssim(*planes), abs=1e-6)
 
 
 def test_agrees_on_set5(shared: Path):

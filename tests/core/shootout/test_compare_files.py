@@ -124,9 +124,7 @@ def test_one_frame_more_is_a_sentence(frames, tmp_path):
         if metrics == ("vmaf",):
             pytest.importorskip("imageio_ffmpeg")
         report = compare_paths(long, short, CompareSettings(metrics=metrics))
-        assert report.all_problems == (
-            "long.mp4: long.mp4 has 6 frames and short.mp4 5; cut both to the same frames.",
-        )
+        assert report.all_problems == ("long.mp4: long.mp4 has 6 frames and short.mp4 5; cut both to the same frames.",)
         assert not report.means
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..model_loader.find import DEFAULT_MODEL
 from .choices import ANCHORS, EDGES, FITS, FORMATS, PRECISIONS
 from .errors import FAILED, reporting
 
@@ -17,8 +18,14 @@ def upscale(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, and folders of pictures.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A picture, or a folder in which names are kept.")],
     model: Annotated[
-        str, typer.Option("--model", "-m", metavar="NAME_OR_PATH", help="See `backplate models` for names.")
-    ],
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME_OR_PATH",
+            help="See `backplate models`. backplate-lite is small and fast; for final quality fetch Real-ESRGAN.",
+        ),
+    ] = DEFAULT_MODEL,
     size: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="Size of the result: 2000x1000, 2000x, x1000 or 2000. Default: the model's."),

@@ -15,6 +15,12 @@ from .errors import ModelError, ModelNotFoundError
 SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".sft")
 """Suffixes of files that may hold weights which this package reads."""
 
+BUNDLED = Path(__file__).parent / "bundled"
+"""The small models that come with this package."""
+
+DEFAULT_MODEL = "backplate-lite-x4"
+"""The bundled model that is used when none is named: small and fast, not the best there is."""
+
 
 def user_folder() -> Path:
     """Where models of this user are kept if no other folder is named; it need not exist yet."""
@@ -25,8 +31,8 @@ def default_folders(models_dir: Path | None = None) -> list[Path]:
     """Folders to look in, most important first, without repeats; all but ``models_dir`` need not exist.
 
     ``models_dir``, then the folders in ``BACKPLATE_MODELS`` (separated as in ``PATH``), then
-    ``$COMFYUI_PATH/models/upscale_models``, then ``user_folder()``. Raises ``ModelError`` if ``models_dir``
-    is not a folder.
+    ``$COMFYUI_PATH/models/upscale_models``, then ``user_folder()``, then ``BUNDLED``. Raises ``ModelError`` if
+    ``models_dir`` is not a folder.
     """
     folders: list[Path] = []
     if models_dir is not None:
@@ -37,7 +43,7 @@ def default_folders(models_dir: Path | None = None) -> list[Path]:
     folders += [Path(entry).expanduser() for entry in named.split(os.pathsep) if entry.strip()]
     if comfyui := os.environ.get("COMFYUI_PATH"):
         folders.append(Path(comfyui).expanduser() / "models" / "upscale_models")
-    folders.append(user_folder())
+    folders += [user_folder(), BUNDLED]
     return list(dict.fromkeys(folders))
 
 

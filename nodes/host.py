@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from ..core.backends.eager import ACCELERATOR_PIXELS, EagerUpscaler
 from ..core.progress import Progress
-from ..model_loader.find import SUFFIXES, find_model
+from ..model_loader.find import BUNDLED, DEFAULT_MODEL, SUFFIXES, find_model, model_files
 from ..model_loader.loaded import LoadedModel, describe_foreign
 from ..model_loader.precision import Precision, choose_dtype
 
@@ -30,6 +30,7 @@ BYTES_PER_VALUE_IN_FLIGHT = 384
 """ComfyUI's own estimate of what an upscale model needs at once, per value of the tile it returns."""
 
 PREVIEW_SIDE = 512
+
 
 HANDLES = ("dynamic_pins", "dynamic_vbars", "dynamic_patchers")
 """Where ComfyUI's dynamic memory management keeps its handles on a network, by device."""
@@ -50,14 +51,17 @@ class UncopiedSet(set[Any]):
 
 
 def model_names() -> list[str]:
-    """Files in the folders for upscale models that can hold weights for us (ncnn's ``.bin`` cannot)."""
+    """The bundled models, then files in the folders for upscale models that can hold weights for us (ncnn's
+    ``.bin`` cannot)."""
     names = folder_paths.get_filename_list(MODEL_FOLDER)
-    return [name for name in names if name.lower().endswith(SUFFIXES)]
+    found = [name for name in names if name.lower().endswith(SUFFIXES)]
+    bundled = sorted(model_files([BUNDLED]), key=lambda name: Path(name).stem != DEFAULT_MODEL)
+    return list(dict.fromkeys([*bundled, *found]))
 
 
 def model_path(name: str) -> Path:
     """The file behind a name of ``model_names``, never one outside of the folders. Raises ``ModelError``."""
-    folders = [Path(folder) for folder in folder_paths.get_folder_paths(MODEL_FOLDER)]
+    folders = [*(Path(folder) for folder in folder_paths.get_folder_paths(MODEL_FOLDER)), BUNDLED]
     return find_model(name, folders, allow_paths=False)
 
 

@@ -25,8 +25,9 @@ class LoadUpscaleModel(io.ComfyNode):
                 io.Combo.Input(
                     "model_name",
                     options=host.model_names(),
-                    tooltip="A model file from ComfyUI's folder models/upscale_models. "
-                    "Press R to refresh the list after adding a file.",
+                    tooltip="A model file from ComfyUI's folder models/upscale_models (press R to refresh the list "
+                    "after adding one), or one that comes with Backplate: backplate-lite is small and fast; for final "
+                    "quality get Real-ESRGAN.",
                 ),
                 io.Combo.Input(
                     "precision",

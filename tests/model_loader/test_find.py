@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from backplate.model_loader.errors import ModelError, ModelNotFoundError
-from backplate.model_loader.find import default_folders, find_model, model_files, user_folder
+from backplate.model_loader.find import BUNDLED, default_folders, find_model, model_files, user_folder
 
 
 @pytest.fixture
@@ -106,8 +106,8 @@ def test_default_folders_in_order_and_without_repeats(tmp_path, monkeypatch):
     monkeypatch.setenv("BACKPLATE_MODELS", os.pathsep.join(["/one", str(named), "", "/one"]))
     monkeypatch.setenv("COMFYUI_PATH", "/comfy")
     comfyui = Path("/comfy/models/upscale_models")
-    assert default_folders() == [Path("/one"), named, comfyui, user_folder()]
-    assert default_folders(named) == [named, Path("/one"), comfyui, user_folder()]
+    assert default_folders() == [Path("/one"), named, comfyui, user_folder(), BUNDLED]
+    assert default_folders(named) == [named, Path("/one"), comfyui, user_folder(), BUNDLED]
 
 
 def test_a_models_folder_that_is_not_there(tmp_path):

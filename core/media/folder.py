@@ -21,6 +21,7 @@ from .picture_file import READABLE_SUFFIXES, format_of
 
 FIELD = re.compile(r"\{(stem|suffix|model|index)(?:(?<=index):(0?[1-9]d))?\}")
 LONGEST_TEMPLATE = 200
+LONGEST_PATH = 1000
 
 
 class Source(NamedTuple):
@@ -209,6 +210,22 @@ def within(path: Path, roots: Sequence[Path]) -> bool:
     real = os.path.realpath(path)
     real_roots = [os.path.realpath(root) for root in roots]
     return any(real == root or real.startswith(root.rstrip(os.sep) + os.sep) for root in real_roots)
+
+
+def contained(name: str, base: Path, others: Sequence[Path] = ()) -> Path:
+    """The path that ``name`` means within ``base``, or an absolute one within ``base`` or ``others``.
+
+    For names from a graph or an API call: links are followed, and what leads out raises ``InputError``.
+    """
+    parts = name.replace("\\", "/").split("/")
+    if "\0" in name or len(name) > LONGEST_PATH or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
+        raise InputError(
+            f"{name[:80]!r} is no path: it has a NUL, or more than 255 bytes in a part or {LONGEST_PATH} characters."
+        )
+    path = base / name
+    if not within(path, [base, *others]):
+        raise InputError(f"{name[:80]!r} leads out of {base}; name a folder inside it.")
+    return path
 
 
 def size_in_header(path: Path) -> Size | None:

@@ -37,6 +37,7 @@ class Host:
     """What the stand-ins saw and do."""
 
     models: Path
+    folders: Path
     loaded: list[Any] = field(default_factory=list)
     bars: list[tuple[int, int]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
@@ -66,12 +67,12 @@ def io_module() -> types.SimpleNamespace:
         setattr(io, name, types.SimpleNamespace(**ports))
 
     class Schema:
-        def __init__(self, *, node_id: str, inputs: list[Port], outputs: list[Port], **texts: str) -> None:
+        def __init__(self, *, node_id: str, inputs: list[Port], outputs: list[Port], **texts: object) -> None:
             self.node_id, self.inputs, self.outputs, self.texts = node_id, inputs, outputs, texts
 
     io.Schema = Schema
     io.ComfyNode = type("ComfyNode", (), {})
-    io.NodeOutput = lambda *values: values
+    io.NodeOutput = lambda *values, ui=None: values
     return io
 
 
@@ -129,6 +130,13 @@ def comfy_modules(host: Host) -> dict[str, types.ModuleType]:
             "get_filename_list": models_in,
             "get_full_path": full_path,
             "get_folder_paths": lambda folder: [str(host.models)],
+            "get_input_directory": lambda: str(host.folders / "input"),
+            "get_output_directory": lambda: str(host.folders / "output"),
+            "get_input_subfolders": lambda: sorted(
+                path.relative_to(host.folders / "input").as_posix()
+                for path in (host.folders / "input").rglob("*")
+                if path.is_dir()
+            ),
         },
         "server": {
             "PromptServer": types.SimpleNamespace(
@@ -153,7 +161,9 @@ def forget_nodes() -> None:
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
-    host = Host(models=tmp_path)
+    host = Host(models=tmp_path, folders=tmp_path.with_name(f"{tmp_path.name}_comfyui"))
+    for name in ("input", "output"):
+        (host.folders / name).mkdir(parents=True)
     for name, module in comfy_modules(host).items():
         monkeypatch.setitem(sys.modules, name, module)
     forget_nodes()

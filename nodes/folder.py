@@ -1,0 +1,201 @@
+"""The node that brings a whole folder of pictures to a wanted size."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from ..core.image.sharpen import RANGES, SharpenSettings
+from ..core.image.tiling import Edge
+from ..core.jobs.folder_job import FolderJob, FolderProgress, Model
+from ..core.jobs.folder_run import run_folder
+from ..core.jobs.manifest import Entry
+from ..core.jobs.picture import PictureSettings
+from ..core.jobs.report_page import write_report
+from ..core.jobs.summary import summarise
+from ..core.media.folder import list_pictures, parse_template, plan_errands, refuse_inputs_as_outputs
+from ..core.pipeline import TileSettings
+from . import host, places
+from .resolution import target_inputs, target_of
+from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
+
+AS_SOURCE = "as source"
+SUFFIXES = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tiff"}
+DEPTHS = {AS_SOURCE: None, "8": 8, "16": 16}
+
+
+class CountingPictures(host.HostProgress, FolderProgress):
+    """ComfyUI's bar counts pictures; the last one is shown on the node."""
+
+    def start_folder(self, total: int) -> None:
+        host.HostProgress.begin(self, total)
+
+    def start_picture(self, name: str) -> None:
+        host.say(f"{self.done + 1} of {self.total}: {name}")
+
+    def finish_picture(self, entry: Entry, picture: torch.Tensor | None, skipped: bool) -> None:
+        if not entry.written:
+            self.note(f"{entry.source}: {entry.reason}")
+        self.done += 1
+        if picture is None:
+            self.bar.update_absolute(self.done, self.total)
+        else:
+            self.bar.update_absolute(self.done, self.total, ("JPEG", host.thumbnail(picture), host.PREVIEW_SIDE))
+
+    def begin(self, total: int, what: str = "") -> None:
+        self.check()
+
+    def advance(self, steps: int = 1) -> None:
+        """Tiles do not count here."""
+
+    def extend(self, steps: int) -> None:
+        """Nor do more of them."""
+
+
+def folder_inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "folder",
+            options=places.picture_folders(),
+            tooltip="A folder inside ComfyUI's input folder; . is that itself. Press R to refresh the list.",
+        ),
+        io.Boolean.Input(
+            "subfolders", default=True, tooltip="Also the pictures in its sub-folders, which the results mirror."
+        ),
+        io.String.Input(
+            "output_folder",
+            default="backplate_folder",
+            tooltip="Folder for the results, inside ComfyUI's output folder. Names are kept.",
+        ),
+    ]
+
+
+def file_inputs() -> list[io.Input]:
+    low, high = RANGES["amount"]
+    return [
+        io.Boolean.Input("trim", default=False, tooltip="Cut uniform borders off before fitting."),
+        io.Float.Input(
+            "sharpen", default=0.0, min=low, max=high, step=0.05, tooltip="Sharpen the results, without halos. 0: not."
+        ),
+        io.Combo.Input(
+            "format", options=[AS_SOURCE, *SUFFIXES], default=AS_SOURCE, tooltip="File format of the results."
+        ),
+        io.Int.Input("quality", default=95, min=1, max=100, tooltip="For jpg, webp (100 is lossless) and avif."),
+        io.Combo.Input(
+            "bit_depth", options=list(DEPTHS), default=AS_SOURCE, extra_dict=ADVANCED,
+            tooltip="Bits a channel of png and tiff; the others have 8.",
+        ),
+        io.String.Input(
+            "name_template", default="{stem}", extra_dict=ADVANCED,
+            tooltip="Names of the results: {stem} and {suffix} of the source, {index} or {index:04d}, {model}.",
+        ),
+        io.Boolean.Input(
+            "convert_to_srgb", default=False, extra_dict=ADVANCED,
+            tooltip="Convert colours to sRGB instead of keeping the profile of the file.",
+        ),
+        io.Boolean.Input(
+            "strip_gps", default=False, extra_dict=ADVANCED, tooltip="Leave out where the shot was taken."
+        ),
+    ]  # fmt: skip
+
+
+def job_inputs() -> list[io.Input]:
+    return [
+        io.Boolean.Input(
+            "resume",
+            default=True,
+            tooltip="Skip what an earlier run has done from the same file with the same settings.",
+        ),
+        io.Boolean.Input(
+            "overwrite",
+            default=False,
+            tooltip="Replace files in the output folder that are not of this job; without it they are left alone.",
+        ),
+        io.Int.Input(
+            "threads", default=2, min=1, max=16, extra_dict=ADVANCED,
+            tooltip="Threads that read, and as many that write, while the model works.",
+        ),
+    ]  # fmt: skip
+
+
+class UpscaleFolder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="BackplateUpscaleFolder",
+            display_name="Upscale Folder (Backplate)",
+            category=CATEGORY,
+            description="Brings every picture of a folder to the wanted size: names kept, one bad file costs one "
+            "picture, a cancelled or broken run is resumed, and a report says what became of each.",
+            inputs=[
+                io.UpscaleModel.Input("upscale_model", tooltip="From any upscale model loader."),
+                *folder_inputs(),
+                *target_inputs(),
+                *file_inputs(),
+                *job_inputs(),
+                *tile_inputs(),
+            ],
+            outputs=[
+                io.String.Output("summary", tooltip="Counts, speed, what failed, what should be looked at."),
+                io.String.Output("results", tooltip="The folder of the results, with manifest.jsonl and index.html."),
+            ],
+            is_output_node=True,
+            **searchable("batch", "folder", "directory", "product pictures", "upscale many", "resume"),
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: Any) -> int:
+        """Always new: the files may have changed, and resuming finds out which."""
+        return time.time_ns()
+
+    @classmethod
+    def execute(
+        cls, upscale_model: Any, folder: str, subfolders: bool, output_folder: str, **wanted: Any
+    ) -> io.NodeOutput:
+        model, precision = host.receive_model(upscale_model)
+        source, output = places.picture_folder(folder), places.result_folder(output_folder)
+        identity = Model(name=model.facts.name, sha256=model.facts.sha256, precision=precision.value)
+        settings = settings_of(wanted, identity)
+        template = parse_template(wanted["name_template"], identity.name)
+        pictures = list_pictures(source, recursive=subfolders, without=output)
+        errands = plan_errands(pictures, output, SUFFIXES.get(wanted["format"]), template)
+        refuse_inputs_as_outputs(errands)
+        job = FolderJob(
+            errands=tuple(errands),
+            output=output,
+            settings=settings,
+            model=identity,
+            jobs=wanted["threads"],
+            resume=wanted["resume"],
+            overwrite=wanted["overwrite"],
+            roots=places.input_roots(),
+        )
+        progress = CountingPictures()
+        run = run_folder(job, host.upscaler_for(upscale_model, progress), progress)
+        summary = summarise(job, run)
+        write_report(job, summary)
+        text = summary.text()
+        return io.NodeOutput(text, str(output), ui={"text": (text,)})
+
+
+def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
+    """What the inputs ask for. Raises ``InputError`` for values that make no sense."""
+    target, background = target_of(wanted)
+    return PictureSettings(
+        target=target,
+        background=background,
+        tiles=TileSettings(size=wanted["tile_size"], edge=Edge(wanted["edge"])),
+        sharpen=SharpenSettings(amount=wanted["sharpen"]) if wanted["sharpen"] else None,
+        trim=wanted["trim"],
+        bit_depth=DEPTHS[wanted["bit_depth"]],
+        quality=wanted["quality"],
+        srgb=wanted["convert_to_srgb"],
+        strip_gps=wanted["strip_gps"],
+        software=f"Backplate; {model.name}; sha256 {model.sha256[:12]}",
+    )
+
+
+NODES: list[type[io.ComfyNode]] = [UpscaleFolder]

@@ -1,0 +1,57 @@
+"""Folders that a graph may name: ComfyUI's input and output folder, and those that the user adds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import folder_paths  # pyright: ignore[reportMissingImports]
+
+from ..core.media.folder import contained
+from ..core.upscaler import InputError
+
+EXTRA_ROOTS = "BACKPLATE_EXTRA_ROOTS"
+WHOLE_INPUT = "."
+
+
+def extra_roots() -> list[Path]:
+    """Folders beside ComfyUI's own that may be read and written, from ``BACKPLATE_EXTRA_ROOTS`` (as in ``PATH``)."""
+    named = os.environ.get(EXTRA_ROOTS, "").split(os.pathsep)
+    return [Path(entry).expanduser() for entry in named if entry.strip() and Path(entry).expanduser().is_absolute()]
+
+
+def picture_folders() -> list[str]:
+    """What may be read: ComfyUI's input folder, its sub-folders, the extra roots and the folders directly in them."""
+    below = [
+        name for name in folder_paths.get_input_subfolders() if not any(p.startswith(".") for p in name.split("/"))
+    ]
+    extra = [str(folder) for root in extra_roots() if root.is_dir() for folder in (root, *_folders_in(root))]
+    return [WHOLE_INPUT, *below, *extra]
+
+
+def _folders_in(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def input_roots() -> tuple[Path, ...]:
+    return (Path(folder_paths.get_input_directory()), *extra_roots())
+
+
+def picture_folder(name: str) -> Path:
+    """The folder behind a name of ``picture_folders``. Raises ``InputError`` for one that is not there or leads out of
+    the folders that may be read."""
+    inside, *others = input_roots()
+    folder = contained(name, inside, others)
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {name!r} in {inside}; make it, or choose another.")
+    return folder
+
+
+def result_folder(name: str) -> Path:
+    """The folder of that name in ComfyUI's output folder, or an absolute one in an extra root; it need not exist.
+    Raises ``InputError`` for one that leads out of them, and for the output folder itself."""
+    base = Path(folder_paths.get_output_directory())
+    folder = contained(name.strip(), base, extra_roots())
+    if os.path.realpath(folder) == os.path.realpath(base):
+        raise InputError("output_folder is empty; name a folder for the results, such as products_2000.")
+    return folder

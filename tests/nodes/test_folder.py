@@ -1,0 +1,124 @@
+"""The folder node: what may be read and written, and what is left of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tiny_models
+import torch
+from PIL import Image
+
+if TYPE_CHECKING:
+    from conftest import Host, Interrupted
+
+
+@pytest.fixture
+def products(host: Host) -> Path:
+    folder = host.folders / "input" / "products"
+    (folder / "sub").mkdir(parents=True)
+    for index, name in enumerate(("a 10.png", "a 9.jpg", "sub/b.webp")):
+        Image.new("RGB", (12, 8 + index), (40 * index, 90, 200)).save(folder / name)
+    (folder / "broken.png").write_bytes(b"no picture")
+    torch.save({"params": tiny_models.compact(seed=1)}, host.models / "compact.pth")
+    return folder
+
+
+def run(host: Host, **changed: Any) -> tuple[str, str]:
+    node = host.node("folder", "UpscaleFolder")
+    inputs = {port.id: port.options["default"] for port in node.define_schema().inputs if "default" in port.options}
+    model, _ = host.node("load", "LoadUpscaleModel").execute("compact.pth", "auto")
+    inputs |= {"folder": "products", "output_folder": "done", "width": 32, "height": 32, "fit": "pad"}
+    return node.execute(**(inputs | {"upscale_model": model} | changed))
+
+
+def written(host: Host) -> list[str]:
+    output = host.folders / "output"
+    return sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
+
+
+def test_a_folder_goes_through_and_is_resumed(host: Host, products: Path) -> None:
+    summary, results = run(host, pad_with="colour", format="png")
+    assert "3 of 4 pictures are done, 1 failed." in summary
+    assert Path(results) == host.folders / "output" / "done"
+    beside = ["done/index.html", "done/manifest.jsonl", "done/summary.json"]
+    assert written(host) == sorted(["done/a 10.png", "done/a 9.png", "done/sub/b.png", *beside])
+    with Image.open(host.folders / "output" / "done" / "a 9.png") as image:
+        assert image.size == (32, 32)
+        assert image.getpixel((0, 0)) == (255, 255, 255)
+    again, _ = run(host, pad_with="colour", format="png")
+    assert "3 of 4 pictures are done, 3 of them from before, 1 failed." in again
+
+
+def test_the_bar_counts_pictures(host: Host, products: Path) -> None:
+    run(host)
+    assert host.bars[-1] == (4, 4)
+    assert [done for done, total in host.bars if total == 4] == [1, 2, 3, 4]
+    assert any("broken.png: not a picture" in sentence for sentence in host.said)
+
+
+def test_cancel_keeps_what_is_done(host: Host, products: Path, interrupted: type[Interrupted]) -> None:
+    host.interrupt_after = 5
+    with pytest.raises(interrupted):
+        run(host)
+    manifest = host.folders / "output" / "done" / "manifest.jsonl"
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    kept = sum(line["status"] != "failed" for line in lines)
+    assert 1 <= kept < 3
+    host.interrupt_after = None
+    summary, _ = run(host)
+    assert f"3 of 4 pictures are done, {kept} of them from before" in summary
+
+
+ATTACKS = [
+    "../secret", "/etc", "products/../../secret", "products/link", "a\0b", "x" * 300, "y/" * 600, "nowhere",
+    "..\\secret",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_folders_outside_of_input_are_not_read(host: Host, products: Path, name: str) -> None:
+    secret = host.folders / "secret"
+    secret.mkdir()
+    Image.new("RGB", (8, 8)).save(secret / "secret.png")
+    (products / "link").symlink_to(secret)
+    with pytest.raises(ValueError, match="leads out of|no path|There is no folder"):
+        run(host, folder=name)
+    assert written(host) == []
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", "link/x", "a\0b", "x" * 300, "", ".", " "])
+def test_nothing_is_written_outside_of_output(host: Host, products: Path, name: str) -> None:
+    elsewhere = host.folders / "elsewhere"
+    elsewhere.mkdir()
+    (host.folders / "output" / "link").symlink_to(elsewhere)
+    with pytest.raises(ValueError, match="leads out of|no path|output_folder is empty"):
+        run(host, output_folder=name)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_pictures_that_are_links_out_of_the_folder_fail_alone(host: Host, products: Path) -> None:
+    Image.new("RGB", (8, 8)).save(host.folders / "secret.png")
+    (products / "link.png").symlink_to(host.folders / "secret.png")
+    summary, _ = run(host)
+    assert "3 of 5 pictures are done, 2 failed." in summary
+    assert "link.png" not in " ".join(written(host))
+
+
+def test_extra_roots_are_offered_read_and_written(host: Host, products: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = host.folders / "extra"
+    (extra / "shop").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(extra / "shop" / "a.png")
+    monkeypatch.setenv("BACKPLATE_EXTRA_ROOTS", str(extra))
+    offered = host.node("places", "picture_folders")()
+    assert offered == [".", "products", "products/sub", str(extra), str(extra / "shop")]
+    summary, results = run(host, folder=str(extra / "shop"), output_folder=str(extra / "done"))
+    assert "1 of 1 pictures are done" in summary
+    assert (Path(results) / "a.png").is_file()
+
+
+def test_every_prompt_looks_at_the_files_again(host: Host) -> None:
+    fingerprint = host.node("folder", "UpscaleFolder").fingerprint_inputs
+    assert fingerprint(folder=".") != fingerprint(folder=".")

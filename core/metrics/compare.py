@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..progress import Progress
 from ..upscaler import InputError
 from .errors import MetricUnavailable, NotMeasurable
 from .lpips import LpipsNet, LpipsNetwork, find_backbone, load_lpips, lpips_distance
@@ -199,6 +200,7 @@ def compare_pictures(
     settings: CompareSettings,
     result_alpha: torch.Tensor | None = None,
     reference_alpha: torch.Tensor | None = None,
+    progress: Progress | None = None,
 ) -> ComparisonReport:
     """Figures for each pair of two batches (B, C, H, W), 0 to 1, with their alpha (B, 1, H, W) if they have any.
 
@@ -210,11 +212,15 @@ def compare_pictures(
             f"The result holds {len(result)} pictures and the reference {len(reference)}; give as many of both."
         )
     result, reference = settle_alpha(result, result_alpha, reference, reference_alpha)
+    progress = progress or Progress()
     comparer = Comparer(settings)
     rows: list[Row] = []
+    progress.begin(len(result), "pairs")
     for index in range(len(result)):
+        progress.check()
         scores = comparer.score(result[index : index + 1], reference[index : index + 1])
         rows.append(Row(f"image {index + 1}", scores.values, tuple(scores.missing.values())))
+        progress.advance()
     return report(comparer, tuple(rows))
 
 

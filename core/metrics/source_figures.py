@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from ..progress import Progress
 from ..upscaler import InputError
 from .compare import ComparisonReport, Row
 from .defects import find_defects
@@ -59,17 +60,23 @@ def source_row(
 
 
 def compare_with_source(
-    source: torch.Tensor, result: torch.Tensor, columns: Sequence[int] = (), rows: Sequence[int] = ()
+    source: torch.Tensor,
+    result: torch.Tensor,
+    columns: Sequence[int] = (),
+    rows: Sequence[int] = (),
+    progress: Progress | None = None,
 ) -> ComparisonReport:
     """``source_row`` for each pair of two batches (B, C, h, w) and (B, C, H, W), as a report whose means can be held
     against thresholds (``compare.missed``). Raises ``InputError`` as ``source_row``, and for other numbers."""
     if len(source) != len(result):
         raise InputError(f"There are {len(source)} sources and {len(result)} results; give as many of both.")
-    found = tuple(
-        source_row(
-            f"image {index + 1}", source[index : index + 1], result[index : index + 1], columns=columns, rows=rows
-        )
-        for index in range(len(source))
-    )
+    progress = progress or Progress()
+    found: list[Row] = []
+    progress.begin(len(source), "pairs")
+    for index in range(len(source)):
+        progress.check()
+        pair = source[index : index + 1], result[index : index + 1]
+        found.append(source_row(f"image {index + 1}", *pair, columns=columns, rows=rows))
+        progress.advance()
     metrics = (*SOURCE_METRICS, "seam") if columns or rows else SOURCE_METRICS
-    return ComparisonReport(metrics, {metric: METRICS[metric].about for metric in metrics}, found)
+    return ComparisonReport(metrics, {metric: METRICS[metric].about for metric in metrics}, tuple(found))

@@ -16,7 +16,6 @@ from backplate.core.pipeline import upscale_with_alpha
 from backplate.core.types import Size
 from backplate.model_loader.loaded import load_model
 
-
 EDGE = 12
 """Pixels of the result on both sides of the cut: three of the source."""
 

@@ -110,6 +110,11 @@ def comfy_modules(host: Host) -> dict[str, types.ModuleType]:
         path = host.models / Path(name).name
         return str(path) if path.is_file() else None
 
+    def save_path(prefix: str, output: str) -> tuple[str, str, int, str, str]:
+        folder, name = Path(output, prefix).parent, Path(prefix).name
+        folder.mkdir(parents=True, exist_ok=True)
+        return str(folder), name, len(list(folder.glob(f"{name}_*"))) + 1, "", prefix
+
     cpu = torch.device("cpu")
     contents: dict[str, dict[str, Any]] = {
         "comfy": {},
@@ -132,6 +137,7 @@ def comfy_modules(host: Host) -> dict[str, types.ModuleType]:
             "get_folder_paths": lambda folder: [str(host.models)],
             "get_input_directory": lambda: str(host.folders / "input"),
             "get_output_directory": lambda: str(host.folders / "output"),
+            "get_save_image_path": save_path,
             "get_input_subfolders": lambda: sorted(
                 path.relative_to(host.folders / "input").as_posix()
                 for path in (host.folders / "input").rglob("*")

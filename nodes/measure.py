@@ -1,0 +1,280 @@
+"""Nodes that say in figures how good an image is: held against a reference, or against the image it was made from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from ..core.metrics.compare import (
+    CompareSettings,
+    ComparisonReport,
+    Threshold,
+    compare_pictures,
+    json_figures,
+    missed,
+)
+from ..core.metrics.lpips import LpipsNet
+from ..core.metrics.pair import Align, Channel
+from ..core.metrics.registry import WITH_REFERENCE, metric_names
+from ..core.metrics.source_figures import compare_with_source
+from ..core.metrics.vmaf import VmafModel
+from ..core.upscaler import InputError
+from . import convert, host
+from .schema import ADVANCED, CATEGORY, searchable, values
+
+SOURCE_FIGURES = ("lr_psnr", "delta_e", "overshoot", "edge_width")
+MOST_MISSES_NAMED = 3
+
+
+class QualityMissed(RuntimeError):
+    """A result is not as good as was asked for, and the prompt is to end there."""
+
+
+def figures(report: ComparisonReport, names: tuple[str, ...]) -> list[float]:
+    """Means, with NaN (never a number that could be taken for a figure) for what was not measured."""
+    means = report.means
+    return [means.get(name, math.nan) for name in names]
+
+
+def shown(text: str, report: ComparisonReport) -> dict[str, Any]:
+    """What the node shows, and /history keeps: the text, and the means by metric."""
+    return {"text": (text,), "figures": (json_figures(report.means),)}
+
+
+def on_cpu(picture: torch.Tensor | None) -> torch.Tensor | None:
+    """Metrics are worked out on the CPU, wherever this ComfyUI keeps its images."""
+    return None if picture is None else picture.cpu()
+
+
+def metrics_input(default: str) -> io.Input:
+    return io.String.Input(
+        "metrics",
+        default=default,
+        tooltip=f"Which figures, separated by commas: {', '.join(WITH_REFERENCE)}. psnr and ssim count pixels; lpips "
+        "and vmaf are closer to what people see, take longer, and need extra packages (the text says which).",
+    )
+
+
+class CompareToReference(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="BackplateCompareToReference",
+            display_name="Compare to Reference (Backplate)",
+            category=CATEGORY,
+            description="Says in figures how close an image comes to the one it should look like: PSNR, SSIM, MS-SSIM, "
+            "LPIPS and VMAF.",
+            inputs=[
+                io.Image.Input("image", tooltip="The result to judge, one image or a batch."),
+                io.Image.Input(
+                    "reference", tooltip="What it should look like: the original, of the same size, as many as images."
+                ),
+                metrics_input("psnr,ssim"),
+                io.Combo.Input(
+                    "channel",
+                    options=values(Channel),
+                    default=Channel.RGB.value,
+                    tooltip="What PSNR and SSIM look at. rgb: all colours. y: brightness only, as papers report it.",
+                ),
+                io.Int.Input(
+                    "border",
+                    default=0,
+                    min=0,
+                    max=256,
+                    tooltip="Pixels left out on every side. Papers leave out as many as the scale: 4 for x4.",
+                ),
+                io.Combo.Input(
+                    "align",
+                    options=values(Align),
+                    default=Align.NONE.value,
+                    extra_dict=ADVANCED,
+                    tooltip="Where sizes differ. none: refuse. crop: cut both to the size they share, from the top "
+                    "left. resize: resample the image to the size of the reference.",
+                ),
+                io.Combo.Input(
+                    "lpips_net",
+                    options=values(LpipsNet),
+                    default=LpipsNet.ALEX.value,
+                    extra_dict=ADVANCED,
+                    tooltip="The network behind lpips: alex is the usual one for reports, vgg is slower.",
+                ),
+                io.Combo.Input(
+                    "vmaf_model",
+                    options=values(VmafModel),
+                    default=VmafModel.HD.value,
+                    extra_dict=ADVANCED,
+                    tooltip="The model behind vmaf: for HD, for 4K, or neg, which sharpening cannot fool.",
+                ),
+                io.Mask.Input(
+                    "mask", optional=True, tooltip="Transparency of the image, 1 where transparent, from Load Image."
+                ),
+                io.Mask.Input(
+                    "reference_mask",
+                    optional=True,
+                    tooltip="Transparency of the reference. Where both are transparent, colours do not count.",
+                ),
+            ],
+            outputs=[
+                io.Float.Output("psnr", tooltip="In dB, higher is better; infinite for equal images. NaN: not asked."),
+                io.Float.Output("ssim", tooltip="At most 1, which means equal. NaN if not asked for."),
+                io.Float.Output("ms_ssim", tooltip="SSIM at five scales, at most 1. NaN if not asked for."),
+                io.Float.Output("lpips", tooltip="Difference as people see it: lower is better. NaN if not asked for."),
+                io.Float.Output("vmaf", tooltip="0 to 100, higher is better. NaN if not asked for."),
+                io.String.Output("text", tooltip="All figures, for each image, and how they were worked out."),
+            ],
+            is_output_node=True,
+            **searchable("psnr", "ssim", "lpips", "vmaf", "quality metric", "measure", "difference"),
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: torch.Tensor,
+        reference: torch.Tensor,
+        metrics: str,
+        channel: str,
+        border: int,
+        align: str,
+        lpips_net: str,
+        vmaf_model: str,
+        mask: torch.Tensor | None = None,
+        reference_mask: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        settings = CompareSettings(
+            metrics=metric_names(metrics.split(",")),
+            channel=Channel(channel),
+            border=border,
+            align=Align(align),
+            lpips_net=LpipsNet(lpips_net),
+            vmaf_model=VmafModel(vmaf_model),
+        )
+        ours, theirs = convert.receive(image, mask), convert.receive(reference, reference_mask)
+        report = compare_pictures(
+            ours.picture.cpu(),
+            theirs.picture.cpu(),
+            settings,
+            on_cpu(ours.alpha),
+            on_cpu(theirs.alpha),
+            host.HostProgress(),
+        )
+        if not report.means:
+            raise InputError(report.all_problems[0])
+        text = report.text()
+        return io.NodeOutput(*figures(report, WITH_REFERENCE), text, ui=shown(text, report))
+
+
+class FidelityReport(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="BackplateFidelityReport",
+            display_name="Fidelity Report (Backplate)",
+            category=CATEGORY,
+            description="Says in figures what an upscale did to an image, without needing an original: is it still the "
+            "same picture, do its edges ring, how sharp are they, is anything broken. Can stop a run that is not "
+            "good enough.",
+            inputs=[
+                io.Image.Input("source", tooltip="The image before upscaling, one or a batch."),
+                io.Image.Input(
+                    "result",
+                    tooltip="The same image enlarged, not cropped or padded: as many as sources, in the same order.",
+                ),
+                io.Float.Input(
+                    "lowest_lr_psnr",
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.5,
+                    tooltip="Fails if the result, made small again, is further from the source than this (dB; 25 is a "
+                    "loose limit, 35 a strict one). 0: not checked.",
+                ),
+                io.Float.Input(
+                    "highest_delta_e",
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="Fails if colours moved further than this on average (CIEDE2000; 1 is just visible side "
+                    "by side). 0: not checked.",
+                ),
+                io.Float.Input(
+                    "highest_overshoot",
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.5,
+                    tooltip="Fails if edges have brighter or darker rims (ringing) beyond this, in percent of their "
+                    "height. 0: not checked.",
+                ),
+                io.Boolean.Input(
+                    "fail_on_defects",
+                    default=True,
+                    tooltip="Fails if parts of the result are black or flat where the source is not.",
+                ),
+                io.Boolean.Input(
+                    "stop_on_fail",
+                    default=False,
+                    tooltip="End the prompt with an error when a limit is missed, so that nothing that comes after "
+                    "the image output runs. For unattended runs.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", tooltip="The result, unchanged: connect it to Save Image to save good ones."),
+                io.Float.Output("lr_psnr", tooltip="Likeness to the source in dB, once made small again."),
+                io.Float.Output("delta_e", tooltip="Mean colour difference to the source, CIEDE2000."),
+                io.Float.Output("overshoot", tooltip="Ringing in percent of the height of edges. NaN without edges."),
+                io.Float.Output("edge_width", tooltip="Width of edges in pixels: sharpness. NaN without edges."),
+                io.Boolean.Output("passed", tooltip="True if every image meets every limit."),
+                io.String.Output("text", tooltip="All figures, for each image, and which limits were missed."),
+            ],
+            is_output_node=True,
+            **searchable("ringing", "overshoot", "sharpness", "quality gate", "no reference", "measure", "stop"),
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        source: torch.Tensor,
+        result: torch.Tensor,
+        lowest_lr_psnr: float,
+        highest_delta_e: float,
+        highest_overshoot: float,
+        fail_on_defects: bool,
+        stop_on_fail: bool,
+    ) -> io.NodeOutput:
+        wanted = {"lr_psnr": lowest_lr_psnr, "delta_e": highest_delta_e, "overshoot": highest_overshoot}
+        thresholds = [Threshold(metric, limit) for metric, limit in wanted.items() if limit]
+        if fail_on_defects:
+            thresholds.append(Threshold("defects", 0))
+        small, large = convert.receive(source), convert.receive(result)
+        report = compare_with_source(small.continued.cpu(), large.continued.cpu(), progress=host.HostProgress())
+        misses = missed_anywhere(report, thresholds)
+        if misses and stop_on_fail:
+            raise QualityMissed(stopped(misses))
+        verdict = "\n".join(misses) if misses else "Passed." if thresholds else "No limit was set."
+        text = f"{verdict}\n\n{report.text()}"
+        means = figures(report, SOURCE_FIGURES)
+        return io.NodeOutput(result, *means, not misses, text, ui=shown(text, report))
+
+
+def missed_anywhere(report: ComparisonReport, thresholds: list[Threshold]) -> list[str]:
+    """A sentence for each limit that an image misses: one bad frame must not hide in the mean of a batch."""
+    sentences: list[str] = []
+    for row in report.rows:
+        misses = missed(replace(report, rows=(row,)), thresholds)
+        sentences += misses if len(report.rows) == 1 else [f"{row.name}: {miss}" for miss in misses]
+    return sentences
+
+
+def stopped(misses: list[str]) -> str:
+    """One sentence that fits into an error dialog, however many images there are."""
+    first = "; ".join(miss.rstrip(".") for miss in misses[:MOST_MISSES_NAMED])
+    more = f"; and {len(misses) - MOST_MISSES_NAMED} more" if len(misses) > MOST_MISSES_NAMED else ""
+    return f"Stopped because the result is not good enough: {first}{more}."
+
+
+NODES: list[type[io.ComfyNode]] = [CompareToReference, FidelityReport]

@@ -1,0 +1,249 @@
+"""The node that runs several upscale models over the same images and says which to use for what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import folder_paths  # pyright: ignore[reportMissingImports]
+import numpy as np
+import torch
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from ..core.backends.eager import EagerUpscaler
+from ..core.image.tiling import Edge
+from ..core.metrics.compare import CompareSettings
+from ..core.metrics.pair import Channel
+from ..core.metrics.registry import metric_names
+from ..core.pipeline import TileSettings
+from ..core.progress import Progress
+from ..core.shootout.contact_sheet import contact_sheet
+from ..core.shootout.report_files import write_report
+from ..core.shootout.results import ShootoutResult
+from ..core.shootout.run import Contestant, ShootoutSettings, run_shootout
+from ..core.shootout.samples import (
+    Degrade,
+    Sample,
+    SampleFile,
+    degraded_sample,
+    describe_samples,
+    paired_sample,
+)
+from ..core.upscaler import InputError
+from ..model_loader.errors import ModelError
+from . import convert, host
+from .measure import metrics_input
+from .schema import ADVANCED, CATEGORY, searchable, tile_inputs, values
+
+NOT_DEGRADED = "none"
+MOST_MODELS = 4
+
+
+def model_inputs() -> list[io.Input]:
+    first = io.UpscaleModel.Input("model_1", tooltip="The first model, from any upscale model loader.")
+    others = [
+        io.UpscaleModel.Input(f"model_{number}", optional=True, tooltip="Another model to hold against the first.")
+        for number in range(2, MOST_MODELS + 1)
+    ]
+    return [first, *others]
+
+
+class ModelShootout(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        first, *others = model_inputs()
+        return io.Schema(
+            node_id="BackplateModelShootout",
+            display_name="Model Shootout (Backplate)",
+            category=CATEGORY,
+            description="Runs up to four upscale models, and plain Lanczos, over the same images; gives figures, crops "
+            "side by side where they differ most, and which model to use for what. Writes a report.",
+            inputs=[
+                first,
+                io.Image.Input(
+                    "images",
+                    tooltip="What the models enlarge: small images, or good ones of full size with degrade. More "
+                    "images make the verdict surer; five to twenty of your own kind are a good number.",
+                ),
+                io.Combo.Input(
+                    "degrade",
+                    options=[NOT_DEGRADED, *values(Degrade)],
+                    default=NOT_DEGRADED,
+                    tooltip="none: enlarge the images as they are. Otherwise they are made small first and serve as "
+                    "what the models should get back. bicubic: a clean reduction. jpeg: with compression. "
+                    "realesrgan: blur, noise and compression as in old web pictures.",
+                ),
+                io.Int.Input(
+                    "scale",
+                    default=4,
+                    min=1,
+                    max=8,
+                    tooltip="Every result is enlarged by this, whatever the factor of the model, so that all can be "
+                    "compared.",
+                ),
+                metrics_input("psnr,ssim"),
+                io.String.Input(
+                    "names",
+                    default="",
+                    tooltip="Names of the models in the report, separated by commas, in their order. Empty: those of "
+                    "the files.",
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="backplate/shootout",
+                    tooltip="Where the report goes: a numbered folder of this name inside ComfyUI's output folder.",
+                ),
+                io.Int.Input(
+                    "degrade_seed",
+                    default=0,
+                    min=0,
+                    max=2**31 - 1,
+                    extra_dict=ADVANCED,
+                    tooltip="Decides what chance does in degrade realesrgan; the same number repeats the run.",
+                ),
+                *tile_inputs(),
+                *others,
+                io.Image.Input(
+                    "references",
+                    optional=True,
+                    tooltip="What the images should look like at the larger size, in the same order. Only with "
+                    "degrade none.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("contact_sheet", tooltip="Crops side by side: source, Lanczos, the models."),
+                io.String.Output("text", tooltip="Table of figures and which model to use for what."),
+                io.String.Output("report_folder", tooltip="Folder with report.html, report.csv and report.json."),
+            ],
+            is_output_node=True,
+            **searchable("compare models", "benchmark", "side by side", "which upscaler", "contact sheet", "psnr"),
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model_1: Any,
+        images: torch.Tensor,
+        degrade: str,
+        scale: int,
+        metrics: str,
+        names: str,
+        filename_prefix: str,
+        degrade_seed: int,
+        tile_size: int,
+        edge: str,
+        references: torch.Tensor | None = None,
+        **others: Any,
+    ) -> io.NodeOutput:
+        how = None if degrade == NOT_DEGRADED else Degrade(degrade)
+        settings = ShootoutSettings(
+            scale=scale,
+            compare=CompareSettings(metrics=metric_names(metrics.split(",")), channel=Channel.Y, border=scale),
+            tiles=TileSettings(size=tile_size, edge=Edge(edge)),
+            setting=(describe_samples(references is not None, how, scale, degrade_seed),),
+        )
+        progress = host.HostProgress()
+        models = [model_1, *(model for _, model in sorted(others.items()) if model is not None)]
+        contestants = contestants_of(models, names, progress)
+        samples = samples_of(images, references, how, scale, degrade_seed)
+        output = Path(folder_paths.get_output_directory())
+        folder = report_folder(output, filename_prefix)
+        result = run_shootout(contestants, samples, settings, progress)
+        refuse_without_results(result, contestants)
+        text = result.text()
+        files = [entry(path, output) for path in write_report(result, folder)]
+        ui = {"text": (text,), "files": files, "images": [each for each in files if each["filename"].endswith(".png")]}
+        return io.NodeOutput(sheet_image(result), text, str(folder), ui=ui)
+
+
+def contestants_of(models: list[Any], names: str, progress: Progress) -> list[Contestant]:
+    """A contestant for each model. What is no model is refused when its turn comes, and the others still run."""
+    given = [name.strip() for name in names.split(",")] if names.strip() else [""] * len(models)
+    if len(given) != len(models):
+        raise InputError(
+            f"names holds {len(given)} names for {len(models)} models; give one for each, separated by commas, or none."
+        )
+    found: dict[str, Contestant] = {}
+    for number, (name, model) in enumerate(zip(given, models, strict=True), start=1):
+        label = name or name_of(model, number)
+        if not name and label in found:
+            label = f"{label} ({number})"
+        if label in found:
+            raise InputError(f"names has {label!r} twice; give each model a name of its own.")
+        found[label] = Contestant(label, opener(model, progress))
+    return list(found.values())
+
+
+def name_of(model: Any, number: int) -> str:
+    try:
+        return host.receive_model(model)[0].facts.name
+    except ModelError:
+        return f"model_{number}"
+
+
+def opener(model: Any, progress: Progress) -> Callable[[], EagerUpscaler]:
+    return lambda: host.upscaler_for(model, progress)
+
+
+def samples_of(
+    images: torch.Tensor, references: torch.Tensor | None, how: Degrade | None, scale: int, seed: int
+) -> list[SampleFile]:
+    """A sample for each image. Raises ``InputError`` for references beside a degradation, and for another number."""
+    if references is not None and how is not None:
+        raise InputError(
+            "With references the images are not degraded; set degrade to none, or disconnect the references."
+        )
+    pictures = convert.receive(images).picture.cpu()
+    originals = None if references is None else convert.receive(references).picture.cpu()
+    if originals is not None and len(originals) != len(pictures):
+        raise InputError(f"There are {len(originals)} references for {len(pictures)} images; connect as many of both.")
+    samples: list[SampleFile] = []
+    for index in range(len(pictures)):
+        name, one = f"image {index + 1}", slice(index, index + 1)
+        original = None if originals is None else originals[one]
+        samples.append(SampleFile(name, loader(name, pictures[one], original, how, scale, seed)))
+    return samples
+
+
+def loader(
+    name: str, picture: torch.Tensor, reference: torch.Tensor | None, how: Degrade | None, scale: int, seed: int
+) -> Callable[[], Sample]:
+    def load() -> Sample:
+        if how is not None:
+            return degraded_sample(picture, name, how, scale, seed)
+        return Sample(picture, None) if reference is None else paired_sample(picture, reference, scale)
+
+    return load
+
+
+def report_folder(output: Path, prefix: str) -> Path:
+    """The next numbered folder of that name in ComfyUI's output folder, named as ComfyUI numbers its files; it is
+    made when the report is written. Raises ``InputError`` for a name that leads out of it, also through a link, and
+    for none."""
+    root = output.resolve()
+    if root not in (root / prefix).resolve().parents:
+        raise InputError(f"filename_prefix {prefix!r} names nothing inside ComfyUI's output folder; try shootout.")
+    folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, str(output))
+    return Path(folder) / f"{name}_{counter:05}_"
+
+
+def refuse_without_results(result: ShootoutResult, contestants: list[Contestant]) -> None:
+    names = {each.name for each in contestants}
+    if not any(cell.values for cell in result.cells if cell.model in names):
+        why = next(iter(result.all_problems), "")
+        raise InputError(f"None of the {len(names)} models gave a result: {why}")
+
+
+def entry(path: Path, output: Path) -> dict[str, str]:
+    """A file as /history lists it and /view takes it."""
+    inside = path.resolve().relative_to(output.resolve())
+    return {"filename": inside.name, "subfolder": inside.parent.as_posix(), "type": "output"}
+
+
+def sheet_image(result: ShootoutResult) -> torch.Tensor:
+    sheet = torch.from_numpy(np.array(contact_sheet(result))).movedim(2, 0)[None] / 255
+    return convert.to_image(sheet, None, *host.where())
+
+
+NODES: list[type[io.ComfyNode]] = [ModelShootout]

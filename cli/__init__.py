@@ -15,6 +15,7 @@ from .models import models_app
 from .shootout_command import shootout
 from .train_command import finetune, train
 from .upscale import upscale
+from .video_command import video
 
 app = typer.Typer(
     name="backplate",
@@ -26,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(upscale)
+app.command()(video)
 app.add_typer(models_app, name="models")
 app.add_typer(manifest_app, name="manifest")
 app.command()(info)

@@ -1,0 +1,210 @@
+"""``backplate video``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..model_loader.find import DEFAULT_MODEL
+from .choices import ANCHORS, EDGES, FITS, PRECISIONS
+from .errors import FAILED, UsageProblem, reporting, say
+
+if TYPE_CHECKING:
+    from ..core.jobs.folder_job import Model
+    from ..core.jobs.video import VideoJob, VideoPlan
+    from ..core.jobs.video_budget import Candidate
+    from ..core.jobs.video_report import VideoReport
+    from ..core.upscaler import Upscaler
+    from ..model_loader.precision import Precision
+
+CODECS = "h264|hevc|av1|vp9|prores|ffv1|NAME"
+
+
+@reporting
+def video(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .mp4, .mkv, .mov or .webm file.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="NAME_OR_PATH", help="See `backplate models` for names.")
+    ] = DEFAULT_MODEL,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Size of the result: 1920x1080, 1920x, x1080. Default: the model's."),
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="Enlarge both sides by this factor instead.")] = None,
+    fit: Annotated[
+        str | None, typer.Option(metavar=FITS, help="How --size is met where the aspect differs. Default: cover.")
+    ] = None,
+    anchor: Annotated[str, typer.Option(metavar=ANCHORS, help="What stays in a crop, or where padding is not.")] = (
+        "center"
+    ),
+    background: Annotated[
+        str, typer.Option(metavar="COLOUR|edge", help="Padding of --fit pad: #rrggbb, black, r,g,b or the edge.")
+    ] = "black",
+    round_even: Annotated[bool, typer.Option("--round-even", help="Round odd sizes that 4:2:0 cannot hold.")] = False,
+    codec: Annotated[str, typer.Option(metavar=CODECS, help="Or any encoder of FFmpeg, such as hevc_nvenc.")] = "h264",
+    crf: Annotated[
+        float | None, typer.Option(help="Constant quality, on the encoder's scale; lower is better.")
+    ] = None,
+    bitrate: Annotated[str | None, typer.Option(metavar="BITS", help="Instead of --crf: 8M, 2500k.")] = None,
+    preset: Annotated[str, typer.Option(help="Speed of the encoder, in its own words: medium, slow, p5, 8.")] = "",
+    pixel_format: Annotated[str, typer.Option(help="Such as yuv444p. Default: 4:2:0 of the source's depth.")] = "",
+    bit_depth: Annotated[int | None, typer.Option(metavar="8|10", help="Default: that of the source.")] = None,
+    encoder_option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="For the encoder: tune=animation. Repeatable.")
+    ] = None,
+    audio: Annotated[bool, typer.Option(help="Copy the sound.")] = True,
+    subtitles: Annotated[bool, typer.Option(help="Copy the subtitles.")] = True,
+    start: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Begin here.")] = 0.0,
+    duration: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="As long as this; 0 is to the end.")] = 0.0,
+    deinterlace: Annotated[bool, typer.Option("--deinterlace", help="Mend interlaced frames (bwdif).")] = False,
+    held: Annotated[bool, typer.Option(help="Reuse the result of frames and tiles that did not change.")] = True,
+    held_threshold: Annotated[
+        float, typer.Option(min=0, metavar="LEVELS", help="Noise that counts as no change, of 255; 0: none. Try 1.5.")
+    ] = 0.0,
+    budget_ms: Annotated[
+        float | None, typer.Option(metavar="MS", help="Time a frame may take; measured before the start.")
+    ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Take the model that holds --budget-ms, least delay.")] = False,
+    reference: Annotated[Path | None, typer.Option(help="A video of the result's size, for VMAF.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on after the last segment that an earlier run finished.")] = True,
+    segment_frames: Annotated[int, typer.Option(min=1, help="Frames of a segment, the most that is lost.")] = 120,
+    keep_partial: Annotated[
+        bool, typer.Option("--keep-partial", help="Keep what could be decoded of a damaged file; exit code 1.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that exists.")] = False,
+    tile_size: Annotated[int, typer.Option(min=0, help="Side of a tile in source pixels; 0 is automatic.")] = 0,
+    edge: Annotated[str, typer.Option(metavar=EDGES, help="What lies beyond the border.")] = "plain",
+    precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the model runs in.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")] = None,
+    models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
+) -> None:
+    """Enlarge a video with a super-resolution model; times, sound, subtitles and colours are kept."""
+    # Not at the top: PyTorch would make --help wait.
+    from ..core.image.held import HeldSettings
+    from ..core.image.tiling import Edge
+    from ..core.jobs.video import VideoJob, VideoSettings
+    from ..core.media.video_decode import ReadSettings
+    from ..core.media.video_encode import EncodeSettings
+    from ..core.media.video_join import Carry
+    from ..core.pipeline import TileSettings
+    from ..model_loader.precision import Precision, choose_device
+    from .picture_job import load_upscaler, maker
+    from .wishes import as_usage, choice, one_of, wanted_background, wanted_target
+
+    if live and budget_ms is None:
+        raise UsageProblem("--live chooses the model that holds a budget; give --budget-ms.")
+    with as_usage():
+        settings = VideoSettings(
+            target=wanted_target(size, scale, None, fit, anchor, 1),
+            background=wanted_background(background) or VideoSettings().background,
+            tiles=TileSettings(size=tile_size, edge=choice(Edge, edge, "--edge")),
+            held=HeldSettings(reuse=held, threshold=held_threshold),
+            read=ReadSettings(start=start, seconds=duration, deinterlace=deinterlace),
+            encode=EncodeSettings(
+                codec=codec,
+                crf=crf,
+                bitrate=parse_bitrate(bitrate),
+                preset=preset,
+                pixel_format=pixel_format,
+                bit_depth=one_of((8, 10), bit_depth, "--bit-depth") or 0,
+                options=tuple(_parse_option(each) for each in encoder_option or ()),
+            ),
+            carry=Carry(audio=audio, subtitles=subtitles),
+            round_even=round_even,
+            segment_frames=segment_frames,
+        )
+        wanted_precision = choice(Precision, precision, "--precision")
+    upscaler, known = load_upscaler(model, models_dir, device, wanted_precision)
+    job = VideoJob(
+        source=source,
+        output=output,
+        settings=settings,
+        model=known,
+        device=choose_device(device),
+        resume=resume,
+        overwrite=overwrite,
+        keep_partial=keep_partial,
+        reference=reference,
+        software=maker(known),
+    )
+    others = _other_models(known, models_dir, device, wanted_precision)
+    result = _run(job, upscaler, budget_ms, live, others)
+    say(result.text())
+    if report is not None:
+        _write_report(report, result)
+    if result.problem:
+        raise typer.Exit(FAILED)
+
+
+def parse_bitrate(text: str | None) -> int | None:
+    """``8M``, ``2500k`` or ``2500000`` in bits per second. Raises ``UsageProblem``."""
+    if text is None:
+        return None
+    factor = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower(), 1)
+    number = text if factor == 1 else text[:-1]
+    try:
+        bits = round(float(number) * factor)
+    except (ValueError, OverflowError):
+        bits = 0
+    if bits <= 0:
+        raise UsageProblem(f"--bitrate {text}: write it as 8M, 2500k or a number of bits per second.")
+    return bits
+
+
+def _parse_option(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise UsageProblem(f"--encoder-option {text}: write it as NAME=VALUE.")
+    return name, value
+
+
+def _run(
+    job: VideoJob, upscaler: Upscaler, budget_ms: float | None, live: bool, others: Iterator[Candidate]
+) -> VideoReport:
+    from dataclasses import replace
+
+    from ..core.jobs.video import plan_video, run_video
+    from ..core.jobs.video_budget import for_live, settle_budget
+    from .video_screen import VideoScreen
+
+    plan: VideoPlan = plan_video(job, upscaler)
+    sentence = ""
+    if budget_ms is not None:
+        budget = settle_budget(job, plan, upscaler, budget_ms, others, live=live)
+        sentence, upscaler = budget.sentence, budget.upscaler
+        job = replace(job, model=budget.model)
+        say(sentence)
+    if live:
+        job = for_live(job)
+    with VideoScreen(job.output.name) as screen:
+        report = run_video(job, upscaler, screen, plan)
+    return replace(report, budget=sentence)
+
+
+def _other_models(
+    wanted: Model, models_dir: Path | None, device: str | None, precision: Precision
+) -> Iterator[Candidate]:
+    """The catalogue's models that are on this machine."""
+    from functools import partial
+
+    from ..model_loader.catalogue import entry_by_name
+    from ..model_loader.find import default_folders, model_files
+    from .picture_job import load_upscaler
+
+    for name, path in model_files(default_folders(models_dir)).items():
+        if entry_by_name(path.name) is not None and Path(name).stem != wanted.name:
+            yield partial(load_upscaler, str(path), models_dir, device, precision)
+
+
+def _write_report(path: Path, result: VideoReport) -> None:
+    import json
+
+    from ..core.jobs.files import write_whole
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, (json.dumps(result.as_dict(), indent=1) + "\n").encode())

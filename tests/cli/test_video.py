@@ -1,0 +1,160 @@
+"""``backplate video`` with the small model on clips made here; what the job itself does is tested with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+DEADLINE = 120.0
+
+
+def write_clip(path: Path, frames: int, size: tuple[int, int] = (48, 32)) -> Path:
+    """Uneven frame times and a tone."""
+    width, height = size
+    base, rate = Fraction(1, 12800), 16000
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = base
+        sound = container.add_stream("aac", rate=rate, layout="mono")
+        for number in range(frames):
+            picture = np.full((height, width, 3), 60, np.uint8)
+            picture[8:20, number % (width - 12) : number % (width - 12) + 12] = (220, 90, 30)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = 512 * number + 100 * (number % 3), base
+            container.mux(stream.encode(frame))
+            wave = np.sin(np.arange(rate // 25) / 6, dtype=np.float32)[None]
+            piece = av.AudioFrame.from_ndarray(wave, format="flt", layout="mono")
+            piece.sample_rate, piece.pts, piece.time_base = rate, number * rate // 25, Fraction(1, rate)
+            container.mux(sound.encode(piece))
+        container.mux(stream.encode(None))
+        container.mux(sound.encode(None))
+    return path
+
+
+def packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
+    with av.open(str(path)) as container:
+        stream = getattr(container.streams, kind)[0]
+        return [(each.pts * each.time_base, bytes(each)) for each in container.demux(stream) if each.size]
+
+
+def frame_times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(container.streams.video[0])]
+
+
+def test_a_video_comes_out_with_its_report(backplate: Callable, model: Path, tmp_path: Path):
+    source, output, report = write_clip(tmp_path / "in.mp4", 12), tmp_path / "out.mp4", tmp_path / "report.json"
+    done = backplate(
+        "video", source, "-o", output, "-m", model, "--size", "72x48", "--preset", "ultrafast", "--report", report
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "12 frames" in done.stderr
+    assert frame_times(output) == frame_times(source)
+    assert packets(output, "audio") == packets(source, "audio")
+    facts = json.loads(report.read_text())
+    assert (facts["size"], facts["frames"]) == ("72x48", 12)
+    assert set(facts["milliseconds"]) == {"read", "upscale", "encode", "total"}
+    again = backplate("video", source, "-o", output, "-m", model, "--size", "72x48")
+    assert again.exit_code == 1
+    assert "exists already; --overwrite" in again.stderr
+
+
+def wait_for_segment(process: subprocess.Popen[str], folder: Path, number: int) -> None:
+    """Until that segment is finished, or the process has ended."""
+    deadline = time.monotonic() + DEADLINE
+    while not (folder / f"{number:06}.json").is_file():
+        assert time.monotonic() < deadline, "no segment was finished in time"
+        try:
+            process.wait(timeout=0.02)
+        except subprocess.TimeoutExpired:
+            continue
+        raise AssertionError(f"the run ended before it could be killed: {process.stderr and process.stderr.read()}")
+
+
+def test_three_times_killed_and_resumed_gives_what_one_run_gives(
+    backplate: Callable, program: Callable, model: Path, tmp_path: Path
+):
+    source, output, whole = write_clip(tmp_path / "in.mp4", 150, (160, 120)), tmp_path / "out.mp4", tmp_path / "w.mp4"
+    options = ["-m", model, "--size", "240x180", "--preset", "ultrafast", "--segment-frames", "8", "--device", "cpu"]
+    for number in (0, 3, 6):
+        process = program("video", source, "-o", output, *options)
+        wait_for_segment(process, tmp_path / ".out.mp4.parts", number)
+        process.kill()
+        process.communicate()
+        assert not output.exists()
+    done = backplate("video", source, "-o", output, *options, "--report", tmp_path / "report.json")
+    assert done.exit_code == 0, done.stderr
+    facts = json.loads((tmp_path / "report.json").read_text())
+    assert 7 * 8 <= facts["frames_from_earlier_run"] < 150
+    assert facts["frames"] == 150
+    assert backplate("video", source, "-o", whole, *options).exit_code == 0
+    assert frame_times(output) == frame_times(whole) == frame_times(source)
+    assert packets(output, "audio") == packets(whole, "audio") == packets(source, "audio")
+    assert packets(output, "video") == packets(whole, "video")
+    assert not (tmp_path / ".out.mp4.parts").exists()
+
+
+def test_the_budget_is_measured_first_and_live_needs_a_model_that_holds_it(
+    backplate: Callable, model: Path, tmp_path: Path
+):
+    source = write_clip(tmp_path / "in.mp4", 6)
+    (tmp_path / "none").mkdir()
+    common = ["-m", model, "--size", "96x64", "--models-dir", tmp_path / "none"]
+    easy = backplate("video", source, "-o", tmp_path / "a.mp4", *common, "--budget-ms", 60_000, "--live")
+    assert easy.exit_code == 0, easy.stderr
+    assert "the budget of 60000 ms holds" in easy.stderr
+    assert "flicker" not in easy.stderr
+    over = backplate("video", source, "-o", tmp_path / "b.mp4", *common, "--budget-ms", 0.001)
+    assert over.exit_code == 0, over.stderr
+    assert "over the budget of 0.001 ms" in over.stderr
+    live = backplate("video", source, "-o", tmp_path / "c.mp4", *common, "--budget-ms", 0.001, "--live")
+    assert live.exit_code == 1
+    assert "none is fast enough" in live.stderr
+    assert not (tmp_path / "c.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--live"], "give --budget-ms"),
+        (["--bitrate", "fast"], "write it as 8M"),
+        (["--encoder-option", "tune"], "write it as NAME=VALUE"),
+        (["--bit-depth", "9"], "choose one of 8, 10"),
+        (["--background", "transparent"], "no transparency"),
+        (["--size", "wide"], "write it as"),
+        (["--held-threshold", "99"], "not possible; choose 0"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense(
+    words: list[str], sentence: str, backplate: Callable, model: Path, tmp_path: Path
+):
+    done = backplate("video", tmp_path / "in.mp4", "-o", tmp_path / "out.mp4", "-m", model, *words)
+    assert done.exit_code == 2
+    assert sentence in done.stderr
+
+
+def test_a_cut_off_video_is_kept_where_asked_and_still_a_failure(backplate: Callable, model: Path, tmp_path: Path):
+    whole, source = write_clip(tmp_path / "whole.mkv", 40), tmp_path / "cut.mp4"
+    with av.open(str(whole)) as origin, av.open(str(source), "w", options={"movflags": "faststart"}) as container:
+        copies = {stream.index: container.add_stream_from_template(stream) for stream in origin.streams}
+        for packet in origin.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                container.mux(packet)
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) * 3 // 4])
+    refused = backplate("video", source, "-o", tmp_path / "out.mp4", "-m", model)
+    assert refused.exit_code == 1
+    assert "cut off" in refused.stderr
+    kept = backplate("video", source, "-o", tmp_path / "out.mp4", "-m", model, "--keep-partial")
+    assert kept.exit_code == 1
+    assert 10 < len(frame_times(tmp_path / "out.mp4")) < 40

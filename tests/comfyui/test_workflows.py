@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from comfy_server import REPOSITORY, Client, Graph, Server
+from PIL import Image
 from tiny_models import compact
 
 pytestmark = pytest.mark.comfyui
@@ -38,9 +39,17 @@ def test_workflow_runs(path: Path, comfy: Client, server: Server) -> None:
                 torch.save({"params": compact(seed=number)}, file)
         if node["class_type"] == "LoadImage":
             comfy.upload(ramp, inputs["image"])
+        if node["class_type"] == "BackplateUpscaleFolder":
+            folder = server.base / "input" / inputs["folder"]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(ramp).save(folder / "ramp.png")
     run = comfy.succeed(graph)
     savers = [key for key, node in graph.nodes.items() if node["class_type"] == "SaveImage"]
-    assert savers
+    folders = [node["inputs"] for node in graph.nodes.values() if node["class_type"] == "BackplateUpscaleFolder"]
+    assert savers or folders
+    for inputs in folders:
+        with Image.open(server.base / "output" / inputs["output_folder"] / f"ramp.{inputs['format']}") as image:
+            assert image.size == (inputs["width"], inputs["height"])
     for saver in savers:
         assert min(comfy.picture(run, saver).shape[:2]) > 64
 

@@ -25,18 +25,24 @@ def find_content(picture: torch.Tensor, alpha: torch.Tensor | None = None, toler
 
     A row or column at the outside is border if all its pixels are within ``tolerance`` of the median of the
     outermost one on that side; so letterbox bars and a white background are found, and shadows that end in it stay.
-    Transparent pixels are alike whatever colour they hide. A picture that is uniform all over stays as it is.
+    Transparent pixels are alike whatever colour they hide. Where nothing lies between two opposite borders, only the
+    wider one is a border; a picture that is uniform all over stays as it is.
     """
     visible = torch.ones_like(picture[:, :1]) if alpha is None else alpha
     layers = torch.cat([picture * visible, visible], dim=1)[0]
     height, width = layers.shape[-2:]
-    top, bottom = _border(layers, tolerance), _border(layers.flip(1), tolerance)
-    if top == height:
-        return Trimmed(Box(0, 0, width, height), None)
-    columns = layers[:, top : height - bottom].transpose(1, 2)
-    left, right = _border(columns, tolerance), _border(columns.flip(1), tolerance)
+    top, bottom = _borders(layers, tolerance)
+    left, right = _borders(layers[:, top : height - bottom].transpose(1, 2), tolerance)
     box = Box(left, top, width - left - right, height - top - bottom)
     return Trimmed(box, _colour(layers, (top, bottom, left, right)))
+
+
+def _borders(layers: torch.Tensor, tolerance: float) -> tuple[int, int]:
+    """Rows of border at the top and at the bottom of (C, H, W)."""
+    top, bottom = _border(layers, tolerance), _border(layers.flip(1), tolerance)
+    if top + bottom < layers.shape[1]:
+        return top, bottom
+    return (top if top > bottom else 0), (bottom if bottom > top else 0)
 
 
 def _border(layers: torch.Tensor, tolerance: float) -> int:

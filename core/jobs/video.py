@@ -23,8 +23,6 @@ from ..media.video_decode import ReadSettings, check_scanning
 from ..media.video_encode import EncodeSettings, Encoding, plan_encoding
 from ..media.video_join import Carry, check_joinable, join_segments, kind_of
 from ..media.video_probe import Source, VideoFacts, probe_video, reason_of
-from ..metrics.errors import MetricUnavailable
-from ..metrics.vmaf import VmafModel, vmaf_videos
 from ..pipeline import TileSettings
 from ..progress import Progress
 from ..types import Size
@@ -33,6 +31,7 @@ from .belt import Cut
 from .files import settle
 from .folder_job import Model
 from .latency import Latency
+from .video_compare import vmaf_of
 from .video_frame import Finished, FrameSettings, FrameUpscaler
 from .video_report import VideoReport
 from .video_segments import SegmentStore
@@ -40,9 +39,6 @@ from .video_stages import Reader, Writer
 
 ROOM = 3
 """Frames that wait between two stages: enough to even out their pace."""
-
-LINES_OF_4K = 1600
-"""Height from which on the VMAF model for 4K is the one to ask."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +130,7 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
     kind_of(job.output)
     _check_places(job)
     settings = job.settings
-    facts = probe_video(job.source)
+    facts = probe_video(job.source, settings.read.untagged_matrix)
     check_scanning(facts, settings.read)
     target = settings.target or Target(fit=Fit.FACTOR, factor=float(upscaler.spec.scale))
     if settings.round_even:
@@ -192,7 +188,7 @@ def run_video(
         seconds=seconds,
         latency=latency,
         problem=problem,
-        vmaf=_vmaf(job, plan, notes),
+        vmaf=vmaf_of(job.output, job.reference, plan.size, notes),
         notes=tuple(notes),
     )
 
@@ -358,15 +354,3 @@ def _join(job: VideoJob, plan: VideoPlan, store: SegmentStore, *, partial: bool)
         raise InputError(f"{job.output.name} could not be written ({error.strerror or error}).") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _vmaf(job: VideoJob, plan: VideoPlan, notes: list[str]) -> dict[str, float]:
-    """The result is there; a figure that cannot be had does not take it away."""
-    if job.reference is None:
-        return {}
-    usual = VmafModel.FOUR_K if plan.size.height >= LINES_OF_4K else VmafModel.HD
-    try:
-        return {model.value: vmaf_videos(job.output, job.reference, model).mean for model in (usual, VmafModel.NEG)}
-    except (InputError, MetricUnavailable) as error:
-        notes.append(f"VMAF was not measured: {error}")
-        return {}

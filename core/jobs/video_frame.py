@@ -75,7 +75,7 @@ class FrameUpscaler:
         started = time.perf_counter()
         self._progress.check()
         run, reused_tiles = self._upscaler.run, self._upscaler.reused
-        source = _to_picture(frame, self._settings.device)
+        source = to_picture(frame, self._settings.device)
         held = self._computed is not None and is_held(source, self._computed, self._settings.held)
         if not held or self._pixels is None:
             self._computed = source
@@ -126,7 +126,7 @@ def _shown_part(picture: torch.Tensor, plan: FitPlan, shown: Size) -> torch.Tens
     return picture[..., top : max(bottom, top + 1), left : max(right, left + 1)]
 
 
-def _to_picture(frame: Frame, device: torch.device) -> torch.Tensor:
+def to_picture(frame: Frame, device: torch.device) -> torch.Tensor:
     """(1, 3, H, W), 0 to 1. Sent to the device with the bits it has."""
     pixels = frame.pixels
     if pixels.dtype.itemsize > 1:

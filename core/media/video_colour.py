@@ -52,19 +52,23 @@ class ColourTags:
         return f"{matrix}, {levels} range, primaries {self.primaries}, transfer {self.transfer}"
 
 
-def settled_tags(tags: ColourTags, pixel_format: str, size: Size) -> ColourTags:
+def settled_tags(tags: ColourTags, pixel_format: str, size: Size, untagged_matrix: int = 0) -> ColourTags:
     """The source's tags with what is missing filled in: by convention BT.601 up to 576 lines, else BT.709, each with
-    its own primaries and transfer; RGB sources are stored as BT.709 afterwards.
+    its own primaries and transfer; RGB sources are stored as BT.709 afterwards. ``untagged_matrix`` is for sources
+    whose maker is known to have used that one, on RGB with the primaries of sRGB, without saying so.
 
     Raises ``InputError`` for a matrix that cannot be converted (constant-luminance BT.2020, ICtCp and the like).
     """
     matrix = tags.matrix
+    made_of_srgb = bool(untagged_matrix) and matrix == UNSPECIFIED
+    if made_of_srgb:
+        matrix = untagged_matrix
     if matrix in (0, UNSPECIFIED):
         matrix = 1 if matrix == 0 or size.height > LARGEST_SD_HEIGHT else 5 if size.height == LARGEST_SD_HEIGHT else 6
     if matrix not in SWSCALE_MATRIX:
         known = ", ".join(sorted(set(MATRIX_NAMES.values())))
         raise InputError(f"The video's colour matrix has the number {matrix}; those that can be read are {known}.")
-    usual = {1: (1, 1), 4: (4, 4), 5: (5, 6), 6: (6, 6), 7: (7, 7), 9: (9, 14)}[matrix]
+    usual = {1: (1, 1), 4: (4, 4), 5: (5, 6), 6: (6, 6), 7: (7, 7), 9: (9, 14)}[1 if made_of_srgb else matrix]
     levels = FULL if tags.range == FULL or pixel_format.startswith("yuvj") else STUDIO
     return ColourTags(
         range=levels,

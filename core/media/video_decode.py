@@ -35,12 +35,14 @@ class BrokenVideo(InputError):
 @dataclass(frozen=True, kw_only=True)
 class ReadSettings:
     """``start`` and ``seconds`` cut out a part, ``seconds`` 0 is to the end. Only frames after the time stamp
-    ``after`` are read, in units of the stream's time base. ``deinterlace`` mends interlaced frames (bwdif)."""
+    ``after`` are read, in units of the stream's time base. ``deinterlace`` mends interlaced frames (bwdif).
+    ``untagged_matrix`` is the colour matrix of a source that is known and not tagged, 0 to go by convention."""
 
     start: float = 0.0
     seconds: float = 0.0
     after: int | None = None
     deinterlace: bool = False
+    untagged_matrix: int = 0
 
 
 @dataclass(frozen=True)

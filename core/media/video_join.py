@@ -222,3 +222,12 @@ def _other_packets(
             yield latest, packet
     except FFmpegError:
         return  # the video's own reader has said where the source breaks off
+
+
+def packets_of(source: Source, carry: Carry) -> Iterator[tuple[float, bytes]]:
+    """(seconds, content) of every packet of the streams that ``carry`` names, in the order of the file."""
+    with opened(source) as container:
+        streams = _carried(container, carry)
+        for packet in container.demux(streams) if streams else ():
+            if packet.size and packet.pts is not None:
+                yield float(packet.pts * packet.time_base), bytes(packet)

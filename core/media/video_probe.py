@@ -103,8 +103,8 @@ def video_stream(container: InputContainer, source: Source) -> VideoStream:
     raise InputError(f"{name_of(source)} has no video stream{sound}.")
 
 
-def probe_video(source: Source) -> VideoFacts:
-    """Reads the header and the first frames.
+def probe_video(source: Source, untagged_matrix: int = 0) -> VideoFacts:
+    """Reads the header and the first frames. ``untagged_matrix`` as for ``settled_tags``.
 
     Raises ``InputError`` for a file that cannot be opened, has no video stream, or from which not one frame can be
     decoded.
@@ -123,7 +123,7 @@ def probe_video(source: Source) -> VideoFacts:
             transfer=int(stream.codec_context.color_trc),
         )
         components = first.format.components
-        settled = settled_tags(tags, first.format.name, stored)
+        settled = settled_tags(tags, first.format.name, stored, untagged_matrix)
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
         return VideoFacts(
             name=name_of(source),

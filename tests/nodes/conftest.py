@@ -25,6 +25,7 @@ IO_TYPES = {
     "Mask": "MASK",
     "String": "STRING",
     "UpscaleModel": "UPSCALE_MODEL",
+    "Video": "VIDEO",
 }
 
 
@@ -74,6 +75,16 @@ def io_module() -> types.SimpleNamespace:
     io.ComfyNode = type("ComfyNode", (), {})
     io.NodeOutput = lambda *values, ui=None: values
     return io
+
+
+class Video:
+    """A VIDEO that lies in a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def get_stream_source(self) -> str:
+        return self.path
 
 
 class Handle:
@@ -128,7 +139,11 @@ def comfy_modules(host: Host) -> dict[str, types.ModuleType]:
         "comfy.model_patcher": {"ModelPatcher": Patcher},
         "comfy.utils": {"ProgressBar": ProgressBar},
         "comfy_api": {},
-        "comfy_api.latest": {"io": io_module(), "ComfyExtension": type("ComfyExtension", (), {})},
+        "comfy_api.latest": {
+            "io": io_module(),
+            "ComfyExtension": type("ComfyExtension", (), {}),
+            "InputImpl": types.SimpleNamespace(VideoFromFile=Video, VideoFromComponents=type("Made", (Video,), {})),
+        },
         "comfy_execution": {},
         "comfy_execution.utils": {"get_executing_context": lambda: types.SimpleNamespace(node_id="7")},
         "folder_paths": {
@@ -137,6 +152,7 @@ def comfy_modules(host: Host) -> dict[str, types.ModuleType]:
             "get_folder_paths": lambda folder: [str(host.models)],
             "get_input_directory": lambda: str(host.folders / "input"),
             "get_output_directory": lambda: str(host.folders / "output"),
+            "get_temp_directory": lambda: str(host.folders / "temp"),
             "get_save_image_path": save_path,
             "get_input_subfolders": lambda: sorted(
                 path.relative_to(host.folders / "input").as_posix()

@@ -1,0 +1,287 @@
+"""The nodes that upscale a video without holding it in memory, and that look a result over."""
+
+from __future__ import annotations
+
+import hashlib
+import io as memory
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import folder_paths  # pyright: ignore[reportMissingImports]
+import torch
+from comfy_api.latest import InputImpl, io  # pyright: ignore[reportMissingImports]
+
+from ..core.image.held import LARGEST_THRESHOLD, HeldSettings
+from ..core.image.tiling import Edge
+from ..core.jobs.folder_job import Model
+from ..core.jobs.video import VideoJob, VideoProgress, VideoSettings, identity_of, plan_video, run_video
+from ..core.jobs.video_compare import compare_videos
+from ..core.jobs.video_frame import Finished
+from ..core.media.video_decode import ReadSettings
+from ..core.media.video_encode import EncodeSettings
+from ..core.media.video_join import Carry
+from ..core.media.video_probe import Source
+from ..core.pipeline import TileSettings
+from . import host
+from .resolution import target_inputs, target_of
+from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
+
+CODECS = ("h264", "hevc", "av1", "vp9", "prores", "ffv1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
+CONTAINERS = ("mp4", "mkv", "mov", "webm")
+AS_SOURCE = "as source"
+DEPTHS = {AS_SOURCE: 0, "8": 8, "10": 10}
+EXACT, NOISE, OFF = "exact", "within noise", "off"
+OUTPUT, TEMP = "output", "temp"
+USUAL_CRF = -1
+
+UNTAGGED_MATRIX = 6
+"""ComfyUI writes videos that it made of images with the matrix of BT.601, whatever their size, and does not say so."""
+
+SECONDS_BETWEEN_PREVIEWS = 1.0
+
+
+class CountingFrames(host.HostProgress, VideoProgress):
+    """ComfyUI's bar counts frames; the last one is shown on the node now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reused, self.started, self.shown = 0, time.monotonic(), 0.0
+
+    def finish_frame(self, frame: Finished) -> None:
+        self.reused += frame.reused
+        now = time.monotonic()
+        if now - self.shown < SECONDS_BETWEEN_PREVIEWS:
+            return
+        self.shown = now
+        pixels = torch.from_numpy(frame.pixels.astype("float32"))
+        pixels /= 65280 if frame.pixels.dtype.itemsize > 1 else 255
+        preview = ("JPEG", host.thumbnail(pixels.permute(2, 0, 1)[None]), host.PREVIEW_SIDE)
+        self.bar.update_absolute(self.done, self.total, preview)
+        rate = (self.done + 1) / max(now - self.started, 1e-6)
+        host.say(f"{self.done + 1} of {self.total} frames, {rate:.1f} fps, {self.reused} reused")
+
+
+def encoding_inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input("codec", options=list(CODECS), default="h264", tooltip="How the result is compressed."),
+        io.Int.Input(
+            "crf",
+            default=USUAL_CRF,
+            min=USUAL_CRF,
+            max=63,
+            tooltip="Constant quality on the codec's own scale, lower is better and larger; -1 takes the usual one "
+            "(18 for h264). Not for prores and ffv1.",
+        ),
+        io.Combo.Input("container", options=list(CONTAINERS), default="mp4", tooltip="Kind of file."),
+        io.Combo.Input(
+            "bit_depth",
+            options=list(DEPTHS),
+            default=AS_SOURCE,
+            extra_dict=ADVANCED,
+            tooltip="Bits a channel; as source keeps 10 where the source has them.",
+        ),
+    ]
+
+
+def held_inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "held_frames",
+            options=[EXACT, NOISE, OFF],
+            default=EXACT,
+            tooltip="Frames and tiles that did not change are not computed again. exact: to the last bit, the result "
+            "is the same. within noise: up to held_threshold, for anime whose drawings are held for several frames.",
+        ),
+        io.Float.Input(
+            "held_threshold",
+            default=1.5,
+            min=0.0,
+            max=LARGEST_THRESHOLD,
+            step=0.1,
+            tooltip="Largest change of any block of 8x8 pixels, of 255, that counts as noise. Only for within noise.",
+        ),
+    ]
+
+
+def file_inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "save_to",
+            options=[OUTPUT, TEMP],
+            default=OUTPUT,
+            tooltip="output keeps the file, and a run that was cancelled goes on where it was. temp is emptied when "
+            "ComfyUI starts: for results that go on to another node.",
+        ),
+        io.String.Input("filename_prefix", default="video/backplate", tooltip="Name of the file, in that folder."),
+        io.Boolean.Input("audio", default=True, extra_dict=ADVANCED, tooltip="Copy the sound, packet by packet."),
+        io.Boolean.Input(
+            "subtitles",
+            default=True,
+            extra_dict=ADVANCED,
+            tooltip="Copy the subtitles. Those of MKV files need an mkv again.",
+        ),
+        io.Boolean.Input(
+            "round_even",
+            default=True,
+            extra_dict=ADVANCED,
+            tooltip="Round odd sizes, which most codecs cannot hold, instead of refusing them.",
+        ),
+        io.Boolean.Input(
+            "deinterlace", default=False, extra_dict=ADVANCED, tooltip="Mend interlaced video, which is refused else."
+        ),
+        io.Boolean.Input(
+            "keep_partial",
+            default=False,
+            extra_dict=ADVANCED,
+            tooltip="Of a damaged file, give what could be decoded instead of stopping.",
+        ),
+    ]
+
+
+def part_of_video(video: Any) -> tuple[Source, ReadSettings]:
+    """Where the stream is, and the part that a trimming node asked for."""
+    stream = video.get_stream_source()
+    source = stream if isinstance(stream, memory.BytesIO) else Path(stream)
+    start, seconds = getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))()
+    made_here = isinstance(video, InputImpl.VideoFromComponents)
+    return source, ReadSettings(start=start, seconds=seconds, untagged_matrix=UNTAGGED_MATRIX if made_here else 0)
+
+
+def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
+    """What the inputs ask for. Raises ``InputError`` for values that make no sense."""
+    target, background = target_of(wanted)
+    held = wanted["held_frames"]
+    return VideoSettings(
+        target=target,
+        background=background,
+        tiles=TileSettings(size=wanted["tile_size"], edge=Edge(wanted["edge"])),
+        held=HeldSettings(reuse=held != OFF, threshold=wanted["held_threshold"] if held == NOISE else 0.0),
+        read=replace(part, deinterlace=wanted["deinterlace"]),
+        encode=EncodeSettings(
+            codec=wanted["codec"],
+            crf=None if wanted["crf"] == USUAL_CRF else wanted["crf"],
+            bit_depth=DEPTHS[wanted["bit_depth"]],
+        ),
+        carry=Carry(audio=wanted["audio"], subtitles=wanted["subtitles"]),
+        round_even=wanted["round_even"],
+    )
+
+
+def result_file(wanted: dict[str, Any]) -> tuple[Path, str]:
+    """A new name in the folder that was chosen, and its sub-folder. ComfyUI refuses a prefix that leads out of it."""
+    temporary = wanted["save_to"] == TEMP
+    base = folder_paths.get_temp_directory() if temporary else folder_paths.get_output_directory()
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(wanted["filename_prefix"], base)
+    return Path(folder, f"{name}_{counter:05}_.{wanted['container']}"), subfolder
+
+
+class UpscaleVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="BackplateUpscaleVideo",
+            display_name="Upscale Video (Backplate)",
+            category=CATEGORY,
+            description="Brings a video of any length to the wanted size, frame by frame: memory does not grow with "
+            "its length, frame times, sound, subtitles and colours are kept, held frames are computed once.",
+            inputs=[
+                io.UpscaleModel.Input("upscale_model", tooltip="From any upscale model loader."),
+                io.Video.Input("video", tooltip="It is read as a stream; a trimmed one only where it is shown."),
+                *target_inputs(),
+                *encoding_inputs(),
+                *held_inputs(),
+                *file_inputs(),
+                *tile_inputs(),
+            ],
+            outputs=[
+                io.Video.Output("video", tooltip="The file that was written."),
+                io.String.Output("report", tooltip="Frames, speed, what was reused, flicker, and what was noticed."),
+                io.String.Output("report_json", tooltip="The same for scripts."),
+            ],
+            is_output_node=True,
+            **searchable("video", "upscale video", "anime", "1080p", "4k video", "held frames"),
+        )
+
+    @classmethod
+    def execute(cls, upscale_model: Any, video: Any, **wanted: Any) -> io.NodeOutput:
+        source, part = part_of_video(video)
+        model, precision = host.receive_model(upscale_model)
+        known = Model(name=model.facts.name, sha256=model.facts.sha256, precision=precision.value)
+        output, subfolder = result_file(wanted)
+        job = VideoJob(
+            source=source,
+            output=output,
+            settings=settings_of(wanted, part),
+            model=known,
+            device=host.model_device(),
+            keep_partial=wanted["keep_partial"],
+            software=f"Backplate; {known.name}; sha256 {known.sha256[:12]}",
+        )
+        progress = CountingFrames()
+        upscaler = host.upscaler_for(upscale_model, progress)
+        plan = plan_video(job, upscaler)
+        identity = json.dumps(identity_of(job, plan), sort_keys=True)
+        name = f".backplate-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parts"
+        job = replace(job, parts=output.parent / name)
+        report = run_video(job, upscaler, progress, plan)
+        text = report.text()
+        shown = {"filename": output.name, "subfolder": subfolder, "type": wanted["save_to"]}
+        return io.NodeOutput(
+            InputImpl.VideoFromFile(str(output)),
+            text,
+            json.dumps(report.as_dict(), indent=1),
+            ui={"images": [shown], "animated": (True,), "text": (text,)},
+        )
+
+
+class VideoReport(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="BackplateVideoReport",
+            display_name="Video Report (Backplate)",
+            category=CATEGORY,
+            description="Looks a result over: whether it has the frames, times and sound of its source, how much it "
+            "flickers where the source stands still, and VMAF against a reference.",
+            inputs=[
+                io.Video.Input("result", tooltip="The video to judge."),
+                io.Video.Input("source", optional=True, tooltip="What it was made of, for times, sound and flicker."),
+                io.Video.Input(
+                    "reference",
+                    optional=True,
+                    tooltip="What it should look like, of the same size and frames, for VMAF (imageio-ffmpeg).",
+                ),
+            ],
+            outputs=[
+                io.String.Output("text", tooltip="All of it in words."),
+                io.Float.Output(
+                    "flicker",
+                    tooltip="Levels of 255 by which still parts change from frame to frame beyond the source; "
+                    "-1 if not measured.",
+                ),
+                io.Float.Output("vmaf", tooltip="VMAF that gives nothing for sharpening (neg); -1 if not measured."),
+                io.Boolean.Output("kept", tooltip="Whether frames, times and sound are those of the source."),
+            ],
+            is_output_node=True,
+            **searchable("vmaf", "flicker", "compare video", "frame times"),
+        )
+
+    @classmethod
+    def execute(cls, result: Any, source: Any = None, reference: Any = None) -> io.NodeOutput:
+        part = ReadSettings()
+        origin: Source | None = None
+        if source is not None:
+            origin, part = part_of_video(source)
+        wanted = None if reference is None else part_of_video(reference)[0]
+        found = compare_videos(part_of_video(result)[0], origin, wanted, part, host.HostProgress())
+        text = found.text()
+        levels = found.flicker.levels
+        vmaf = next((score for name, score in found.vmaf.items() if name.endswith("neg")), -1.0)
+        kept = found.times_kept is not False and found.sound_kept is not False
+        return io.NodeOutput(text, -1.0 if levels is None else levels, vmaf, kept, ui={"text": (text,)})
+
+
+NODES: list[type[io.ComfyNode]] = [UpscaleVideo, VideoReport]

@@ -17,7 +17,7 @@ from .cache import CACHE
 from .catalogue import entry_by_hash, entry_by_name
 from .errors import DamagedModelError, ModelError, WrongModelError
 from .files import in_megabytes, sha256_of
-from .find import require_file
+from .find import BUNDLED, require_file
 from .safe_load import Descriptor, picture_model, read_model
 
 
@@ -169,13 +169,13 @@ def _load(path: Path) -> LoadedModel:
             f"{path.name} changed while it was read ({before.st_size}, then {after.st_size} bytes): try again when"
             " the copy or download has finished."
         )
-    entry = entry_by_hash(digest)
+    licence, commercial_use = _licence_of(path, digest)
     facts = facts_of(
         descriptor,
         name=path.stem,
         sha256=digest,
-        licence=entry.licence if entry else None,
-        commercial_use=entry.commercial_use if entry else None,
+        licence=licence,
+        commercial_use=commercial_use,
     )
     return LoadedModel(descriptor, path, facts)
 
@@ -188,6 +188,14 @@ def _check_published(path: Path, size: int, digest: str) -> None:
             f"{path.name} is as long as the published file but differs from it (SHA-256 {digest} in place of"
             f" {entry.sha256}): download it again from {entry.url}."
         )
+
+
+def _licence_of(path: Path, digest: str) -> tuple[str | None, bool | None]:
+    """SPDX identifier and whether it allows commercial use, where they are known."""
+    if path.parent.resolve() == BUNDLED.resolve():
+        return "Apache-2.0", True
+    entry = entry_by_hash(digest)
+    return (entry.licence, entry.commercial_use) if entry else (None, None)
 
 
 _hashes: weakref.WeakKeyDictionary[torch.nn.Module, tuple[torch.dtype, str]] = weakref.WeakKeyDictionary()

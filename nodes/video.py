@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io as memory
 import json
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -143,11 +144,20 @@ def file_inputs() -> list[io.Input]:
 
 def part_of_video(video: Any) -> tuple[Source, ReadSettings]:
     """Where the stream is, and the part that a trimming node asked for."""
+    if isinstance(video, InputImpl.VideoFromComponents):
+        return encoded(video), ReadSettings(untagged_matrix=UNTAGGED_MATRIX)
     stream = video.get_stream_source()
     source = stream if isinstance(stream, memory.BytesIO) else Path(stream)
     start, seconds = getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))()
-    made_here = isinstance(video, InputImpl.VideoFromComponents)
-    return source, ReadSettings(start=start, seconds=seconds, untagged_matrix=UNTAGGED_MATRIX if made_here else 0)
+    return source, ReadSettings(start=start, seconds=seconds)
+
+
+def encoded(video: Any) -> memory.BytesIO:
+    """A video of images as ComfyUI encodes it. Through a file, because 0.8.0 cannot write one to memory."""
+    with tempfile.TemporaryDirectory(prefix="backplate-") as folder:
+        path = Path(folder, "video.mp4")
+        video.save_to(str(path))
+        return memory.BytesIO(path.read_bytes())
 
 
 def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:

@@ -1,12 +1,16 @@
 // Shows what a node of this pack reports (the text that also stands in /history) on the node itself.
 import { app } from "../../../scripts/app.js";
 
-function textBox(node) {
+const STYLE = "margin:0;padding:6px;overflow:auto;font:11px/15px monospace;user-select:text;border-radius:4px;" +
+  "color:var(--input-text,#ddd);background:var(--comfy-input-bg,#222)";
+
+function addTextBox(node, text) {
   const box = document.createElement("pre");
-  box.style.cssText = "margin:0;padding:6px;overflow:auto;font:11px/1.4 monospace;user-select:text;" +
-    "color:var(--input-text,#ddd);background:var(--comfy-input-bg,#222);border-radius:4px";
+  box.style.cssText = STYLE;
+  box.textContent = text;
   box.addEventListener("wheel", (event) => event.stopPropagation());
-  const widget = node.addDOMWidget("report", "BACKPLATE_TEXT", box, { serialize: false, getMinHeight: () => 120 });
+  const getMinHeight = () => Math.min(24 + 15 * box.textContent.split("\n").length, 240);
+  const widget = node.addDOMWidget("report", "BACKPLATE_TEXT", box, { serialize: false, getMinHeight });
   widget.serialize = false;
   node.setSize([Math.max(node.size[0], 420), Math.max(node.size[1], node.computeSize()[1])]);
   return box;
@@ -20,8 +24,9 @@ app.registerExtension({
     node.onExecuted = function (output) {
       before?.apply(this, arguments);
       if (!output?.text) return;
-      this.backplateText ??= textBox(this);
-      this.backplateText.textContent = [output.text].flat().join("\n");
+      const text = [output.text].flat().join("\n");
+      this.backplateText ??= addTextBox(this, text);
+      this.backplateText.textContent = text;
     };
   },
 });

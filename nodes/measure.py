@@ -189,8 +189,8 @@ class FidelityReport(io.ComfyNode):
                     min=0.0,
                     max=100.0,
                     step=0.5,
-                    tooltip="Fails if the result, made small again, is further from the source than this (dB; 25 is a "
-                    "loose limit, 35 a strict one). 0: not checked.",
+                    tooltip="Fails if the result, made small again, is further from the source than this (dB; 20 is a "
+                    "loose limit, 30 a strict one). 0: not checked.",
                 ),
                 io.Float.Input(
                     "highest_delta_e",

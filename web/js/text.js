@@ -1,19 +1,25 @@
 // Shows what a node of this pack reports (the text that also stands in /history) on the node itself.
 import { app } from "../../../scripts/app.js";
 
-const STYLE = "margin:0;padding:6px;overflow:auto;font:11px/15px monospace;user-select:text;border-radius:4px;" +
-  "color:var(--input-text,#ddd);background:var(--comfy-input-bg,#222)";
+const STYLE = "overflow:auto;user-select:text;padding:6px;border-radius:4px;color:var(--input-text,#ddd);" +
+  "background:var(--comfy-input-bg,#222)";
 
-function addTextBox(node, text) {
-  const box = document.createElement("pre");
+function addTextBox(node) {
+  const box = document.createElement("div");
   box.style.cssText = STYLE;
-  box.textContent = text;
   box.addEventListener("wheel", (event) => event.stopPropagation());
   const getMinHeight = () => Math.min(24 + 15 * box.textContent.split("\n").length, 240);
-  const widget = node.addDOMWidget("report", "BACKPLATE_TEXT", box, { serialize: false, getMinHeight });
-  widget.serialize = false;
-  node.setSize([Math.max(node.size[0], 420), Math.max(node.size[1], node.computeSize()[1])]);
+  node.addDOMWidget("report", "BACKPLATE_TEXT", box, { serialize: false, getMinHeight }).serialize = false;
   return box;
+}
+
+// Tables keep their columns and scroll; sentences are wrapped.
+function paragraph(text) {
+  const element = document.createElement("pre");
+  element.style.cssText = "margin:0;font:11px/15px monospace";
+  element.style.whiteSpace = text.includes("\n---") ? "pre" : "pre-wrap";
+  element.textContent = `${text}\n\n`;
+  return element;
 }
 
 app.registerExtension({
@@ -24,9 +30,10 @@ app.registerExtension({
     node.onExecuted = function (output) {
       before?.apply(this, arguments);
       if (!output?.text) return;
-      const text = [output.text].flat().join("\n");
-      this.backplateText ??= addTextBox(this, text);
-      this.backplateText.textContent = text;
+      const first = !this.backplateText;
+      this.backplateText ??= addTextBox(this);
+      this.backplateText.replaceChildren(...[output.text].flat().join("\n").split("\n\n").map(paragraph));
+      if (first) this.setSize([Math.max(this.size[0], 420), Math.max(this.size[1], this.computeSize()[1])]);
     };
   },
 });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,11 @@ import torch
 from comfy_server import REPOSITORY, Client, Graph, Server
 from PIL import Image
 from tiny_models import compact
+
+pytest.importorskip("av", reason="the workflows for videos are tried with a clip made by PyAV")
+sys.path.append(str(Path(__file__).parents[1] / "core" / "video"))
+
+from clips import drawing, pictures_of, write_clip
 
 pytestmark = pytest.mark.comfyui
 
@@ -27,7 +33,7 @@ def runnable() -> list[Path]:
 
 
 @pytest.mark.parametrize("path", runnable(), ids=lambda path: path.stem)
-def test_workflow_runs(path: Path, comfy: Client, server: Server) -> None:
+def test_workflow_runs(path: Path, comfy: Client, server: Server, tmp_path: Path) -> None:
     graph = Graph()
     graph.nodes = nodes_of(path)
     ramp = np.linspace(0, 255, 48 * 64 * 3).reshape(48, 64, 3).astype(np.uint8)
@@ -43,10 +49,19 @@ def test_workflow_runs(path: Path, comfy: Client, server: Server) -> None:
             folder = server.base / "input" / inputs["folder"]
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(ramp).save(folder / "ramp.png")
+        if node["class_type"] == "LoadVideo":
+            path = write_clip(tmp_path / inputs["file"], pictures=[drawing(0), drawing(1)], audio=True)
+            comfy.upload_file(path.read_bytes(), inputs["file"])
     run = comfy.succeed(graph)
     savers = [key for key, node in graph.nodes.items() if node["class_type"] == "SaveImage"]
     folders = [node["inputs"] for node in graph.nodes.values() if node["class_type"] == "BackplateUpscaleFolder"]
-    assert savers or folders
+    videos = [key for key, node in graph.nodes.items() if node["class_type"] == "BackplateUpscaleVideo"]
+    assert savers or folders or videos
+    for key in videos:
+        (file,) = run.outputs[key]["images"]
+        frames = pictures_of(server.base / file["type"] / file["subfolder"] / file["filename"])
+        assert len(frames) == 2
+        assert graph.nodes[key]["inputs"]["height"] == frames[0].shape[0]
     for inputs in folders:
         with Image.open(server.base / "output" / inputs["output_folder"] / f"ramp.{inputs['format']}") as image:
             assert image.size == (inputs["width"], inputs["height"])

@@ -6,8 +6,9 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from ...model_loader.files import sha256_of
 from ..media.folder import Errand, within
 from ..progress import Progress
 from ..upscaler import InputError, ModelOutputError, OutOfMemory, Upscaler
+from .allocator import return_freed_memory
 from .files import remove_leftovers, settle
 from .folder_job import FolderJob, FolderProgress, FolderRun
 from .manifest import Entry, History, Manifest, Status, manifest_files, manifest_path, now
@@ -86,24 +88,51 @@ def run_folder(job: FolderJob, upscaler: Upscaler, progress: FolderProgress | No
     set, or if the disk cannot hold the results; and later when the disk is full.
     """
     progress = progress or FolderProgress()
+    with begun(job, upscaler.spec.scale, progress) as (start, manifest):
+        return work_through(job, upscaler, start, manifest.append, progress)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is known when a run starts: what became of the pictures before, and which outputs are files of others."""
+
+    history: History
+    foreign: frozenset[str] = frozenset()
+
+
+@contextmanager
+def begun(job: FolderJob, scale: int, progress: FolderProgress) -> Generator[tuple[Start, Manifest]]:
+    """The checks before the work, and the open manifest. ``scale`` is that of the model. Raises as ``run_folder``."""
     _make_folder(job.output)
     existing = {errand.output_name for errand in job.errands if errand.output.exists()}
     # Looked for after the outputs, and made before any of them, so that two workers do not take each other's files
     # for somebody else's.
     own = manifest_path(job.output, job.shard)
-    begun = own.exists()
+    was_there = own.exists()
     history = History(manifest_files(job.output))
     _check_start(job, history, progress)
     todo = [errand for errand in job.errands if errand.output_name not in existing]
-    check_space(job.output, todo, job.settings, upscaler.spec.scale)
-    foreign = set[str]() if job.overwrite else {name for name in existing if not history.is_ours(name, begun=begun)}
+    check_space(job.output, todo, job.settings, scale)
+    foreign = {name for name in existing if not (job.overwrite or history.is_ours(name, begun=was_there))}
     manifest = Manifest(own)
     try:
         if manifest.alone:
             remove_leftovers(errand.output for errand in job.errands)
-        return _Run(job, upscaler, progress, history, manifest, foreign).run()
+        yield Start(history, frozenset(foreign)), manifest
     finally:
         manifest.close()
+
+
+def work_through(
+    job: FolderJob,
+    upscaler: Upscaler,
+    start: Start,
+    record: Callable[[Entry], None],
+    progress: FolderProgress,
+) -> FolderRun:
+    """Does the errands of a job that has begun. ``record`` is called with each entry as soon as it is known, from any
+    thread."""
+    return _Run(job, upscaler, start, record, progress).run()
 
 
 def _make_folder(folder: Path) -> None:
@@ -136,13 +165,12 @@ class _Run:
         self,
         job: FolderJob,
         upscaler: Upscaler,
+        start: Start,
+        record: Callable[[Entry], None],
         progress: FolderProgress,
-        history: History,
-        manifest: Manifest,
-        foreign: set[str],
     ) -> None:
         self._job, self._upscaler, self._progress = job, upscaler, progress
-        self._history, self._manifest, self._foreign = history, manifest, foreign
+        self._start, self._record = start, record
         self._settings_sha256 = job.settings_sha256
         self._writing: deque[Future[_Finished]] = deque()
         self._entries: list[Entry] = []
@@ -178,12 +206,12 @@ class _Run:
     def _refuse_foreign(self) -> None:
         """Before anything is written: later, nobody could tell such a file from one of ours."""
         for errand in self._job.errands:
-            if errand.output_name in self._foreign:
+            if errand.output_name in self._start.foreign:
                 reason = f"{errand.output} exists already and is not of this job; overwrite it, or move it away."
                 self._collect(self._failed(self._begun(errand), reason, kept=True))
 
     def _read_ahead(self, readers: ThreadPoolExecutor) -> Iterator[_Loaded | _Finished]:
-        errands = (errand for errand in self._job.errands if errand.output_name not in self._foreign)
+        errands = (errand for errand in self._job.errands if errand.output_name not in self._start.foreign)
         ahead = deque(readers.submit(self._read, errand) for errand in islice(errands, self._job.jobs))
         while ahead:
             item = ahead.popleft().result()
@@ -216,7 +244,7 @@ class _Run:
     def _finished_before(self, errand: Errand, entry: Entry) -> Entry | None:
         if not self._job.resume:
             return None
-        before = self._history.finished(entry)
+        before = self._start.history.finished(entry)
         return before if before and errand.output.is_file() and errand.output.stat().st_size else None
 
     def _work_on(self, loaded: _Loaded, writers: ThreadPoolExecutor) -> None:
@@ -289,12 +317,14 @@ class _Run:
 
     def _append(self, entry: Entry) -> Entry:
         entry = replace(entry, finished=now(), seconds=round(entry.seconds, 3))
-        self._manifest.append(entry)
+        self._record(entry)
         return entry
 
     def _collect(self, finished: _Finished) -> None:
         (self._skipped if finished.skipped else self._entries).append(finished.entry)
         self._progress.finish_picture(finished.entry, finished.picture, finished.skipped)
+        if finished.picture is not None:
+            return_freed_memory()
         if finished.disk_full:
             written = sum(entry.written for entry in self._entries)
             raise InputError(

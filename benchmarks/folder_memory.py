@@ -1,0 +1,90 @@
+"""Does the memory of a folder job grow with the folder? Peak resident memory for 20 and for 100 pictures.
+
+    python benchmarks/folder_memory.py --model realesr-animevideov3 --source FOLDER_OF_PICTURES --size 1000
+
+The pictures of the folder are linked under as many names as are needed. Each run is a process of its own. Without
+--model, a model of a few hundred weights is made, so that only reading, fitting and writing are seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+COUNTS = (20, 100)
+ALLOWED = 1.10
+
+RUN = """
+import resource, sys
+from backplate.cli import app
+try:
+    app()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stdout)
+"""
+
+
+def linked(source: Path, folder: Path, count: int) -> Path:
+    """A folder with ``count`` links to the pictures in and below ``source``, over and over."""
+    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise SystemExit(f"{source}: no pictures.")
+    folder.mkdir(parents=True)
+    for number, path in zip(range(count), itertools.cycle(found), strict=False):
+        (folder / f"{number:04d}_{path.name}").symlink_to(path.resolve())
+    return folder
+
+
+def tiny_model(folder: Path) -> Path:
+    """A Compact network (x2) with random weights."""
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    state = {f"body.{i}.weight": torch.randn(8, 8 if i else 3, 3, 3) * 0.05 for i in (0, 2)}
+    state |= {f"body.{i}.bias": torch.zeros(8) for i in (0, 2)}
+    state |= {f"body.{i}.weight": torch.full((8,), 0.2) for i in (1, 3)}
+    state |= {"body.4.weight": torch.randn(12, 8, 3, 3) * 0.01, "body.4.bias": torch.zeros(12)}
+    path = folder / "tiny_x2.safetensors"
+    save_file(state, path)
+    return path
+
+
+def peak(pictures: Path, output: Path, options: argparse.Namespace, model: str) -> int:
+    """Peak resident memory in kB of ``backplate upscale`` over the folder."""
+    words = ["upscale", str(pictures), "-o", str(output), "--model", model, "--size", f"{options.size}x{options.size}"]
+    words += ["--fit", "pad", "--background", "white", "--jobs", str(options.jobs), "--format", options.format]
+    done = subprocess.run([sys.executable, "-c", RUN, *words], capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 2):
+        raise SystemExit(done.stderr[-2000:])
+    return int(done.stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Peak memory of a folder job.")
+    parser.add_argument("--source", type=Path, required=True, help="folder of pictures")
+    parser.add_argument("--model", help="name or path; default: a tiny one with random weights")
+    parser.add_argument("--size", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--format", default="jpg")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        model = options.model or str(tiny_model(work))
+        peaks: list[int] = []
+        for count in COUNTS:
+            pictures = linked(options.source, work / f"in{count}", count)
+            peaks.append(peak(pictures, work / f"out{count}", options, model))
+            print(f"{count:4d} pictures: peak {peaks[-1] / 1024:.0f} MiB")
+    ratio = peaks[1] / peaks[0]
+    print(f"ratio {ratio:.3f} (at most {ALLOWED:.2f} is flat)")
+    raise SystemExit(ratio > ALLOWED)
+
+
+if __name__ == "__main__":
+    main()

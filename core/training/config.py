@@ -57,6 +57,9 @@ class LossSettings:
     """Charbonnier."""
     line: float = 0.0
     ringing: float = 0.0
+    """Ripples where the reference is smooth."""
+    overshoot: float = 0.0
+    """Values beyond the range that the reference has nearby: halos at edges."""
     texture: float = 0.0
     frequency: float = 0.0
     perceptual: float = 0.0

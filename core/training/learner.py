@@ -55,6 +55,8 @@ def weighted_losses(
         terms["line"] = settings.line * losses.line_loss(output, reference, settings.line_width)
     if settings.ringing:
         terms["ringing"] = settings.ringing * losses.ringing_loss(output, reference)
+    if settings.overshoot:
+        terms["overshoot"] = settings.overshoot * losses.overshoot_loss(output, reference)
     if settings.texture:
         terms["texture"] = settings.texture * losses.texture_loss(output, reference)
     if settings.frequency:

@@ -14,6 +14,7 @@ PLAIN = [
     losses.charbonnier,
     losses.line_loss,
     losses.ringing_loss,
+    losses.overshoot_loss,
     losses.texture_loss,
     losses.frequency_loss,
 ]
@@ -27,7 +28,7 @@ def pictures(*size: int) -> torch.Tensor:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_zero_for_equal_pictures_and_a_finite_gradient_otherwise(loss, channels):
     reference = pictures(2, channels, 24, 31)
-    output = (0.8 * reference + 0.1).requires_grad_()
+    output = (1.2 * reference - 0.1).requires_grad_()
     assert float(loss(reference, reference)) == pytest.approx(0.0, abs=1e-7)
     value = loss(output, reference)
     value.backward()
@@ -83,6 +84,17 @@ def test_ringing_is_seen_where_the_reference_is_smooth_and_shades_are_not():
     busy = pictures(1, 3, 48, 48)
     assert float(losses.flat_map(busy).mean()) < 0.05
     assert float(losses.flat_map(reference).min()) == 1.0
+
+
+def test_overshoot_is_what_lies_outside_the_range_nearby():
+    reference = torch.full((1, 3, 10, 40), 0.2)
+    reference[..., 20:] = 0.8
+    blurred = 0.5 * (reference + losses.gaussian(reference, 0.5))
+    assert float(losses.overshoot_loss(blurred, reference)) < 1e-6  # within the range, though wrong
+    halo = reference.clone()
+    halo[..., 19] -= 0.1
+    halo[..., 20] += 0.1
+    assert float(losses.overshoot_loss(halo, reference)) == pytest.approx(0.2 / 40)
 
 
 def test_texture_loss_prefers_grain_to_smoothness():

@@ -43,6 +43,12 @@ def test_there_are_workflows_and_each_has_its_twin_and_thumbnail():
             assert max(thumbnail.size) <= 1024
 
 
+def test_no_other_folder_that_comfyui_takes_for_templates():
+    """It serves the files of the first one it finds only, and lists those of all."""
+    others = ("example_workflows", "example", "examples", "workflow")
+    assert not [name for name in others if (ROOT / name).exists()]
+
+
 @pytest.mark.parametrize("info", OBJECT_INFO, ids=name_of)
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=name_of)
 @pytest.mark.parametrize("form", ["ui", "api"])

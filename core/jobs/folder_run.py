@@ -4,6 +4,7 @@ one picture happens to that one, and what is finished stays finished."""
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -172,6 +173,7 @@ class _Run:
         self._job, self._upscaler, self._progress = job, upscaler, progress
         self._start, self._record = start, record
         self._settings_sha256 = job.settings_sha256
+        self._measuring = threading.Lock()
         self._writing: deque[Future[_Finished]] = deque()
         self._entries: list[Entry] = []
         self._skipped: list[Entry] = []
@@ -290,9 +292,11 @@ class _Run:
         return _Finished(self._append(entry), enlarged.picture)
 
     def _judged(self, source: SourcePicture, enlarged: Enlarged) -> tuple[Figures | None, str]:
-        """Figures and why somebody should look; what cannot be measured is written all the same."""
+        """Figures and why somebody should look; what cannot be measured is written all the same. One at a time: what
+        measuring needs for the moment is several times the picture."""
         try:
-            figures = measure(source, enlarged)
+            with self._measuring:
+                figures = measure(source, enlarged)
         except InputError as error:
             return None, f"it could not be measured: {error}"
         return figures, figures.suspicion(self._job.limits)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import av
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
@@ -28,9 +29,19 @@ LARGEST_SD_HEIGHT = 576
 MATRIX_NAMES = {1: "BT.709", 4: "FCC", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
 SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 
-SCALING = (
-    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-)
+EXACT_FLAGS = ("ACCURATE_RND", "FULL_CHR_H_INT", "FULL_CHR_H_INP")
+"""Of libswscale, which PyAV can pass since 18. Before that its conversions are off by up to 33 levels."""
+
+
+def _scaling() -> Interpolation:
+    flags = [Interpolation[name] for name in EXACT_FLAGS if name in Interpolation.__members__]
+    scaling = Interpolation.BICUBIC
+    for flag in flags:
+        scaling |= flag
+    return scaling
+
+
+SCALING = _scaling()
 
 WHITE_8, WHITE_16 = 255, 255 << 8
 """The number that stands for 1.0. For libswscale, deep RGB is 8-bit RGB with further bits below it, so white is 65280
@@ -76,6 +87,14 @@ def settled_tags(tags: ColourTags, pixel_format: str, size: Size, untagged_matri
         primaries=usual[0] if tags.primaries in (0, UNSPECIFIED) else tags.primaries,
         transfer=usual[1] if tags.transfer in (0, UNSPECIFIED) else tags.transfer,
     )
+
+
+def check_library() -> None:
+    """Raises ``InputError`` for a PyAV whose colours would be wrong."""
+    if not all(name in Interpolation.__members__ for name in EXACT_FLAGS):
+        raise InputError(
+            f"PyAV {av.__version__} converts colours wrongly; install 18 or later with: pip install -U 'av>=18'."
+        )
 
 
 class ColourConverter:

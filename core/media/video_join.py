@@ -147,7 +147,7 @@ def _add_streams(
     for stream in _carried(origin, carry):
         copy = container.add_stream_from_template(stream)
         copy.metadata.update(stream.metadata)
-        copy.disposition = stream.disposition
+        copy.disposition = stream.disposition.value  # PyAV before 18 takes the number only
         added.append((stream, copy))
     if container.format.name == "matroska":
         for stream in getattr(origin.streams, "attachments", ()):

@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 
 from ..types import Size
 from ..upscaler import InputError
-from .video_colour import ColourTags, settled_tags
+from .video_colour import ColourTags, check_library, settled_tags
 
 Source: TypeAlias = "Path | io.BytesIO"
 
@@ -109,6 +109,7 @@ def probe_video(source: Source, untagged_matrix: int = 0) -> VideoFacts:
     Raises ``InputError`` for a file that cannot be opened, has no video stream, or from which not one frame can be
     decoded.
     """
+    check_library()
     with opened(source) as container:
         stream = video_stream(container, source)
         frames = _first_frames(container, stream, source)

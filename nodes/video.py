@@ -76,7 +76,12 @@ def encoding_inputs() -> list[io.Input]:
             tooltip="Constant quality on the codec's own scale, lower is better and larger; -1 takes the usual one "
             "(18 for h264). Not for prores and ffv1.",
         ),
-        io.Combo.Input("container", options=list(CONTAINERS), default="mp4", tooltip="Kind of file."),
+        io.Combo.Input(
+            "container",
+            options=list(CONTAINERS),
+            default="mp4",
+            tooltip="Kind of file. mp4 plays nearly everywhere; mkv takes every codec and subtitle.",
+        ),
         io.Combo.Input(
             "bit_depth",
             options=list(DEPTHS),
@@ -257,7 +262,7 @@ class VideoReport(io.ComfyNode):
             description="Looks a result over: whether it has the frames, times and sound of its source, how much it "
             "flickers where the source stands still, and VMAF against a reference.",
             inputs=[
-                io.Video.Input("result", tooltip="The video to judge."),
+                io.Video.Input("result", tooltip="The video to judge, such as the one that Upscale Video made."),
                 io.Video.Input("source", optional=True, tooltip="What it was made of, for times, sound and flicker."),
                 io.Video.Input(
                     "reference",

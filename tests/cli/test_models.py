@@ -35,9 +35,9 @@ def test_list_for_scripts(backplate, folder):
     assert by_name["realesr-general-x4v3"]["installed"] == [str(folder / "realesr-general-x4v3.safetensors")]
     assert by_name["4x-UltraSharp"]["installed"] == []
     assert by_name["4x-UltraSharp"]["commercial_use"] is False
-    assert listing["other"] == [
-        {"name": "mine/tiny [v2].safetensors", "path": str(folder / "mine" / "tiny [v2].safetensors")}
-    ]
+    others = {entry["name"]: entry["path"] for entry in listing["other"]}
+    assert others.pop("mine/tiny [v2].safetensors") == str(folder / "mine" / "tiny [v2].safetensors")
+    assert sorted(others) == ["backplate-lite-x2.safetensors", "backplate-lite-x4.safetensors"]
     assert listing["folders"][0] == str(folder)
 
 

@@ -204,7 +204,7 @@ def _other_models(
 def _write_report(path: Path, result: VideoReport) -> None:
     import json
 
-    from ..core.jobs.files import write_whole
+    from ..core.whole_file import write_whole
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(result.as_dict(), indent=1) + "\n").encode())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -16,6 +14,7 @@ from torch import nn
 
 from ..types import Size, SizeRule
 from ..upscaler import Halo
+from ..whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -173,9 +172,7 @@ def _write_store(key: str, pixels: int) -> None:
     path = _store_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(handle, "w") as file:
-            json.dump({"version": _VERSION, "pixels": {**_read_store(), key: pixels}}, file)
-        os.replace(name, path)
+        content = json.dumps({"version": _VERSION, "pixels": {**_read_store(), key: pixels}})
+        write_whole(path, content.encode("ascii"))
     except OSError as error:
         logger.info("The measured halo could not be kept at %s: %s", path, error)

@@ -21,8 +21,8 @@ from ...model_loader.files import sha256_of
 from ..media.folder import Errand, within
 from ..progress import Progress
 from ..upscaler import InputError, ModelOutputError, OutOfMemory, Upscaler
+from ..whole_file import remove_leftovers
 from .allocator import return_freed_memory
-from .files import remove_leftovers, settle
 from .folder_job import FolderJob, FolderProgress, FolderRun
 from .manifest import Entry, History, Manifest, Status, manifest_files, manifest_path, now
 from .measure import Figures, measure
@@ -272,7 +272,6 @@ class _Run:
         try:
             figures, suspicion = self._judged(loaded.source, enlarged)
             write_enlarged(errand.output, enlarged, loaded.source, self._job.settings)
-            settle(errand.output)
             size = errand.output.stat().st_size
         except Exception as error:  # noqa: BLE001  as in _read
             failed = self._failed(_after(loaded.entry, started), _sentence(error, errand))

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from ..media.folder import Errand, Shard, natural_order
 from ..upscaler import InputError
-from .files import write_whole
+from ..whole_file import write_whole
 
 NAME = "manifest"
 VERSION = 1

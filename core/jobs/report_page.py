@@ -19,7 +19,7 @@ from ..image.resize import resize
 from ..media.picture_file import read_picture
 from ..types import Size
 from ..upscaler import InputError
-from .files import write_whole
+from ..whole_file import write_whole
 from .folder_job import FolderJob
 from .manifest import Entry, Status
 from .summary import Summary

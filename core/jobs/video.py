@@ -6,9 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import os
 import time
-import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,8 @@ from ..pipeline import TileSettings
 from ..progress import Progress
 from ..types import Size
 from ..upscaler import InputError, Upscaler
+from ..whole_file import whole_file
 from .belt import Cut
-from .files import settle
 from .folder_job import Model
 from .latency import Latency
 from .video_compare import vmaf_of
@@ -334,23 +332,19 @@ def _expected(facts: VideoFacts, read: ReadSettings) -> int:
 
 
 def _join(job: VideoJob, plan: VideoPlan, store: SegmentStore, *, partial: bool) -> None:
-    temporary = job.output.with_name(f".{job.output.name}.{uuid.uuid4().hex[:8]}.part")
     pts, duration = store.segments[-1].last
     try:
-        join_segments(
-            temporary,
-            kind_of(job.output),
-            store.segments,
-            job.source,
-            plan.facts,
-            job.settings.read,
-            job.settings.carry,
-            until=float((pts + duration) * plan.facts.time_base) if partial else None,
-            metadata={"software": job.software} if job.software else None,
-        )
-        settle(temporary)
-        os.replace(temporary, job.output)
+        with whole_file(job.output) as temporary:
+            join_segments(
+                temporary,
+                kind_of(job.output),
+                store.segments,
+                job.source,
+                plan.facts,
+                job.settings.read,
+                job.settings.carry,
+                until=float((pts + duration) * plan.facts.time_base) if partial else None,
+                metadata={"software": job.software} if job.software else None,
+            )
     except OSError as error:
         raise InputError(f"{job.output.name} could not be written ({error.strerror or error}).") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 from ..media.video_join import Segment
 from ..metrics.flicker import Flicker
 from ..upscaler import InputError
-from .files import settle, write_whole
+from ..whole_file import settle, write_whole
 
 LAYOUT = 1
 """Changes when what is written here is not understood by earlier versions, or the other way round."""

@@ -5,10 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,6 +16,7 @@ from PIL import Image, PngImagePlugin
 
 from ..types import Size
 from ..upscaler import InputError
+from ..whole_file import whole_file
 from .colour_profile import fitting_profile
 from .deep_files import write_png16, write_tiff
 from .metadata import exif_to_write
@@ -122,7 +119,7 @@ def write_picture(
     samples = _to_samples(picture, alpha, bit_depth)
     details = exif_to_write(exif, dpi, software)
     try:
-        with _appearing(path) as file:
+        with whole_file(path) as temporary, temporary.open("xb") as file:
             if kind.name == "TIFF":
                 _write_tiff(file, samples, icc=icc, exif=details, dpi=dpi)
             elif bit_depth == 16:
@@ -191,16 +188,3 @@ def _write_tiff(file: BinaryIO, samples: np.ndarray, **details: Any) -> None:
         # Few readers know 16-bit grey with alpha in a TIFF; as RGB it is the same picture.
         samples = samples[..., [0, 0, 0, 1]]
     write_tiff(file, samples, **details)
-
-
-@contextmanager
-def _appearing(path: Path) -> Generator[BinaryIO]:
-    """A file under a temporary name in the same folder, renamed when the block ends well and removed when not."""
-    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import pickle
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,44 +14,31 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor
 
 from ..upscaler import InputError
+from ..whole_file import whole_file
 
 CARD_KEY = "backplate.model_card"
 """Name of the model card in the metadata of a safetensors file; its value is JSON."""
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file in the same folder, bring it to the disk, then give it its name.
+def write_or_refuse(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file that appears whole or not at all.
 
     Raises ``InputError`` if the disk refuses; a file that had the name before is then untouched.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
     try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            write(temporary)
     except (OSError, RuntimeError) as error:
         raise unwritten(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file through ``write_whole``, UTF-8."""
+    """A text file through ``write_or_refuse``, UTF-8."""
 
     def write(temporary: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
-    write_whole(path, write)
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+    write_or_refuse(path, write)
 
 
 def unwritten(path: Path, error: Exception) -> InputError:
@@ -70,7 +55,7 @@ def unwritten(path: Path, error: Exception) -> InputError:
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """A run's state: tensors and plain values only, so that it can be read back without running code."""
-    write_whole(path, lambda temporary: torch.save(dict(state), temporary))
+    write_or_refuse(path, lambda temporary: torch.save(dict(state), temporary))
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -92,7 +77,7 @@ def write_model(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, An
     tensors = {name: stored(tensor) for name, tensor in weights.items()}
     # A single entry: safetensors writes several in an arbitrary order, and equal runs should give equal files.
     metadata = {CARD_KEY: json.dumps(card, sort_keys=True)}
-    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+    write_or_refuse(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""Files appear complete or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from backplate.core.whole_file import remove_leftovers, whole_file, write_whole
+
+
+def test_content_takes_the_final_name(tmp_path: Path):
+    write_whole(tmp_path / "a.txt", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_bytes() == b"new"
+
+
+def test_the_final_name_is_not_there_while_the_file_is_written(tmp_path: Path):
+    with whole_file(tmp_path / "a.txt") as temporary:
+        temporary.write_bytes(b"half")
+        assert not (tmp_path / "a.txt").exists()
+        assert temporary.parent == tmp_path, "a rename within one file system"
+
+
+def test_what_was_there_outlives_a_failure(tmp_path: Path):
+    (tmp_path / "a.txt").write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a.txt") as temporary:
+        temporary.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "n" * 240 + ".png"])
+def test_leftovers_of_a_kill_are_found_for_names_of_any_length(name: str, tmp_path: Path):
+    with whole_file(tmp_path / name) as temporary:
+        temporary.write_bytes(b"half")
+        left = tmp_path / temporary.name.replace(temporary.name[-13:-5], "12345678")
+        left.write_bytes(b"half")
+    (tmp_path / "b.txt").write_bytes(b"somebody else's")
+    assert remove_leftovers([tmp_path / name]) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {name, "b.txt"}

@@ -23,9 +23,14 @@ def test_the_final_name_is_not_there_while_the_file_is_written(tmp_path: Path):
 
 def test_what_was_there_outlives_a_failure(tmp_path: Path):
     (tmp_path / "a.txt").write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a.txt") as temporary:
-        temporary.write_bytes(b"half")
-        raise KeyboardInterrupt
+
+    def stop_in_the_middle() -> None:
+        with whole_file(tmp_path / "a.txt") as temporary:
+            temporary.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_in_the_middle()
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_bytes() == b"old"
 

@@ -14,11 +14,10 @@ from torch import nn
 
 from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision, choose_dtype
-from ..types import SizeRule
-from ..upscaler import Halo, OutOfMemory, UpscalerSpec
-from .halo import find_halo
+from ..upscaler import OutOfMemory, UpscalerSpec
 from .memory import is_out_of_memory, release_cached
 from .rowstream import NotStreamable, RowStream
+from .spec import model_spec
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +40,6 @@ STREAM_MEMORY = 512 * 2**20
 
 _streams: weakref.WeakKeyDictionary[nn.Module, RowStream | None] = weakref.WeakKeyDictionary()
 _copies: weakref.WeakKeyDictionary[nn.Module, dict[torch.dtype, Descriptor]] = weakref.WeakKeyDictionary()
-_halos: dict[str, Halo] = {}
 
 
 class EagerUpscaler:
@@ -63,7 +61,9 @@ class EagerUpscaler:
         self._place = place or _place_copy
         self.dtype, self.note = choose_dtype(precision, model.facts, device)
         self._runner = self._place(_runnable(model.descriptor, self.dtype, device), device)
-        self._spec = _spec(model, self._runner, device)
+        self._spec = model_spec(
+            model.facts, self._runner.model, self._runner, pixel_budget=_pixel_budget(self._runner.model, device)
+        )
 
     @property
     def spec(self) -> UpscalerSpec:
@@ -167,25 +167,6 @@ def _place_copy(descriptor: Descriptor, device: torch.device) -> Descriptor:
     if next(descriptor.model.parameters()).device == device:
         return descriptor
     return private_copy(descriptor, _dtype_of(descriptor)).to(device)
-
-
-def _spec(model: LoadedModel, runner: Descriptor, device: torch.device) -> UpscalerSpec:
-    facts = model.facts
-    rule = SizeRule(minimum=facts.minimum_size, multiple_of=facts.multiple_of, square=facts.square)
-    if facts.sha256 not in _halos:
-        _halos[facts.sha256] = find_halo(
-            runner.model, runner, scale=facts.scale, channels=facts.input_channels, size_rule=rule, key=facts.sha256
-        )
-    return UpscalerSpec(
-        name=facts.name,
-        scale=facts.scale,
-        input_channels=facts.input_channels,
-        output_channels=facts.output_channels,
-        size_rule=rule,
-        halo=_halos[facts.sha256],
-        pixel_budget=_pixel_budget(runner.model, device),
-        tileable=facts.tiling != "internal",
-    )
 
 
 def _pixel_budget(model: nn.Module, device: torch.device) -> int:

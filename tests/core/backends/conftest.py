@@ -47,4 +47,4 @@ def build(tmp_path: Path) -> Callable[[str], LoadedModel]:
 def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured halos go to a folder of the test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("backplate.core.backends.eager._halos", {})
+    monkeypatch.setattr("backplate.core.backends.spec._halos", {})

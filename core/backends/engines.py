@@ -1,0 +1,137 @@
+"""The engines that can run a model, and the one function that opens a model in one of them.
+
+An engine is a module of this folder, imported on use, that meets ``EngineModule``. To add one: write the module and
+give it a row in ``_MODULES``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol, cast
+
+import torch
+
+from ...model_loader.loaded import LoadedModel
+from ...model_loader.precision import Precision
+from ..progress import Progress
+from ..upscaler import Upscaler
+from .eager import EagerUpscaler, Placer
+
+logger = logging.getLogger(__name__)
+
+
+class Engine(str, Enum):
+    """What runs the model."""
+
+    AUTO = "auto"
+    PYTORCH = "pytorch"
+    COMPILED = "compiled"
+    TENSORRT = "tensorrt"
+    ONNXRUNTIME = "onnxruntime"
+    NCNN = "ncnn"
+
+
+_MODULES: dict[Engine, str] = {}
+"""Engines beside plain PyTorch, by the module of this folder that runs them."""
+
+
+class EngineUnusable(RuntimeError):
+    """An engine cannot be used here. The message is a clause, without a full stop, that says why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineRequest:
+    """What an engine is asked to open.
+
+    ``tile``: side in input pixels of the tiles that will be run, without their halo; 0 if the engine decides.
+    ``place``: how PyTorch models are brought to the device; see ``EagerUpscaler``.
+    """
+
+    model: LoadedModel
+    device: torch.device
+    precision: Precision = Precision.AUTO
+    place: Placer | None = None
+    tile: int = 0
+    progress: Progress = field(default_factory=Progress)
+
+
+class EngineModule(Protocol):
+    """A module of this folder that runs models."""
+
+    def unusable(self) -> str | None:
+        """Why this machine cannot use the engine, and which package to install, as a clause without a full stop;
+        None if it can. Quick: called for lists."""
+        ...
+
+    def open_model(self, request: EngineRequest) -> Upscaler:
+        """The model, ready to run. May take minutes the first time; shows progress and asks ``progress.check``.
+
+        Raises ``EngineUnusable`` for a model, device or precision that the engine cannot run.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """One line of ``list_engines``: ``reason`` says why the engine cannot be used here; None if it can."""
+
+    engine: Engine
+    reason: str | None
+
+
+def engine_module(engine: Engine) -> EngineModule:
+    """Raises ``EngineUnusable`` for an engine that this version does not have."""
+    if engine not in _MODULES:
+        raise EngineUnusable(f"this version of Backplate does not have the engine {engine.value}")
+    return cast("EngineModule", importlib.import_module(_MODULES[engine], __package__))
+
+
+def list_engines() -> list[EngineRow]:
+    """Every engine, and whether this machine can use it."""
+    return [EngineRow(Engine.PYTORCH, None), *(EngineRow(engine, _reason(engine)) for engine in _MODULES)]
+
+
+def _reason(engine: Engine) -> str | None:
+    try:
+        return engine_module(engine).unusable()
+    except EngineUnusable as reason:
+        return str(reason)
+
+
+def open_upscaler(
+    model: LoadedModel,
+    device: torch.device,
+    precision: Precision = Precision.AUTO,
+    engine: Engine = Engine.PYTORCH,
+    *,
+    place: Placer | None = None,
+    tile: int = 0,
+    progress: Progress | None = None,
+) -> Upscaler:
+    """The model in the engine that was asked for, or in PyTorch if that engine cannot run it; a sentence about that,
+    and about another precision than the one asked for, goes to ``progress.note``.
+
+    See ``EngineRequest`` for ``place`` and ``tile``. Whatever ``progress.check`` raises ends the building of an
+    engine and passes through.
+    """
+    progress = progress or Progress()
+    request = EngineRequest(model=model, device=device, precision=precision, place=place, tile=tile, progress=progress)
+    if engine is not Engine.PYTORCH:
+        try:
+            return _open(request, engine)
+        except EngineUnusable as reason:
+            progress.note(f"{model.facts.name} runs in PyTorch instead of {engine.value}: {reason}.")
+    upscaler = EagerUpscaler(model, device, precision, place)
+    if upscaler.note:
+        progress.note(upscaler.note)
+    return upscaler
+
+
+def _open(request: EngineRequest, engine: Engine) -> Upscaler:
+    module = engine_module(engine)
+    if reason := module.unusable():
+        raise EngineUnusable(reason)
+    return module.open_model(request)

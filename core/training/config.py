@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from ..upscaler import InputError
 from .degradation import DegradationSettings, Mode
+from .degradation_check import check_degradation
 from .strict import as_mapping, nested, replaced
 from .synthetic import PAINTERS
 
@@ -55,11 +56,15 @@ class LossSettings:
 
     pixel: float = 1.0
     """Charbonnier."""
+    l1: float = 0.0
+    """Mean absolute error: the pixel loss of Real-ESRGAN."""
     line: float = 0.0
     ringing: float = 0.0
     """Ripples where the reference is smooth."""
     overshoot: float = 0.0
     """Values beyond the range that the reference has nearby: halos at edges."""
+    overshoot_from: float = 0.0
+    """Part of the run, 0 to 1, after which overshoot counts: from the start it slows the learning of edges."""
     texture: float = 0.0
     frequency: float = 0.0
     perceptual: float = 0.0
@@ -153,6 +158,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "anime": {
         "degradation": {"mode": "cel"},
         "losses": {"line": 1.0, "ringing": 0.5},
+        "data": {"drawn_kinds": ["cel", "line-art"]},
         "validation": {"criterion": "line_psnr"},
     },
     # Faces from phones and the web: mild damage, and local contrast so that skin keeps its grain.
@@ -241,25 +247,19 @@ def check_settings(settings: TrainSettings) -> None:
     weights = [getattr(settings.losses, f.name) for f in fields(settings.losses) if f.name not in _NOT_WEIGHTS]
     if min(weights) < 0 or max(weights) == 0:
         raise InputError("The weights of the losses must not be negative, and at least one must be over 0.")
+    if not 0.0 <= settings.losses.overshoot_from < 1.0:
+        raise InputError(
+            f"losses.overshoot_from is {settings.losses.overshoot_from:g}; it must be at least 0 and under 1."
+        )
+    if settings.losses.overshoot_from and sum(weights) == settings.losses.overshoot:
+        raise InputError("Only overshoot has a weight, and only late in the run; give losses.pixel a weight too.")
     unknown = set(settings.data.drawn_kinds) - set(PAINTERS)
     if unknown:
         raise InputError(f"data.drawn_kinds names {min(unknown)!r}; there are {', '.join(PAINTERS)}.")
-    _check_ranges("degradation", settings.degradation)
+    check_degradation(settings.degradation)
 
 
-_NOT_WEIGHTS = {"vgg_weights", "gan_features", "line_width"}
-
-
-def _check_ranges(where: str, settings: Any) -> None:
-    """Ranges must not run backwards, probabilities must lie within 0..1."""
-    for item in fields(settings):
-        value, path = getattr(settings, item.name), f"{where}.{item.name}"
-        if hasattr(value, "__dataclass_fields__"):
-            _check_ranges(path, value)
-        elif str(item.type) == "Range" and value[0] > value[1]:
-            raise InputError(f"{path} runs from {value[0]:g} to {value[1]:g}; the lower end comes first.")
-        elif item.name.endswith("probability") and not 0.0 <= value <= 1.0:
-            raise InputError(f"{path} is {value:g}; a probability lies within 0 and 1.")
+_NOT_WEIGHTS = {"vgg_weights", "gan_features", "line_width", "overshoot_from"}
 
 
 __all__ = [

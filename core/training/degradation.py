@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 from ..upscaler import InputError
 from .cel import CelSettings, gaussian_kernels, scan_cel
 from .dice import Range, choices, flip, flips, one, seeded, uniform
-from .kernels import BlurSettings, draw_final_sinc, draw_kernels, filter_each, make_kernels
+from .kernels import BlurSettings, FinalSincSettings, draw_final_sinc, draw_kernels, filter_each, make_kernels
 from .noise import Codec, NoiseSettings, add_noise, compress, gaussian_noise
 
 
@@ -79,7 +79,9 @@ class DegradationSettings:
     mode: Mode = Mode.SECOND_ORDER
     first: StageSettings = field(default_factory=StageSettings)
     second: StageSettings = field(default_factory=second_stage)
-    final_sinc_probability: float = 0.8
+    final_sinc: FinalSincSettings = field(default_factory=FinalSincSettings)
+    sinc_first_probability: float = 0.5
+    """How often the last JPEG comes after the last resize and sinc filter, not before them."""
     simple: SimpleSettings = field(default_factory=SimpleSettings)
     cel: CelSettings = field(default_factory=CelSettings)
     group: int = 4
@@ -131,8 +133,8 @@ def _second_order(reference: Tensor, scale: int, settings: DegradationSettings, 
     picture = _blur_and_resize(reference, (reference.shape[-2], reference.shape[-1]), settings.first, generator)
     picture = _jpeg(picture, settings.first, settings.codec, generator)
     picture = _blur_and_resize(picture, (height, width), settings.second, generator)
-    sinc = draw_final_sinc(settings.final_sinc_probability, len(picture), generator)
-    if flip(generator, 0.5):
+    sinc = draw_final_sinc(settings.final_sinc, len(picture), generator)
+    if flip(generator, settings.sinc_first_probability):
         picture = filter_each(_resize(picture, height, width, generator), sinc)
         return _jpeg(picture, settings.second, settings.codec, generator)
     picture = _jpeg(picture, settings.second, settings.codec, generator)

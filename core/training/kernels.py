@@ -19,6 +19,8 @@ from .dice import Range, choices, flips, uniform
 
 KERNEL_SIDE = 21
 """Side of every kernel tensor; smaller kernels stand in its middle."""
+SMALL_SIDE = 13
+"""Side from which a sinc kernel holds low cut-offs too."""
 
 ISOTROPIC = (0, 2, 4)
 GENERALISED = (2, 3)
@@ -37,10 +39,25 @@ class BlurSettings:
     families: tuple[float, ...] = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
     """Shares of isotropic, anisotropic, generalised iso, generalised aniso, plateau iso, plateau aniso."""
     sinc_probability: float = 0.1
+    sinc_cutoff: Range = (math.pi / 5, math.pi)
+    """Cut-off of the sinc filter, radians a pixel."""
+    small_sinc_cutoff: Range = (math.pi / 3, math.pi)
+    """The same for kernels under 13 pixels, which cannot hold a low cut-off."""
     sigma: Range = (0.2, 3.0)
     """Standard deviation along each axis, pixels."""
     generalised_beta: Range = (0.5, 4.0)
     plateau_beta: Range = (1.0, 2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalSincSettings:
+    """The sinc filter at the end of the pipeline, for the ringing of sharpeners. The defaults are the paper's."""
+
+    probability: float = 0.8
+    smallest_kernel: int = 7
+    largest_kernel: int = KERNEL_SIDE
+    cutoff: Range = (math.pi / 3, math.pi)
+    """Radians a pixel."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +75,7 @@ class KernelDraw:
     """Of the sinc filter, radians a pixel."""
 
 
-def draw_sides(settings: BlurSettings, count: int, generator: torch.Generator) -> Tensor:
+def draw_sides(settings: BlurSettings | FinalSincSettings, count: int, generator: torch.Generator) -> Tensor:
     """(count,) odd kernel sides, evenly from the smallest to the largest."""
     steps = (settings.largest_kernel - settings.smallest_kernel) // 2 + 1
     return settings.smallest_kernel + 2 * torch.randint(steps, (count,), generator=generator)
@@ -81,8 +98,9 @@ def draw_kernels(settings: BlurSettings, count: int, generator: torch.Generator)
     plateau = _draw_beta(settings.plateau_beta, count, generator)
     beta = torch.where(torch.isin(family, torch.tensor(GENERALISED)), generalised, torch.ones(count))
     beta = torch.where(torch.isin(family, torch.tensor(PLATEAU)), plateau, beta)
-    # A small sinc kernel cannot hold a low cut-off.
-    lowest = torch.where(side < 13, math.pi / 3, math.pi / 5)
+    small, large = settings.small_sinc_cutoff, settings.sinc_cutoff
+    lowest = torch.where(side < SMALL_SIDE, small[0], large[0])
+    highest = torch.where(side < SMALL_SIDE, small[1], large[1])
     return KernelDraw(
         family=torch.where(flips(generator, settings.sinc_probability, count), 6, family),
         side=side,
@@ -90,7 +108,7 @@ def draw_kernels(settings: BlurSettings, count: int, generator: torch.Generator)
         sigma_y=torch.where(isotropic, sigma_x, sigma_y),
         angle=uniform(generator, (-math.pi, math.pi), count),
         beta=beta,
-        cutoff=lowest + (math.pi - lowest) * uniform(generator, (0.0, 1.0), count),
+        cutoff=lowest + (highest - lowest) * uniform(generator, (0.0, 1.0), count),
     )
 
 
@@ -137,13 +155,13 @@ def make_kernels(draw: KernelDraw) -> Tensor:
     return torch.where(sinc, sinc_kernels(draw.cutoff, draw.side), bell_kernels(draw))
 
 
-def draw_final_sinc(probability: float, count: int, generator: torch.Generator) -> Tensor:
-    """(count, 21, 21): sinc filters with a cut-off of pi/3 to pi, or the identity with 1 - ``probability``."""
-    side = draw_sides(BlurSettings(), count, generator)
-    kernels = sinc_kernels(uniform(generator, (math.pi / 3, math.pi), count), side)
+def draw_final_sinc(settings: FinalSincSettings, count: int, generator: torch.Generator) -> Tensor:
+    """(count, 21, 21): sinc filters, or the identity with 1 - ``settings.probability``."""
+    side = draw_sides(settings, count, generator)
+    kernels = sinc_kernels(uniform(generator, settings.cutoff, count), side)
     identity = torch.zeros(KERNEL_SIDE, KERNEL_SIDE)
     identity[KERNEL_SIDE // 2, KERNEL_SIDE // 2] = 1.0
-    return torch.where(flips(generator, probability, count)[:, None, None], kernels, identity)
+    return torch.where(flips(generator, settings.probability, count)[:, None, None], kernels, identity)
 
 
 def filter_each(picture: Tensor, kernels: Tensor) -> Tensor:

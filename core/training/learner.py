@@ -45,17 +45,26 @@ def choose_autocast(device: torch.device, wanted: bool) -> torch.dtype | None:
 
 
 def weighted_losses(
-    output: Tensor, reference: Tensor, settings: LossSettings, perceptual: PerceptualLoss | None
+    output: Tensor,
+    reference: Tensor,
+    settings: LossSettings,
+    perceptual: PerceptualLoss | None,
+    progress: float = 1.0,
 ) -> dict[str, Tensor]:
-    """Each loss with a weight over 0, times its weight; the adversarial one is not among them."""
+    """Each loss with a weight over 0, times its weight; the adversarial one is not among them.
+
+    ``progress`` is the part of the run that is done, 0..1; overshoot may count from a later part only.
+    """
     terms: dict[str, Tensor] = {}
     if settings.pixel:
         terms["pixel"] = settings.pixel * losses.charbonnier(output, reference)
+    if settings.l1:
+        terms["l1"] = settings.l1 * losses.l1(output, reference)
     if settings.line:
         terms["line"] = settings.line * losses.line_loss(output, reference, settings.line_width)
     if settings.ringing:
         terms["ringing"] = settings.ringing * losses.ringing_loss(output, reference)
-    if settings.overshoot:
+    if settings.overshoot and progress >= settings.overshoot_from:
         terms["overshoot"] = settings.overshoot * losses.overshoot_loss(output, reference)
     if settings.texture:
         terms["texture"] = settings.texture * losses.texture_loss(output, reference)
@@ -130,7 +139,8 @@ class Learner:
         rate = learning_rate(step, self.settings.steps, self.settings.optimiser) * 0.5**self.rescues
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             output = self.model(pair.degraded)
-        terms = weighted_losses(output.float(), pair.reference, self.settings.losses, self.perceptual)
+        progress = step / self.settings.steps
+        terms = weighted_losses(output.float(), pair.reference, self.settings.losses, self.perceptual, progress)
         if self.discriminator is not None:
             terms["gan"] = self.settings.losses.gan * self._judge(self.discriminator, output)
         self._descend(self.model, self.optimiser, torch.stack(list(terms.values())).sum(), rate)

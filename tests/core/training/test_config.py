@@ -56,6 +56,14 @@ def test_every_setting_is_written():
         ("losses=3", "losses is a group of settings"),
         ("steps=0", "steps is 0; it must be over 0"),
         ("degradation.first.blur.sigma=3,1", "runs from 3 to 1"),
+        ("degradation.first.blur.sigma=0,1", "it must lie within 0.01 and 100"),
+        ("degradation.simple.jpeg_quality=0,90", "it must lie within 1 and 100"),
+        ("degradation.second.resize_range=0,1.2", "it must lie within 0.01 and 16"),
+        ("degradation.first.blur.families=1,2", "takes 6 shares"),
+        ("degradation.second.resize=0,0,0", "takes 3 shares that are not negative and not all 0"),
+        ("degradation.first.blur.largest_kernel=31", "kernels from 7 to 31; both sides must be odd, from 3 to 21"),
+        ("degradation.final_sinc.smallest_kernel=8", "degradation.final_sinc has kernels from 8 to 21"),
+        ("losses.overshoot_from=1", "losses.overshoot_from is 1; it must be at least 0 and under 1"),
         ("degradation.simple.jpeg_probability=1.5", "a probability lies within 0 and 1"),
         ("losses.pixel=0", "at least one must be over 0"),
         ("losses.line=-1", "must not be negative"),
@@ -68,6 +76,11 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence(assignment, sentence):
     with pytest.raises(InputError) as error:
         load_settings(TrainSettings(), None, [assignment])
     assert sentence in str(error.value)
+
+
+def test_overshoot_alone_cannot_begin_late():
+    with pytest.raises(InputError, match="Only overshoot has a weight"):
+        load_settings(TrainSettings(), None, ["losses.pixel=0", "losses.overshoot=1", "losses.overshoot_from=0.5"])
 
 
 def test_flags_win_over_files_and_files_over_the_recipe(tmp_path):

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from backplate.core.training import cel, noise
+from backplate.core.training import cel, degradation, noise
 from backplate.core.training.cel import CelSettings
 from backplate.core.training.degradation import (
     DegradationSettings,
@@ -72,7 +72,94 @@ def test_defaults_are_the_published_ones():
     assert first.jpeg_quality == second.jpeg_quality == (30, 95)
     assert (first.blur.probability, second.blur.probability) == (1.0, 0.8)
     assert (first.blur.sigma, second.blur.sigma) == ((0.2, 3), (0.2, 1.5))
-    assert DegradationSettings().final_sinc_probability == 0.8
+    assert (first.blur.sinc_probability, second.blur.sinc_probability) == (0.1, 0.1)
+    for blur in (first.blur, second.blur):
+        assert blur.families == (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+        assert (blur.generalised_beta, blur.plateau_beta) == ((0.5, 4), (1, 2))
+        assert (blur.smallest_kernel, blur.largest_kernel) == (7, 21)
+        assert (blur.sinc_cutoff[0], blur.small_sinc_cutoff[0]) == (math.pi / 5, math.pi / 3)
+    for stage in (first, second):
+        assert (stage.noise.gaussian_probability, stage.noise.grey_probability) == (0.5, 0.4)
+    whole = DegradationSettings()
+    assert (whole.final_sinc.probability, whole.final_sinc.cutoff) == (0.8, (math.pi / 3, math.pi))
+    assert whole.sinc_first_probability == 0.5
+
+
+class Seen:
+    """What the second-order pipeline was seen to apply, over many pictures."""
+
+    def __init__(self, monkeypatch, settings: DegradationSettings, runs: int = 300):
+        self.quality, self.gaussian, self.poisson, self.grey, self.order = [], [], [], [], []
+        self.blurs = [0, 0]
+        monkeypatch.setattr(noise, "gaussian_noise", self._gaussian)
+        monkeypatch.setattr(noise, "poisson_noise", self._poisson)
+        monkeypatch.setattr(degradation, "compress", self._compress)
+        monkeypatch.setattr(degradation, "filter_each", self._filter)
+        monkeypatch.setattr(degradation, "draw_final_sinc", lambda *_: "final")
+        for run in range(runs):
+            self.stage = 0
+            self.steps = []
+            degrade(torch.rand(4, 3, 8, 8, generator=seeded(run)), 2, settings, 1, run)
+            self.order.append("".join(self.steps))
+
+    def _gaussian(self, picture, sigma, grey, generator):
+        self.gaussian.append((self.stage, sigma))
+        self.grey.append(grey)
+        return torch.zeros_like(picture)
+
+    def _poisson(self, picture, scale, grey, generator):
+        self.poisson.append((self.stage, scale))
+        self.grey.append(grey)
+        return torch.zeros_like(picture)
+
+    def _compress(self, picture, quality, codec):
+        self.quality.append((self.stage, quality))
+        self.stage = 1
+        self.steps.append("j")
+        return picture
+
+    def _filter(self, picture, kernels):
+        if isinstance(kernels, str):
+            self.steps.append("s")
+        else:
+            self.blurs[self.stage] += 1
+        return picture
+
+    def of(self, what, stage: int) -> torch.Tensor:
+        return torch.cat([values for at, values in what if at == stage])
+
+
+def test_what_the_pipeline_applies_fills_the_published_ranges(monkeypatch):
+    seen = Seen(monkeypatch, DegradationSettings())
+    ranges = {
+        0: {"quality": (30, 95), "gaussian": (1, 30), "poisson": (0.05, 3)},
+        1: {"quality": (30, 95), "gaussian": (1, 25), "poisson": (0.05, 2.5)},
+    }
+    for stage, expected in ranges.items():
+        for name, (low, high) in expected.items():
+            values = seen.of(getattr(seen, name), stage)
+            margin = 0.02 * (high - low)
+            assert low <= values.min() < low + margin, (stage, name)
+            assert high - margin < values.max() <= high, (stage, name)
+            assert float(values.mean()) == pytest.approx((low + high) / 2, abs=3 * margin)
+        share = len(seen.of(seen.gaussian, stage)) / 1200
+        assert share == pytest.approx(0.5, abs=0.1)
+    assert float(torch.cat(seen.grey).float().mean()) == pytest.approx(0.4, abs=0.05)
+
+
+def test_blurs_and_the_final_order_come_in_the_published_shares(monkeypatch):
+    seen = Seen(monkeypatch, DegradationSettings())
+    assert seen.blurs[0] == 300
+    assert seen.blurs[1] / 300 == pytest.approx(0.8, abs=0.08)
+    # JPEG, then either sinc and JPEG or JPEG and sinc.
+    assert set(seen.order) == {"jsj", "jjs"}
+    assert seen.order.count("jsj") / 300 == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(("probability", "order"), [(0.0, "jjs"), (1.0, "jsj")])
+def test_the_final_order_is_an_option(monkeypatch, probability, order):
+    settings = DegradationSettings(sinc_first_probability=probability)
+    assert set(Seen(monkeypatch, settings, 10).order) == {order}
 
 
 @pytest.mark.parametrize("stage", [StageSettings(), second_stage()])

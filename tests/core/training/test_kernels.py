@@ -5,7 +5,7 @@ import pytest
 import torch
 from backplate.core.training import kernels
 from backplate.core.training.dice import seeded
-from backplate.core.training.kernels import KERNEL_SIDE, BlurSettings, KernelDraw
+from backplate.core.training.kernels import KERNEL_SIDE, BlurSettings, FinalSincSettings, KernelDraw
 
 MANY = 4000
 
@@ -47,6 +47,14 @@ def test_parameters_stay_in_and_fill_the_published_ranges():
     assert drawn.cutoff[small].min() >= math.pi / 3
     assert math.pi / 5 <= drawn.cutoff[~small].min() < math.pi / 4
     assert drawn.cutoff.max() <= math.pi
+
+
+def test_sinc_cutoffs_are_options():
+    settings = BlurSettings(sinc_cutoff=(1.0, 1.2), small_sinc_cutoff=(2.0, 2.1))
+    drawn = kernels.draw_kernels(settings, 500, seeded(8))
+    small = drawn.side < kernels.SMALL_SIDE
+    assert 2.0 <= drawn.cutoff[small].min() < drawn.cutoff[small].max() <= 2.1
+    assert 1.0 <= drawn.cutoff[~small].min() < drawn.cutoff[~small].max() <= 1.2
 
 
 def test_isotropic_families_are_isotropic():
@@ -101,9 +109,21 @@ def test_sinc_passes_low_and_stops_high_frequencies():
 
 
 def test_final_sinc_is_left_out_with_the_rest_of_the_probability():
-    made = kernels.draw_final_sinc(0.8, 2000, seeded(5))
+    made = kernels.draw_final_sinc(FinalSincSettings(probability=0.8), 2000, seeded(5))
     identity = (made[:, 10, 10] == 1.0).float().mean()
     assert float(identity) == pytest.approx(0.2, abs=0.03)
+
+
+def test_final_sinc_cuts_off_between_a_third_of_the_way_and_all(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        kernels, "sinc_kernels", lambda cutoff, side: seen.append((cutoff, side)) or torch.zeros(len(cutoff), 21, 21)
+    )
+    kernels.draw_final_sinc(FinalSincSettings(), MANY, seeded(9))
+    ((cutoff, side),) = seen
+    assert math.pi / 3 <= cutoff.min() < math.pi / 3 + 0.01
+    assert math.pi - 0.01 < cutoff.max() <= math.pi
+    assert set(side.tolist()) == {7, 9, 11, 13, 15, 17, 19, 21}
 
 
 @pytest.mark.parametrize("size", [(40, 33), (9, 8)])

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from backplate.core.training.config import NetworkSettings, OptimiserSettings
-from backplate.core.training.learner import check_channels, check_crop, choose_autocast, learning_rate
+from backplate.core.training.config import LossSettings, NetworkSettings, OptimiserSettings
+from backplate.core.training.learner import check_channels, check_crop, choose_autocast, learning_rate, weighted_losses
 from backplate.core.training.start import check_round_trip, compact_weights, new_compact
 from backplate.core.types import SizeRule
 from backplate.core.upscaler import InputError
@@ -19,6 +19,24 @@ def test_the_learning_rate_warms_up_then_falls_along_a_cosine():
 
 def test_a_cpu_never_trains_in_half_precision():
     assert choose_autocast(torch.device("cpu"), wanted=True) is None
+
+
+def test_a_loss_counts_only_if_it_has_a_weight_and_its_time_has_come():
+    output, reference = torch.rand(1, 3, 24, 24), torch.rand(1, 3, 24, 24)
+    settings = LossSettings(l1=2.0, pixel=0.0, overshoot=3.0, overshoot_from=0.6)
+    early, late = (weighted_losses(output, reference, settings, None, progress) for progress in (0.59, 0.6))
+    assert list(early) == ["l1"]
+    assert list(late) == ["l1", "overshoot"]
+    assert float(late["l1"]) == pytest.approx(2.0 * float((output - reference).abs().mean()))
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)]
+)
+def test_half_precision_is_what_the_card_computes_with(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert choose_autocast(torch.device("cuda"), wanted=True) is dtype
+    assert choose_autocast(torch.device("cuda"), wanted=False) is None
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])

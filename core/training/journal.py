@@ -18,21 +18,23 @@ class Journal:
         self._folder, self._path = folder, folder / "log.jsonl"
         self._file = None
         self._board: Any = None
-        self.rewind(step)
         try:
-            board = importlib.import_module("torch.utils.tensorboard")
+            self._tensorboard = importlib.import_module("torch.utils.tensorboard")
         except ImportError:
+            self._tensorboard = None
             note("TensorBoard is not installed, so scalars are written to log.jsonl only.")
-        else:
-            self._board = board.SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self.rewind(step)
 
     def rewind(self, step: int) -> None:
         """Forget all rows after ``step``."""
-        self.close_file()
+        self.close()
         rows = [row for row in read_rows(self._path) if row["step"] <= step]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_text(self._path, text)
         self._file = self._path.open("a", encoding="utf-8")
+        if self._tensorboard is not None:
+            # Its files cannot be shortened; readers leave out what a later file says did not happen.
+            self._board = self._tensorboard.SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, values: Mapping[str, float], group: str = "train") -> None:
         """Add a row; it is in the file when this returns. Raises ``InputError`` if the disk is full."""
@@ -46,15 +48,13 @@ class Journal:
             for name, value in values.items():
                 self._board.add_scalar(f"{group}/{name}", value, step)
 
-    def close_file(self) -> None:
+    def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def close(self) -> None:
-        self.close_file()
         if self._board is not None:
             self._board.close()
+            self._board = None
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -39,6 +39,46 @@ def test_rows_go_to_the_file_and_to_tensorboard(tmp_path, monkeypatch):
     assert notes == []
 
 
+def scalars(folder):
+    """What TensorBoard itself reads from a run's folder: name -> [(step, value)]."""
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="reading scalars needs TensorBoard"
+    )
+    events = reader.EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return {name: [(e.step, round(e.value, 4)) for e in events.Scalars(name)] for name in events.Tags()["scalars"]}
+
+
+def test_tensorboard_reads_what_was_written(tmp_path):
+    pytest.importorskip("tensorboard", reason="scalars need TensorBoard")
+    log = journal.Journal(tmp_path, 0, lambda _: None)
+    for step in (1, 2, 3):
+        log.write(step, {"loss": 0.5 * step, "rate": 0.1})
+    log.write(3, {"psnr": 30.0}, "validation")
+    log.close()
+    assert scalars(tmp_path) == {
+        "train/loss": [(1, 0.5), (2, 1.0), (3, 1.5)],
+        "train/rate": [(1, 0.1), (2, 0.1), (3, 0.1)],
+        "validation/psnr": [(3, 30.0)],
+    }
+
+
+@pytest.mark.parametrize("crashed", [True, False])
+def test_tensorboard_forgets_the_steps_that_are_done_again(tmp_path, crashed):
+    pytest.importorskip("tensorboard", reason="scalars need TensorBoard")
+    log = journal.Journal(tmp_path, 0, lambda _: None)
+    for step in range(1, 6):
+        log.write(step, {"loss": float(step)})
+    if crashed:
+        log.close()
+        log = journal.Journal(tmp_path, 3, lambda _: None)
+    else:
+        log.rewind(3)
+    log.write(4, {"loss": 40.0})
+    log.close()
+    assert scalars(tmp_path)["train/loss"] == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 40.0)]
+
+
 def test_without_tensorboard_a_sentence_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     notes = []
@@ -64,7 +104,7 @@ def test_rewinding_forgets_what_came_after(tmp_path, monkeypatch):
 def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     log = journal.Journal(tmp_path, 0, lambda _: None)
-    log.close_file()
+    log.close()
     try:
         log._file = open("/dev/full", "w")  # noqa: SIM115  the journal closes it
     except OSError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+from safetensors.torch import save  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 from ..upscaler import InputError
@@ -45,7 +45,7 @@ def unwritten(path: Path, error: Exception) -> InputError:
     """The sentence for a file that the disk refused."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     # torch's own writer hides the error number.
-    full = full or "No space left" in str(error) or "unexpected pos" in str(error)
+    full = full or any(words in str(error) for words in ("No space left", "unexpected pos", "iostream error"))
     reason = "the disk is full" if full else " ".join(str(error).split())[:150]
     return InputError(
         f"{path} could not be written ({reason}); the last complete state is kept: make room and run the same command "
@@ -77,7 +77,13 @@ def write_model(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, An
     tensors = {name: stored(tensor) for name, tensor in weights.items()}
     # A single entry: safetensors writes several in an arbitrary order, and equal runs should give equal files.
     metadata = {CARD_KEY: json.dumps(card, sort_keys=True)}
-    write_or_refuse(path, lambda temporary: save_file(tensors, temporary, metadata))
+    # Through memory: safetensors' own writer gives files that nobody else may read, and an error of its own.
+    content = save(tensors, metadata)
+    write_or_refuse(path, lambda temporary: _write_bytes(temporary, content))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -10,14 +10,17 @@ from typing import Any
 
 from .checkpoint import unwritten, write_text
 
+LOG_FILE = "log.jsonl"
+
 
 class Journal:
     """Appends rows of numbers to ``folder/log.jsonl``. Rows after ``step`` (from a run that was killed) go first."""
 
     def __init__(self, folder: Path, step: int, note: Callable[[str], None]) -> None:
-        self._folder, self._path = folder, folder / "log.jsonl"
+        self._folder, self._path = folder, folder / LOG_FILE
         self._file = None
         self._board: Any = None
+        self._note = note
         try:
             self._tensorboard = importlib.import_module("torch.utils.tensorboard")
         except ImportError:
@@ -31,30 +34,47 @@ class Journal:
         rows = [row for row in read_rows(self._path) if row["step"] <= step]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_text(self._path, text)
-        self._file = self._path.open("a", encoding="utf-8")
-        if self._tensorboard is not None:
-            # Its files cannot be shortened; readers leave out what a later file says did not happen.
-            self._board = self._tensorboard.SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1)
+        try:
+            self._file = self._path.open("a", encoding="utf-8")
+            if self._tensorboard is not None:
+                # Its files cannot be shortened; readers leave out what a later file says did not happen.
+                self._board = self._tensorboard.SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1)
+        except OSError as error:
+            raise unwritten(self._path, error) from error
 
     def write(self, step: int, values: Mapping[str, float], group: str = "train") -> None:
         """Add a row; it is in the file when this returns. Raises ``InputError`` if the disk is full."""
-        if self._file is not None:
-            try:
+        try:
+            if self._file is not None:
                 self._file.write(json.dumps({"step": step, "group": group, **values}) + "\n")
                 self._file.flush()
-            except OSError as error:
-                raise unwritten(self._path, error) from error
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(f"{group}/{name}", value, step)
+            if self._board is not None:
+                for name, value in values.items():
+                    self._board.add_scalar(f"{group}/{name}", value, step)
+        except OSError as error:
+            raise unwritten(self._path, error) from error
+
+    def settle(self) -> None:
+        """Bring TensorBoard's scalars to the disk too, so that a state does not begin after rows that were lost.
+
+        Raises ``InputError`` if the disk is full.
+        """
+        try:
+            if self._board is not None:
+                self._board.flush()
+        except OSError as error:
+            raise unwritten(self._path, error) from error
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        if self._board is not None:
-            self._board.close()
-            self._board = None
+        """Never raises: it also ends runs that the disk stopped."""
+        file, board, self._file, self._board = self._file, self._board, None, None
+        try:
+            if file is not None:
+                file.close()
+            if board is not None:
+                board.close()
+        except OSError as error:
+            self._note(f"The last rows of {self._path} may be missing: {error.strerror or error}.")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

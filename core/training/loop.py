@@ -21,10 +21,11 @@ from ..metrics.lpips import LpipsNetwork
 from ..progress import Cancelled, Progress
 from ..types import SizeRule
 from ..upscaler import InputError
-from .checkpoint import load_state, save_state, write_model, write_text
+from ..whole_file import remove_leftovers
+from .checkpoint import load_state, save_state, unwritten, write_model, write_text
 from .config import TrainSettings, check_settings, settings_text
 from .degradation import Pair
-from .journal import Journal
+from .journal import LOG_FILE, Journal
 from .learner import MOST_RESCUES, Diverged, Learner, check_channels, check_crop, fit_channels
 from .pictures import Collection, FolderPictures, check_apart, open_collection, training_batch, validation_crops
 from .start import check_round_trip, new_compact
@@ -74,11 +75,18 @@ class _Standing:
     last: Scores
 
 
+def _model_files(out: Path) -> tuple[str, str]:
+    """Names of the best and the last model of the run in ``out``."""
+    best, last = (f"{out.name}-{kind}.safetensors" for kind in ("best", "last"))
+    return best, last
+
+
 class _Run:
     """One run in one folder: what ``train`` keeps between steps."""
 
     def __init__(self, settings: TrainSettings, base: LoadedModel, out: Path, progress: Progress) -> None:
         self.settings, self.base, self.out, self.progress = settings, base, out, progress
+        self.best_file, self.last_file = (out / name for name in _model_files(out))
         self.device = choose_device(settings.device or None)
         facts = base.facts
         rule = SizeRule(minimum=facts.minimum_size, multiple_of=facts.multiple_of, square=facts.square)
@@ -173,6 +181,7 @@ class _Run:
         if last or self.standing.step % self.settings.validation.every == 0:
             self._validate()
         if last or self.standing.step % self.settings.checkpoint_every == 0:
+            self.journal.settle()
             self._save(self.standing)
 
     def _rescue(self, reason: Diverged) -> None:
@@ -203,7 +212,7 @@ class _Run:
         self._write_samples(outputs)
         if is_better(scores, standing.best, standing.before, self.settings.validation):
             standing.best, standing.best_step = scores, standing.step
-            self._write_model("best", scores)
+            self._write_model(self.best_file, scores)
         self.progress.note(f"Step {standing.step}: {scores_text(standing.before, scores)}")
         if isinstance(self.collection.pictures, FolderPictures) and self.collection.pictures.broken:
             broken = self.collection.pictures.broken
@@ -212,25 +221,27 @@ class _Run:
     def _write_samples(self, outputs: Sequence[Tensor]) -> None:
         """Input, output and reference side by side."""
         folder = self.out / "samples"
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise unwritten(folder, error) from error
         for index, output in enumerate(outputs[: self.settings.validation.samples]):
             pair = self.pairs[index]
             given = interpolate(pair.degraded, output.shape[-2:], mode="nearest")
             beside = torch.cat([given, output, pair.reference], -1)
             write_picture(folder / f"{index:02d}-step-{self.standing.step:06d}.png", beside)
 
-    def _write_model(self, kind: str, scores: Scores) -> Path:
-        path = self.out / f"{self.out.name}-{kind}.safetensors"
+    def _write_model(self, path: Path, scores: Scores) -> Path:
         card = model_card(self.settings, self.base, self.collection, self.standing.step, self.standing.before, scores)
         write_model(path, self.learner.average.state_dict(), card, half=self.settings.half_precision_file)
         return path
 
     def _result(self) -> TrainResult:
         standing = self.standing
-        best = self.out / f"{self.out.name}-best.safetensors" if standing.best_step else None
+        best = self.best_file if standing.best_step else None
         return TrainResult(
             best=best,
-            last=self._write_model("last", standing.last),
+            last=self._write_model(self.last_file, standing.last),
             steps=standing.step,
             best_step=standing.best_step,
             before=standing.before,
@@ -325,6 +336,7 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out} cannot be used as a folder for the run ({error.strerror}); name another.") from error
+    remove_leftovers(out / name for name in (STATE_FILE, SETTINGS_FILE, LOG_FILE, *_model_files(out)))
     fork_rng = cast("Any", torch.random.fork_rng)  # pyright: ignore[reportUnknownMemberType]
     accelerators = list(range(torch.cuda.device_count()))
     with _threads(settings.threads), fork_rng(devices=accelerators), torch.inference_mode(False):

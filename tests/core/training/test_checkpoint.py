@@ -38,6 +38,22 @@ def test_a_full_disk_leaves_the_last_state_and_no_litter(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["state.pt"]
 
 
+def test_a_model_that_the_disk_refuses_is_a_sentence_and_the_one_before_it_stays(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    checkpoint.write_model(path, {"a": torch.zeros(3)}, {"recipe": "anime"})
+
+    def full(self, content):
+        with self.open("wb") as file:
+            file.write(content[:20])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint.Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"model\.safetensors could not be written \(the disk is full\)"):
+        checkpoint.write_model(path, {"a": torch.ones(3)}, {})
+    assert checkpoint.read_card(path) == {"recipe": "anime"}
+    assert os.listdir(tmp_path) == ["model.safetensors"]
+
+
 def test_a_really_full_disk():
     # The device that is always full: what PyTorch makes of the error number must be understood too.
     if not os.path.exists("/dev/full"):
@@ -54,6 +70,9 @@ def test_model_files_carry_their_card_and_load_elsewhere(tmp_path):
     assert checkpoint.read_card(path) == {"recipe": "anime", "scores_after": {"psnr": 30.5}}
     again = read_state_dict(path)
     assert torch.equal(again["body.0.weight"], weights["body.0.weight"])
+    mode = path.stat().st_mode
+    (tmp_path / "plain").touch()
+    assert mode == (tmp_path / "plain").stat().st_mode
     checkpoint.write_model(path, weights, {}, half=True)
     halved = read_state_dict(path)
     assert halved["body.0.weight"].dtype == torch.float16

@@ -1,3 +1,5 @@
+import errno
+import os
 import sys
 import types
 
@@ -111,3 +113,24 @@ def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch):
         pytest.skip("this system has no /dev/full")
     with pytest.raises(InputError, match="the disk is full"):
         log.write(1, {"loss": 1.0})
+
+
+class FullBoard(Board):
+    """TensorBoard's writer on a full disk: its thread's error comes out of any later call."""
+
+    def fail(self, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    add_scalar = flush = close = fail
+
+
+def test_a_disk_that_is_full_for_tensorboard_is_the_same_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=FullBoard))
+    notes = []
+    log = journal.Journal(tmp_path, 0, notes.append)
+    with pytest.raises(InputError, match="the disk is full"):
+        log.write(1, {"loss": 1.0})
+    with pytest.raises(InputError, match="the disk is full"):
+        log.settle()
+    log.close()
+    assert "may be missing: No space left on device" in notes[-1]

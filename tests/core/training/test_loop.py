@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,19 +151,58 @@ train(tiny.tiny(), out, tiny.tiny_model(), Killed())
 """
 
 
+def killed(out):
+    """The tiny run, killed after step 10."""
+    root = HERE.parents[2]
+    done = subprocess.run([sys.executable, "-c", KILLED, str(root), str(HERE), str(out)], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_kill_9_loses_only_the_steps_since_the_last_state(finished, tmp_path):
     _, _, whole = finished
     out = tmp_path / "cels"
-    root = HERE.parents[2]
-    done = subprocess.run([sys.executable, "-c", KILLED, str(root), str(HERE), str(out)], capture_output=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    killed(out)
     assert max(row["step"] for row in losses_of(out)) == 10
     assert load_state(out / "state.pt")["standing"]["step"] == 8
     notes = Notes()
     train(tiny(), out, tiny_model(), notes)
     assert any("Going on after step 8 of 12" in note for note in notes.notes)
     assert losses_of(out) == losses_of(whole)
+
+
+def test_what_a_killed_run_left_half_written_is_removed(finished, tmp_path):
+    _, _, whole = finished
+    out = tmp_path / "cels"
+    shutil.copytree(whole, out)
+    for name in (".state.pt.0123abcd.part", ".cels-best.safetensors.0123abcd.part"):
+        (out / name).write_bytes(b"half")
+    (out / ".mine.0123abcd.part").touch()
+    train(tiny(), out, tiny_model())
+    assert [path.name for path in out.glob(".*")] == [".mine.0123abcd.part"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_tensorboard_has_every_step_once_after_a_kill(tmp_path):
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="reading scalars needs TensorBoard"
+    )
+    out = tmp_path / "cels"
+    killed(out)
+    for path in (out / "tensorboard").iterdir():
+        # Readers take files in the order of the second in their names; these two runs can share one.
+        head, stamp, rest = path.name.split("tfevents.")[0], *path.name.split("tfevents.")[1].split(".", 1)
+        path.rename(path.with_name(f"{head}tfevents.{int(stamp) - 5}.{rest}"))
+    train(tiny(), out, tiny_model())
+    events = reader.EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    rows = [row for row in losses_of(out) if row["group"] == "train"]
+    assert {"train/loss", "train/pixel", "train/rate", "validation/psnr", "validation/ssim"} <= set(
+        events.Tags()["scalars"]
+    )
+    assert [event.step for event in events.Scalars("train/loss")] == [row["step"] for row in rows]
+    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx([row["loss"] for row in rows])
+    assert [event.step for event in events.Scalars("validation/psnr")] == [6, 12]
 
 
 def test_a_log_line_that_a_crash_cut_off_is_dropped(tmp_path):

@@ -26,7 +26,7 @@ def path_of(scale):
 def _merged(settings, recorded):
     """``settings`` with every value that was recorded."""
     return {
-        name: _merged(value, recorded[name]) if isinstance(value, dict) else recorded.get(name, value)
+        name: _merged(value, recorded.get(name, {})) if isinstance(value, dict) else recorded.get(name, value)
         for name, value in settings.items()
     }
 

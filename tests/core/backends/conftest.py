@@ -22,10 +22,21 @@ def rrdbnet(**options: int) -> torch.nn.Module:
     return module.RRDBNet(**{"in_nc": 3, "out_nc": 3, "num_filters": 8, "num_blocks": 1, "scale": 4, **options})
 
 
+def span(**options: object) -> torch.nn.Module:
+    module = importlib.import_module("spandrel.architectures.SPAN.__arch.span")
+    network = module.SPAN(**{"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 16, "upscale": 2, **options})
+    # Its pictures are 0 to 255 inside; random weights would give 40 where trained ones give 1.
+    network.upsampler[0].weight.data.mul_(0.02)
+    return network
+
+
 BUILDERS: dict[str, Callable[[], torch.nn.Module]] = {
     "compact": compact,
     "rrdbnet": rrdbnet,
     "rrdbnet x2": lambda: rrdbnet(in_nc=12, scale=4, shuffle_factor=2),
+    "rrdbnet x1": lambda: rrdbnet(in_nc=48, scale=4, shuffle_factor=4),
+    "span": span,
+    "span without mean": lambda: span(norm=False, img_range=1.0),
 }
 
 

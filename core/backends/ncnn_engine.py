@@ -1,0 +1,170 @@
+"""Runs a model in ncnn: on the CPU, where Winograd convolutions are faster than PyTorch's, or on any Vulkan device.
+
+Models are written by ``ncnn_writer`` on the fly, in a fraction of a second. Existing pairs of ``.param`` and ``.bin``
+run too; see ``engine_files``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import nn
+
+from ...model_loader.precision import Precision
+from ..upscaler import ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
+from .engines import EngineRequest, EngineUnusable
+from .ncnn_writer import INPUT, OUTPUT, NotWritable, ncnn_files
+from .portable import portable
+from .spec import model_spec
+from .verify import verify
+
+WORKSPACE = 2**30
+"""Bytes that a tile may take in memory."""
+
+WORKSPACE_FACTOR = 12
+"""Activations of the usual width that Winograd convolutions and their neighbours hold at once, measured."""
+
+VULKAN_PIXELS = 256 * 256
+"""Tile on a Vulkan device: what realesrgan-ncnn-vulkan takes on a device with 2 GB or more is 200 pixels a side."""
+
+_OUT_OF_MEMORY = -100
+
+
+@dataclass(frozen=True, kw_only=True)
+class NcnnSettings:
+    """``threads``: 0 for as many as PyTorch uses. ``vulkan``: number of the Vulkan device; None for the CPU.
+
+    ``fp16`` and ``bf16`` store and compute in half precision (difference to single precision about 1e-2); the other
+    two choose how convolutions are computed, exact but for rounding, and are ncnn's defaults.
+    """
+
+    threads: int = 0
+    vulkan: int | None = None
+    winograd: bool = True
+    sgemm: bool = True
+    fp16: bool = False
+    bf16: bool = False
+
+
+class NcnnUpscaler:
+    """An ``Upscaler`` over a pair of ncnn files, which may be removed once this is made.
+
+    Raises ``EngineUnusable`` if ncnn cannot read them.
+    """
+
+    def __init__(
+        self,
+        param: Path,
+        weights: Path,
+        spec: UpscalerSpec,
+        settings: NcnnSettings | None = None,
+        names: tuple[str, str] = (INPUT, OUTPUT),
+    ) -> None:
+        self._spec, self._names = spec, names
+        self._net = _load(param, weights, settings or NcnnSettings())
+
+    @property
+    def spec(self) -> UpscalerSpec:
+        return self._spec
+
+    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+        batch = picture.detach().to("cpu", torch.float32).contiguous()
+        return torch.cat([self._run(each).unsqueeze(0) for each in batch]).clamp_(0, 1)
+
+    def _run(self, picture: torch.Tensor) -> torch.Tensor:
+        extractor = self._net.create_extractor()
+        extractor.input(self._names[0], _ncnn().Mat(picture.numpy()))
+        code, result = extractor.extract(self._names[1])
+        if code == _OUT_OF_MEMORY:
+            raise OutOfMemory(f"ncnn ran out of memory at {picture.shape[2]}x{picture.shape[1]} pixels")
+        # Reading a result that is not there would end the process.
+        if code != 0 or result.empty():
+            raise ModelOutputError(
+                f"ncnn failed on {self._spec.name} at {picture.shape[2]}x{picture.shape[1]} pixels (code {code}); use "
+                "the engine pytorch."
+            )
+        return torch.tensor(numpy.array(result))
+
+
+def unusable() -> str | None:
+    """See ``EngineModule``."""
+    if importlib.util.find_spec("ncnn") is None:
+        return "ncnn is not installed; pip install ncnn"
+    return None
+
+
+def _ncnn() -> Any:
+    """The package, which has no types."""
+    return importlib.import_module("ncnn")
+
+
+def open_model(request: EngineRequest) -> Upscaler:
+    """See ``EngineModule``."""
+    settings = settings_for(request.device, request.precision)
+    network = portable(request.model.descriptor)
+    try:
+        param, weights = ncnn_files(network)
+    except NotWritable as reason:
+        raise EngineUnusable(
+            f"the architecture {request.model.facts.architecture} needs {reason}, which is not written for ncnn"
+        ) from reason
+    budget = VULKAN_PIXELS if settings.vulkan is not None else pixel_budget(network)
+    descriptor = request.model.descriptor
+    spec = model_spec(request.model.facts, descriptor.model, descriptor, pixel_budget=budget)
+    with tempfile.TemporaryDirectory(prefix="backplate-") as folder:
+        files = Path(folder, "model.param"), Path(folder, "model.bin")
+        files[0].write_bytes(param)
+        files[1].write_bytes(weights)
+        upscaler = NcnnUpscaler(*files, spec, settings)
+    verify(upscaler, request.model, half=settings.fp16 or settings.bf16)
+    return upscaler
+
+
+def settings_for(device: torch.device, precision: Precision) -> NcnnSettings:
+    """Single precision unless half was asked for. Raises ``EngineUnusable`` where the device is no CPU and ncnn finds
+    no Vulkan."""
+    half = {"fp16": precision is Precision.FP16, "bf16": precision is Precision.BF16}
+    if device.type == "cpu":
+        return NcnnSettings(**half)
+    count = int(_ncnn().get_gpu_count())
+    if not count:
+        raise EngineUnusable(
+            f"ncnn finds no Vulkan device to use in place of {device}; install the graphics driver with Vulkan, or "
+            "choose the device cpu"
+        )
+    return NcnnSettings(vulkan=min(device.index or 0, count - 1), **half)
+
+
+def pixel_budget(network: nn.Module) -> int:
+    """Pixels of a tile on the CPU that fit in ``WORKSPACE``."""
+    widths = Counter(m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d))
+    usual = widths.most_common(1)[0][0] if widths else 64
+    return WORKSPACE // (4 * usual * WORKSPACE_FACTOR)
+
+
+def _load(param: Path, weights: Path, settings: NcnnSettings) -> Any:
+    net = _ncnn().Net()
+    _configure(net.opt, settings)
+    if settings.vulkan is not None:
+        net.set_vulkan_device(settings.vulkan)
+    # Using a network that was not loaded would end the process.
+    if net.load_param(str(param)) != 0 or net.load_model(str(weights)) != 0:
+        raise EngineUnusable(f"ncnn cannot read {param.name} with {weights.name}; get both files again")
+    return net
+
+
+def _configure(options: Any, settings: NcnnSettings) -> None:
+    options.num_threads = settings.threads or torch.get_num_threads()
+    options.use_vulkan_compute = settings.vulkan is not None
+    options.use_winograd_convolution = settings.winograd
+    options.use_sgemm_convolution = settings.sgemm
+    options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = settings.fp16
+    options.use_bf16_packed = options.use_bf16_storage = settings.bf16

@@ -1,0 +1,63 @@
+"""Compares what an engine computes with what PyTorch computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from ...model_loader.loaded import LoadedModel
+from ..types import Size
+from ..upscaler import Upscaler
+from .engines import EngineUnusable
+from .halo import sample_strip
+
+EXACT_BAR = 1e-4
+"""Largest difference, as a part of 1, that rounding in single precision may make."""
+
+HALF_BAR = 5e-3
+"""The same for half precision, on real pictures."""
+
+SAMPLE_SIDE = 48
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between two results, as parts of 1."""
+
+    largest: float
+    mean: float
+
+
+def difference(upscaler: Upscaler, model: LoadedModel, pictures: Iterable[torch.Tensor]) -> Difference:
+    """Between the engine and PyTorch in single precision, over pictures (B, C, H, W) that meet the model's size
+    rule."""
+    largest, total, count = 0.0, 0.0, 0
+    for picture in pictures:
+        change = (upscaler(picture).cpu() - reference(model, picture)).abs()
+        # NaN is larger than any bar.
+        largest = max(largest, float(torch.nan_to_num(change, nan=torch.inf).max()))
+        total, count = total + float(change.double().sum()), count + change.numel()
+    return Difference(largest, total / max(count, 1))
+
+
+def reference(model: LoadedModel, picture: torch.Tensor) -> torch.Tensor:
+    """What PyTorch computes, wherever the shared model is now and in whatever precision; on the CPU."""
+    weights = next(model.descriptor.model.parameters())
+    with torch.inference_mode():
+        return model.descriptor(picture.to(weights.device, weights.dtype)).float().clamp(0, 1).cpu()
+
+
+def verify(upscaler: Upscaler, model: LoadedModel, *, half: bool) -> Difference:
+    """A quick trial on drawn texture, edges and grain. Raises ``EngineUnusable`` if the engine computes something else;
+    in half precision grain may differ more than real pictures do, so the bar is ten times as high there."""
+    rule, facts = upscaler.spec.size_rule, model.facts
+    size = rule.padded(Size(SAMPLE_SIDE, SAMPLE_SIDE))
+    found = difference(upscaler, model, [sample_strip(size.height, size.width, facts.input_channels)])
+    bar = 10 * HALF_BAR if half else EXACT_BAR
+    if found.largest > bar:
+        raise EngineUnusable(
+            f"its result there differs by {found.largest:.1e}, and {bar:.0e} is allowed; please report the model"
+        )
+    return found

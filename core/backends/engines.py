@@ -34,7 +34,7 @@ class Engine(str, Enum):
     NCNN = "ncnn"
 
 
-_MODULES: dict[Engine, str] = {Engine.NCNN: ".ncnn_engine"}
+_MODULES: dict[Engine, str] = {Engine.ONNXRUNTIME: ".onnx_engine", Engine.NCNN: ".ncnn_engine"}
 """Engines beside plain PyTorch, by the module of this folder that runs them."""
 
 

@@ -109,7 +109,7 @@ def _ncnn() -> Any:
 def open_model(request: EngineRequest) -> Upscaler:
     """See ``EngineModule``."""
     settings = settings_for(request.device, request.precision)
-    network = portable(request.model.descriptor)
+    network = portable(request.model.descriptor.model)
     try:
         param, weights = ncnn_files(network)
     except NotWritable as reason:

@@ -8,8 +8,6 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ...model_loader.safe_load import Descriptor
-
 
 class Normalise(nn.Module):
     """(B, C, H, W) -> (x - mean) * gain, with a mean for each channel."""
@@ -23,15 +21,15 @@ class Normalise(nn.Module):
         return (picture - cast("torch.Tensor", self.mean)) * self.gain
 
 
-def portable(descriptor: Descriptor) -> nn.Module:
-    """A copy of the model's network: single precision, on the CPU, in evaluation mode, computing the same for every
+def portable(network: nn.Module) -> nn.Module:
+    """A copy of a model's network: single precision, on the CPU, in evaluation mode, computing the same for every
     size that its size rule allows.
 
     Convolutions that merge their branches on each run (SPAN; Ding et al., "RepVGG", CVPR 2021) are merged once, and
     padding to an even size (RRDBNet x2) is left out, because the size rule asks for even sizes anyway. The result is
     not clamped.
     """
-    network = copy.deepcopy(descriptor.model).to("cpu", torch.float32).eval()
+    network = copy.deepcopy(network).to("cpu", torch.float32).eval()
     network.requires_grad_(False)
     _merge_branches(network)
     if type(network).__name__ == "SPAN":

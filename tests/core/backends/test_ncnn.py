@@ -173,7 +173,7 @@ def test_files_that_ncnn_cannot_read_are_refused_before_they_are_run(
     build: Callable[[str], LoadedModel], tmp_path: Path
 ):
     spec = open_model(EngineRequest(model=build("compact"), device=CPU)).spec
-    param, weights = ncnn_files(portable(build("compact").descriptor))
+    param, weights = ncnn_files(portable(build("compact").descriptor.model))
     (tmp_path / "m.param").write_bytes(param.replace(b"Convolution", b"Konvolution"))
     (tmp_path / "m.bin").write_bytes(weights)
     with pytest.raises(EngineUnusable, match=r"cannot read m\.param"):
@@ -185,7 +185,9 @@ def test_files_that_ncnn_cannot_read_are_refused_before_they_are_run(
 @needs_ncnn
 def test_a_result_that_is_not_there_is_an_error(build: Callable[[str], LoadedModel], tmp_path: Path):
     spec = open_model(EngineRequest(model=build("compact"), device=CPU)).spec
-    for suffix, content in zip((".param", ".bin"), ncnn_files(portable(build("compact").descriptor)), strict=True):
+    for suffix, content in zip(
+        (".param", ".bin"), ncnn_files(portable(build("compact").descriptor.model)), strict=True
+    ):
         (tmp_path / f"m{suffix}").write_bytes(content)
     upscaler = NcnnUpscaler(tmp_path / "m.param", tmp_path / "m.bin", spec, names=("data", "result"))
     with pytest.raises(ModelOutputError, match="8x9"):
@@ -199,7 +201,7 @@ def test_switches_change_nothing_but_rounding(
 ):
     model, picture = build("compact"), noise(20, 20)
     spec = open_model(EngineRequest(model=model, device=CPU)).spec
-    for suffix, content in zip((".param", ".bin"), ncnn_files(portable(model.descriptor)), strict=True):
+    for suffix, content in zip((".param", ".bin"), ncnn_files(portable(model.descriptor.model)), strict=True):
         (tmp_path / f"m{suffix}").write_bytes(content)
     upscaler = NcnnUpscaler(tmp_path / "m.param", tmp_path / "m.bin", spec, replace(NcnnSettings(), **change))
     assert (upscaler(picture) - model.descriptor(picture)).abs().max() < 1e-5

@@ -49,7 +49,7 @@ class PerceptualLoss(nn.Module):
         with torch.device("meta"):
             vgg = models.vgg19(weights=None)
         self.features = nn.ModuleList(list(vgg.features)[: max(layers) + 1])
-        named = {key: weights[f"features.{key}"] for key in self.features.state_dict()}
+        named = {key: weights[f"features.{key}"].float() for key in self.features.state_dict()}
         self.features.load_state_dict(named, assign=True)
         for layer in self.features:
             if isinstance(layer, nn.ReLU):

@@ -36,7 +36,7 @@ def find_lpips(settings: ValidationSettings, note: Callable[[str], None]) -> Lpi
     except MetricUnavailable as error:
         if wanted:
             raise
-        note(f"LPIPS is left out: {error}")
+        note(f"LPIPS is left out, unless validation.lpips_weights names a file: {error}")
         return None
 
 

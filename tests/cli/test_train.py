@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+import torch
+import torchvision
 from backplate.core.training.checkpoint import read_card
 from backplate.core.training.journal import read_rows
 from PIL import Image
+from safetensors.torch import save_file
 
 SMALL = (
     "--steps=4", "--batch=2", "--seed=3", "--device=cpu",
@@ -38,24 +41,74 @@ def test_finetune_writes_a_model_and_prints_the_scores(backplate, model, cels, t
 
 
 def test_an_interrupted_run_goes_on_with_the_same_command(backplate, model, cels, tmp_path, monkeypatch):
-    from backplate.core.training.learner import Learner
-
     words = ("finetune", "-m", model, "--data", cels, "--recipe", "anime", *SMALL)
     assert backplate(*words, "-o", tmp_path / "whole").exit_code == 0
+    with monkeypatch.context() as patch:
+        interrupt(patch, before=3)
+        stopped = backplate(*words, "-o", tmp_path / "run")
+    assert stopped.exit_code == 130
+    assert "Stopped after step 3; the same command goes on from there." in stopped.stderr
+    assert "Going on after step 3 of 4" in backplate(*words, "-o", tmp_path / "run").stderr
+    assert read_rows(tmp_path / "run" / "log.jsonl") == read_rows(tmp_path / "whole" / "log.jsonl")
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """Seeded weights in the form of torchvision's files, for the losses and scores that need them."""
+    folder = tmp_path_factory.mktemp("networks")
+    generator = torch.Generator().manual_seed(1)
+
+    def features(name):
+        # On the device "meta" the classifiers, most of the weights, cost nothing.
+        with torch.device("meta"):
+            state = getattr(torchvision.models, name)(weights=None).features.state_dict()
+        return {f"features.{k}": 0.03 * torch.randn(v.shape, generator=generator) for k, v in state.items()}
+
+    # Half precision: half of the disk, and files like that exist.
+    save_file({k: v.half() for k, v in features("vgg19").items()}, folder / "vgg19.safetensors")
+    torch.save(features("alexnet"), folder / "alex.pth")
+    return folder
+
+
+@pytest.mark.parametrize("recipe", ["photo", "portrait"])
+def test_perceptual_and_adversarial_losses_run_to_the_end_and_go_on(
+    backplate, model, cels, networks, tmp_path, monkeypatch, recipe
+):
+    pytest.importorskip("lpips", reason="the score needs the package lpips")
+    words = (
+        "finetune", "-m", model, "--data", cels, "--recipe", recipe, *SMALL,
+        "--set=losses.l1=1", "--set=losses.pixel=0", "--set=losses.perceptual=1", "--set=losses.gan=0.1",
+        "--set=losses.gan_features=8", f"--set=losses.vgg_weights={networks / 'vgg19.safetensors'}",
+        f"--set=validation.lpips_weights={networks / 'alex.pth'}",
+    )  # fmt: skip
+    done = backplate(*words, "-o", tmp_path / "whole")
+    assert done.exit_code == 0, done.stderr
+    assert "lpips" in done.stdout
+    rows = read_rows(tmp_path / "whole" / "log.jsonl")
+    assert {"l1", "perceptual", "gan", "discriminator"} <= set(rows[0])
+    assert "pixel" not in rows[0]
+    card = read_card(tmp_path / "whole" / "whole-last.safetensors")
+    assert card["settings"]["losses"]["vgg_weights"] == "vgg19.safetensors"
+    assert set(card["scores_after"]) >= {"psnr", "ssim", "lpips"}
+    with monkeypatch.context() as patch:
+        interrupt(patch, before=3)
+        assert backplate(*words, "-o", tmp_path / "run").exit_code == 130
+    assert backplate(*words, "-o", tmp_path / "run").exit_code == 0
+    assert read_rows(tmp_path / "run" / "log.jsonl") == rows
+
+
+def interrupt(monkeypatch, before):
+    """Ctrl-C before a step."""
+    from backplate.core.training.learner import Learner
+
     learn = Learner.learn
 
     def interrupted(self, references, step):
-        if step == 3:
+        if step == before:
             raise KeyboardInterrupt
         return learn(self, references, step)
 
     monkeypatch.setattr(Learner, "learn", interrupted)
-    stopped = backplate(*words, "-o", tmp_path / "run")
-    assert stopped.exit_code == 130
-    assert "Stopped after step 3; the same command goes on from there." in stopped.stderr
-    monkeypatch.setattr(Learner, "learn", learn)
-    assert "Going on after step 3 of 4" in backplate(*words, "-o", tmp_path / "run").stderr
-    assert read_rows(tmp_path / "run" / "log.jsonl") == read_rows(tmp_path / "whole" / "log.jsonl")
 
 
 def test_train_makes_a_network_from_nothing(backplate, tmp_path):

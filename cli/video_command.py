@@ -3,142 +3,164 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..model_loader.find import DEFAULT_MODEL
-from .choices import ANCHORS, EDGES, FITS, PRECISIONS
 from .errors import FAILED, UsageProblem, reporting, say
+from .options import (
+    Device,
+    ModelName,
+    ModelsDir,
+    Scale,
+    TileSize,
+    WantedAnchor,
+    WantedEdge,
+    WantedFit,
+    WantedPrecision,
+    WantedSize,
+    takes,
+)
 
 if TYPE_CHECKING:
     from ..core.jobs.folder_job import Model
-    from ..core.jobs.video import VideoJob, VideoPlan
+    from ..core.jobs.video import VideoJob, VideoPlan, VideoSettings
     from ..core.jobs.video_budget import Candidate
     from ..core.jobs.video_report import VideoReport
+    from ..core.media.video_encode import EncodeSettings
     from ..core.upscaler import Upscaler
     from ..model_loader.precision import Precision
 
 CODECS = "h264|hevc|av1|vp9|prores|ffv1|NAME"
 
 
-@reporting
-def video(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="A .mp4, .mkv, .mov or .webm file.")],
-    model: Annotated[
-        str, typer.Option("--model", "-m", metavar="NAME_OR_PATH", help="See `backplate models` for names.")
-    ] = DEFAULT_MODEL,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="WxH", help="Size of the result: 1920x1080, 1920x, x1080. Default: the model's."),
-    ] = None,
-    scale: Annotated[float | None, typer.Option(help="Enlarge both sides by this factor instead.")] = None,
-    fit: Annotated[
-        str | None, typer.Option(metavar=FITS, help="How --size is met where the aspect differs. Default: cover.")
-    ] = None,
-    anchor: Annotated[str, typer.Option(metavar=ANCHORS, help="What stays in a crop, or where padding is not.")] = (
-        "center"
-    ),
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """What is to be done to a video, as written on the command line."""
+
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video file.")]
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .mp4, .mkv, .mov or .webm file.")]
+    model: ModelName = DEFAULT_MODEL
+    size: WantedSize = None
+    scale: Scale = None
+    fit: WantedFit = None
+    anchor: WantedAnchor = "center"
     background: Annotated[
         str, typer.Option(metavar="COLOUR|edge", help="Padding of --fit pad: #rrggbb, black, r,g,b or the edge.")
-    ] = "black",
-    round_even: Annotated[bool, typer.Option("--round-even", help="Round odd sizes that 4:2:0 cannot hold.")] = False,
-    codec: Annotated[str, typer.Option(metavar=CODECS, help="Or any encoder of FFmpeg, such as hevc_nvenc.")] = "h264",
-    crf: Annotated[
-        float | None, typer.Option(help="Constant quality, on the encoder's scale; lower is better.")
-    ] = None,
-    bitrate: Annotated[str | None, typer.Option(metavar="BITS", help="Instead of --crf: 8M, 2500k.")] = None,
-    preset: Annotated[str, typer.Option(help="Speed of the encoder, in its own words: medium, slow, p5, 8.")] = "",
-    pixel_format: Annotated[str, typer.Option(help="Such as yuv444p. Default: 4:2:0 of the source's depth.")] = "",
-    bit_depth: Annotated[int | None, typer.Option(metavar="8|10", help="Default: that of the source.")] = None,
+    ] = "black"
+    round_even: Annotated[bool, typer.Option("--round-even", help="Round odd sizes that 4:2:0 cannot hold.")] = False
+    codec: Annotated[str, typer.Option(metavar=CODECS, help="Or any encoder of FFmpeg, such as hevc_nvenc.")] = "h264"
+    crf: Annotated[float | None, typer.Option(help="Constant quality, on the encoder's scale; lower is better.")] = None
+    bitrate: Annotated[str | None, typer.Option(metavar="BITS", help="Instead of --crf: 8M, 2500k.")] = None
+    preset: Annotated[str, typer.Option(help="Speed of the encoder, in its own words: medium, slow, p5, 8.")] = ""
+    pixel_format: Annotated[str, typer.Option(help="Such as yuv444p. Default: 4:2:0 of the source's depth.")] = ""
+    bit_depth: Annotated[int | None, typer.Option(metavar="8|10", help="Default: that of the source.")] = None
     encoder_option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="For the encoder: tune=animation. Repeatable.")
-    ] = None,
-    audio: Annotated[bool, typer.Option(help="Copy the sound.")] = True,
-    subtitles: Annotated[bool, typer.Option(help="Copy the subtitles.")] = True,
-    start: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Begin here.")] = 0.0,
-    duration: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="As long as this; 0 is to the end.")] = 0.0,
-    deinterlace: Annotated[bool, typer.Option("--deinterlace", help="Mend interlaced frames (bwdif).")] = False,
-    held: Annotated[bool, typer.Option(help="Reuse the result of frames and tiles that did not change.")] = True,
+    ] = None
+    audio: Annotated[bool, typer.Option(help="Copy the sound.")] = True
+    subtitles: Annotated[bool, typer.Option(help="Copy the subtitles.")] = True
+    start: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Begin here.")] = 0.0
+    duration: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="As long as this; 0 is to the end.")] = 0.0
+    deinterlace: Annotated[bool, typer.Option("--deinterlace", help="Mend interlaced frames (bwdif).")] = False
+    held: Annotated[bool, typer.Option(help="Reuse the result of frames and tiles that did not change.")] = True
     held_threshold: Annotated[
         float, typer.Option(min=0, metavar="LEVELS", help="Noise that counts as no change, of 255; 0: none. Try 1.5.")
-    ] = 0.0,
+    ] = 0.0
     budget_ms: Annotated[
         float | None, typer.Option(metavar="MS", help="Time a frame may take; measured before the start.")
-    ] = None,
-    live: Annotated[bool, typer.Option("--live", help="Take the model that holds --budget-ms, least delay.")] = False,
-    reference: Annotated[Path | None, typer.Option(help="A video of the result's size, for VMAF.")] = None,
-    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on after the last segment that an earlier run finished.")] = True,
-    segment_frames: Annotated[int, typer.Option(min=1, help="Frames of a segment, the most that is lost.")] = 120,
+    ] = None
+    live: Annotated[bool, typer.Option("--live", help="Take the model that holds --budget-ms, least delay.")] = False
+    reference: Annotated[Path | None, typer.Option(help="A video of the result's size, for VMAF.")] = None
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None
+    resume: Annotated[bool, typer.Option(help="Go on after the last segment that an earlier run finished.")] = True
+    segment_frames: Annotated[int, typer.Option(min=1, help="Frames of a segment, the most that is lost.")] = 120
     keep_partial: Annotated[
         bool, typer.Option("--keep-partial", help="Keep what could be decoded of a damaged file; exit code 1.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace a file that exists.")] = False,
-    tile_size: Annotated[int, typer.Option(min=0, help="Side of a tile in source pixels; 0 is automatic.")] = 0,
-    edge: Annotated[str, typer.Option(metavar=EDGES, help="What lies beyond the border.")] = "plain",
-    precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the model runs in.")] = "auto",
-    device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")] = None,
-    models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
-) -> None:
+    ] = False
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that exists.")] = False
+    tile_size: TileSize = 0
+    edge: WantedEdge = "plain"
+    precision: WantedPrecision = "auto"
+    device: Device = None
+    models_dir: ModelsDir = None
+
+
+@reporting
+@takes(VideoOptions)
+def video(options: VideoOptions) -> None:
     """Enlarge a video with a super-resolution model; times, sound, subtitles and colours are kept."""
     # Not at the top: PyTorch would make --help wait.
-    from ..core.image.held import HeldSettings
-    from ..core.image.tiling import Edge
-    from ..core.jobs.video import VideoJob, VideoSettings
-    from ..core.media.video_decode import ReadSettings
-    from ..core.media.video_encode import EncodeSettings
-    from ..core.media.video_join import Carry
-    from ..core.pipeline import TileSettings
+    from ..core.jobs.video import VideoJob
     from ..model_loader.precision import Precision, choose_device
     from .picture_job import load_upscaler, maker
-    from .wishes import as_usage, choice, one_of, wanted_background, wanted_target
+    from .wishes import choice
 
-    if live and budget_ms is None:
+    if options.live and options.budget_ms is None:
         raise UsageProblem("--live chooses the model that holds a budget; give --budget-ms.")
-    with as_usage():
-        settings = VideoSettings(
-            target=wanted_target(size, scale, None, fit, anchor, 1),
-            background=wanted_background(background) or VideoSettings().background,
-            tiles=TileSettings(size=tile_size, edge=choice(Edge, edge, "--edge")),
-            held=HeldSettings(reuse=held, threshold=held_threshold),
-            read=ReadSettings(start=start, seconds=duration, deinterlace=deinterlace),
-            encode=EncodeSettings(
-                codec=codec,
-                crf=crf,
-                bitrate=parse_bitrate(bitrate),
-                preset=preset,
-                pixel_format=pixel_format,
-                bit_depth=one_of((8, 10), bit_depth, "--bit-depth") or 0,
-                options=tuple(_parse_option(each) for each in encoder_option or ()),
-            ),
-            carry=Carry(audio=audio, subtitles=subtitles),
-            round_even=round_even,
-            segment_frames=segment_frames,
-        )
-        wanted_precision = choice(Precision, precision, "--precision")
-    upscaler, known = load_upscaler(model, models_dir, device, wanted_precision)
+    settings, precision = _settings(options), choice(Precision, options.precision, "--precision")
+    upscaler, known = load_upscaler(options.model, options.models_dir, options.device, precision)
     job = VideoJob(
-        source=source,
-        output=output,
+        source=options.source,
+        output=options.output,
         settings=settings,
         model=known,
-        device=choose_device(device),
-        resume=resume,
-        overwrite=overwrite,
-        keep_partial=keep_partial,
-        reference=reference,
+        device=choose_device(options.device),
+        resume=options.resume,
+        overwrite=options.overwrite,
+        keep_partial=options.keep_partial,
+        reference=options.reference,
         software=maker(known),
     )
-    others = _other_models(known, models_dir, device, wanted_precision)
-    result = _run(job, upscaler, budget_ms, live, others)
+    others = _other_models(known, options.models_dir, options.device, precision)
+    result = _run(job, upscaler, options.budget_ms, options.live, others)
     say(result.text())
-    if report is not None:
-        _write_report(report, result)
+    if options.report is not None:
+        _write_report(options.report, result)
     if result.problem:
         raise typer.Exit(FAILED)
+
+
+def _settings(options: VideoOptions) -> VideoSettings:
+    """What is done to the video. Raises ``UsageProblem``."""
+    from ..core.image.held import HeldSettings
+    from ..core.image.tiling import Edge
+    from ..core.jobs.video import VideoSettings
+    from ..core.media.video_decode import ReadSettings
+    from ..core.media.video_join import Carry
+    from ..core.pipeline import TileSettings
+    from .wishes import as_usage, choice, wanted_background, wanted_target
+
+    with as_usage():
+        return VideoSettings(
+            target=wanted_target(options.size, options.scale, None, options.fit, options.anchor, 1),
+            background=wanted_background(options.background) or VideoSettings().background,
+            tiles=TileSettings(size=options.tile_size, edge=choice(Edge, options.edge, "--edge")),
+            held=HeldSettings(reuse=options.held, threshold=options.held_threshold),
+            read=ReadSettings(start=options.start, seconds=options.duration, deinterlace=options.deinterlace),
+            encode=_encoding(options),
+            carry=Carry(audio=options.audio, subtitles=options.subtitles),
+            round_even=options.round_even,
+            segment_frames=options.segment_frames,
+        )
+
+
+def _encoding(options: VideoOptions) -> EncodeSettings:
+    from ..core.media.video_encode import EncodeSettings
+    from .wishes import one_of
+
+    return EncodeSettings(
+        codec=options.codec,
+        crf=options.crf,
+        bitrate=parse_bitrate(options.bitrate),
+        preset=options.preset,
+        pixel_format=options.pixel_format,
+        bit_depth=one_of((8, 10), options.bit_depth, "--bit-depth") or 0,
+        options=tuple(_parse_option(each) for each in options.encoder_option or ()),
+    )
 
 
 def parse_bitrate(text: str | None) -> int | None:

@@ -64,9 +64,9 @@ class Enlarged:
     passes: int
 
 
-def own_scale(upscaler: Upscaler, multiple_of: int) -> Target:
+def own_scale(scale: int, multiple_of: int) -> Target:
     """The model's own scale, cut to multiples."""
-    return Target(fit=Fit.FACTOR, factor=float(upscaler.spec.scale), multiple_of=multiple_of)
+    return Target(fit=Fit.FACTOR, factor=float(scale), multiple_of=multiple_of)
 
 
 def read_source(source: Path, output: Path, settings: PictureSettings, scale: int) -> SourcePicture:

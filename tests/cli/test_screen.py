@@ -44,7 +44,7 @@ def test_bars_and_lines_on_a_terminal(monkeypatch):
     screen = Screen(2)
     work(screen)
     # What is drawn depends on the moment; what is to be drawn does not.
-    assert [(bar.completed, bar.total) for bar in screen._bars.tasks] == [(1, 2), (6, 6)]
+    assert [(bar.completed, bar.total) for bar in screen.bars.tasks] == [(1, 2), (6, 6)]
     seen = terminal.seen()
     assert "a [v2].png tiles" in seen
     assert f"backplate: {Path('in') / 'a [v2].png'}: Something to know.\n" in seen

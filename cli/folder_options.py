@@ -1,0 +1,170 @@
+"""The options about pictures and folders of them, and the job that they describe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..model_loader.find import DEFAULT_MODEL
+from .choices import FORMATS
+from .options import (
+    Device,
+    ModelName,
+    ModelsDir,
+    Overwrite,
+    Scale,
+    TileSize,
+    WantedAnchor,
+    WantedEdge,
+    WantedFit,
+    WantedPrecision,
+    WantedSize,
+)
+
+if TYPE_CHECKING:
+    from ..core.jobs.folder_job import FolderJob, Model
+    from ..core.jobs.picture import PictureSettings
+    from ..core.media.folder import Errand
+    from ..model_loader.precision import Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureOptions:
+    """What is to be done to pictures, as written on the command line."""
+
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, and folders of pictures.")]
+    output: Annotated[Path, typer.Option("--output", "-o", help="A picture, or a folder in which names are kept.")]
+    model: ModelName = DEFAULT_MODEL
+    size: WantedSize = None
+    scale: Scale = None
+    megapixels: Annotated[float | None, typer.Option(help="Enlarge to millions of pixels instead.")] = None
+    fit: WantedFit = None
+    anchor: WantedAnchor = "center"
+    background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLOUR|edge|transparent",
+            help="Padding of --fit pad; a colour (#rrggbb, white, black or r,g,b) also goes behind transparency.",
+        ),
+    ] = None
+    multiple_of: Annotated[int, typer.Option(min=1, help="Both sides of the result are multiples of this.")] = 1
+    tile_size: TileSize = 0
+    edge: WantedEdge = "plain"
+    precision: WantedPrecision = "auto"
+    bit_depth: Annotated[int | None, typer.Option(metavar="8|16", help="Default: that of the source.")] = None
+    sharpen: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Sharpen, without halos; try 0.5.")] = None
+    device: Device = None
+    models_dir: ModelsDir = None
+    quality: Annotated[int, typer.Option(min=1, max=100, help="For JPEG, WebP (100: lossless) and AVIF.")] = 95
+    trim: Annotated[bool, typer.Option("--trim", help="Cut uniform borders off before fitting.")] = False
+    keep_gps: Annotated[
+        bool, typer.Option("--keep-gps/--strip-gps", help="Whether EXIF may say where the shot was taken.")
+    ] = True
+    srgb: Annotated[bool, typer.Option("--srgb", help="Convert to sRGB instead of keeping the profile.")] = False
+    overwrite: Overwrite = False
+    file_format: Annotated[
+        str | None, typer.Option("--format", metavar=FORMATS, help="Format in the folder. Default: as the source.")
+    ] = None
+    recursive: Annotated[bool, typer.Option("--recursive", help="Sub-folders too; they are mirrored.")] = False
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip what the folder's manifest.jsonl says is done, and still is.")
+    ] = False
+    jobs: Annotated[
+        int, typer.Option(min=1, max=64, help="Threads that read, and as many that write, beside the model.")
+    ] = 2
+    report: Annotated[
+        bool, typer.Option("--report", help="Write summary.json and index.html, with thumbnails, into the folder.")
+    ] = False
+    name_template: Annotated[
+        str | None,
+        typer.Option(metavar="TEMPLATE", help="Names in the folder: {stem}, {suffix}, {index:04d} and {model}."),
+    ] = None
+    min_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are smaller.")] = 0
+    max_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are larger; 0: no limit.")] = 0
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts; each part may run on its own machine.")
+    ] = None
+
+    def checked_precision(self) -> Precision:
+        """Raises ``UsageProblem``."""
+        from ..model_loader.precision import Precision
+        from .wishes import choice
+
+        return choice(Precision, self.precision, "--precision")
+
+    def checked_format(self) -> str | None:
+        """Raises ``UsageProblem``."""
+        from .wishes import one_of
+
+        return one_of(FORMATS.split("|"), self.file_format, "--format")
+
+
+def picture_settings(options: PictureOptions) -> PictureSettings:
+    """What is done to each picture. Raises ``UsageProblem``."""
+    from ..core.image.sharpen import SharpenSettings
+    from ..core.image.tiling import Edge
+    from ..core.jobs.picture import PictureSettings
+    from ..core.pipeline import TileSettings
+    from .wishes import as_usage, choice, one_of, wanted_background, wanted_target
+
+    with as_usage():
+        return PictureSettings(
+            target=wanted_target(
+                options.size, options.scale, options.megapixels, options.fit, options.anchor, options.multiple_of
+            ),
+            background=wanted_background(options.background),
+            tiles=TileSettings(size=options.tile_size, edge=choice(Edge, options.edge, "--edge")),
+            sharpen=None if options.sharpen is None else SharpenSettings(amount=options.sharpen),
+            trim=options.trim,
+            bit_depth=one_of((8, 16), options.bit_depth, "--bit-depth"),
+            quality=options.quality,
+            srgb=options.srgb,
+            strip_gps=not options.keep_gps,
+        )
+
+
+def settings_for_model(options: PictureOptions, settings: PictureSettings, model: Model, scale: int) -> PictureSettings:
+    """The settings with what only the model tells: its scale, and what files record as their maker."""
+    from ..core.jobs.picture import own_scale
+    from .picture_job import maker
+
+    if settings.target is None and options.multiple_of > 1:
+        settings = replace(settings, target=own_scale(scale, options.multiple_of))
+    return replace(settings, software=maker(model))
+
+
+def folder_errands(options: PictureOptions) -> list[Errand]:
+    """What is read and what is written, in the part that ``--shard`` names. Raises ``UsageProblem``."""
+    from ..core.media.folder import parse_shard, parse_template
+    from .files import into_folder
+    from .wishes import as_usage, model_stem
+
+    with as_usage():
+        part = parse_shard(options.shard) if options.shard else None
+        written = options.name_template
+        template = parse_template(written, model_stem(options.model)) if written is not None else None
+    errands = into_folder(
+        options.inputs, options.output, options.checked_format(), recursive=options.recursive, template=template
+    )
+    return [errand for errand in errands if part is None or part.holds(errand.name)]
+
+
+def folder_job(options: PictureOptions, errands: list[Errand], settings: PictureSettings, model: Model) -> FolderJob:
+    from ..core.jobs.folder_job import FolderJob
+    from ..core.media.folder import parse_shard
+
+    return FolderJob(
+        errands=tuple(errands),
+        output=options.output,
+        settings=settings,
+        model=model,
+        jobs=options.jobs,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        smallest=options.min_bytes,
+        largest=options.max_bytes,
+        shard=parse_shard(options.shard) if options.shard else None,
+    )

@@ -1,0 +1,69 @@
+"""Options that several commands have, and how a command takes its options as one value."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+from .choices import ANCHORS, EDGES, FITS, PRECISIONS
+
+Options = TypeVar("Options")
+
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME_OR_PATH",
+        help="See `backplate models`. backplate-lite is small and fast; for final quality fetch Real-ESRGAN.",
+    ),
+]
+WantedSize = Annotated[
+    str | None,
+    typer.Option(
+        "--size", metavar="WxH", help="Size of the result: 2000x1000, 2000x, x1000 or 2000. Default: the model's."
+    ),
+]
+Scale = Annotated[float | None, typer.Option(help="Enlarge both sides by this factor instead.")]
+WantedFit = Annotated[
+    str | None, typer.Option(metavar=FITS, help="How --size is met where the aspect differs. Default: cover.")
+]
+WantedAnchor = Annotated[str, typer.Option(metavar=ANCHORS, help="What stays in a crop, or where padding is not.")]
+TileSize = Annotated[int, typer.Option(min=0, help="Side of a tile in source pixels; 0 is automatic.")]
+WantedEdge = Annotated[str, typer.Option(metavar=EDGES, help="What lies beyond the border; wrap for textures.")]
+WantedPrecision = Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the model runs in.")]
+Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")]
+ModelsDir = Annotated[Path | None, typer.Option(help="Folder to look for models in first.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+
+
+def takes(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Makes a command of a function of one dataclass: its fields, annotated for typer, become the options."""
+    hints = get_type_hints(kind, include_extras=True)
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(kind)  # pyright: ignore[reportArgumentType]  any dataclass
+    ]
+
+    def command_of(function: Callable[[Options], None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(**given: Any) -> None:
+            function(kind(**given))
+
+        del command.__wrapped__
+        command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return command_of

@@ -14,6 +14,7 @@ from .manifest import manifest_app
 from .models import models_app
 from .shootout_command import shootout
 from .train_command import finetune, train
+from .tune_command import tune
 from .upscale import upscale
 from .video_command import video
 
@@ -31,6 +32,7 @@ app.command()(video)
 app.add_typer(models_app, name="models")
 app.add_typer(manifest_app, name="manifest")
 app.command()(info)
+app.command()(tune)
 app.command()(diagnose)
 app.command()(compare)
 app.command()(shootout)

@@ -5,5 +5,5 @@ from __future__ import annotations
 FITS = "cover|contain|pad|stretch|longest|shortest|megapixels|factor"
 ANCHORS = "center|top|bottom|left|right|top-left|top-right|bottom-left|bottom-right"
 EDGES = "plain|replicate|wrap horizontal|wrap both"
-PRECISIONS = "auto|fp32|fp16|bf16"
+PRECISIONS = "auto|fp32|tf32|fp16|bf16"
 FORMATS = "png|jpg|webp|tiff|avif"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -48,6 +48,8 @@ class UpscalerSpec:
     halo: Halo
     pixel_budget: int = 0
     """Most input pixels (halo included) that run well in one pass on this device; 0 for no limit."""
+    tiles_per_pass: int = 1
+    """Tiles of one size that run faster in one call than one by one."""
     tileable: bool = True
     """False if the model needs the whole picture at once."""
 
@@ -87,4 +89,19 @@ class StreamingUpscaler(Upscaler, Protocol):
     def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
         """``count`` chunks (B, input_channels, h, W) from top to bottom -> magnified rows in any portions, equal
         to one call over the whole picture. Raises ``OutOfMemory``."""
+        ...
+
+
+@runtime_checkable
+class OverlappingUpscaler(Upscaler, Protocol):
+    """An upscaler that can begin with the next tile while the last one's result is on its way."""
+
+    @property
+    def overlaps(self) -> bool:
+        """False on devices where that would gain nothing."""
+        ...
+
+    def submit(self, picture: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Begins what a call does and returns at once; the function it gives waits for the result, which may lie on
+        the device of ``picture``. At most two at a time. Both may raise ``OutOfMemory``."""
         ...

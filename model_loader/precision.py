@@ -15,6 +15,7 @@ class Precision(str, Enum):
 
     AUTO = "auto"
     FP32 = "fp32"
+    TF32 = "tf32"
     FP16 = "fp16"
     BF16 = "bf16"
 
@@ -37,6 +38,8 @@ def choose_dtype(wish: Precision, facts: ModelFacts, device: torch.device) -> tu
     wish = Precision(wish)
     if wish is Precision.FP32:
         return torch.float32, None
+    if wish is Precision.TF32:
+        return torch.float32, _tf32_note(facts, device)
     if wish is Precision.AUTO:
         if _objection(Precision.FP16, facts, device) is None:
             return torch.float16, None
@@ -46,6 +49,21 @@ def choose_dtype(wish: Precision, facts: ModelFacts, device: torch.device) -> tu
     if objection := _objection(wish, facts, device):
         return torch.float32, f"{facts.name} runs in fp32 instead of {wish.value}: {objection}."
     return (torch.float16 if wish is Precision.FP16 else torch.bfloat16), None
+
+
+def _tf32_note(facts: ModelFacts, device: torch.device) -> str | None:
+    """Why tensor cores do not take single precision here; None if they do."""
+    if device.type != "cuda":
+        return (
+            f"{facts.name} runs in fp32 instead of tf32: tf32 is used on CUDA devices only, and this is {device.type}."
+        )
+    capability = torch.cuda.get_device_capability(device)
+    if capability < _BFLOAT16_FROM:
+        return (
+            f"{facts.name} runs in fp32 instead of tf32: {torch.cuda.get_device_name(device)} has compute capability"
+            f" {capability[0]}.{capability[1]}, and tf32 begins at {_BFLOAT16_FROM[0]}.{_BFLOAT16_FROM[1]}."
+        )
+    return None
 
 
 def _objection(wish: Precision, facts: ModelFacts, device: torch.device) -> str | None:

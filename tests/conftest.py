@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 # Idle threads of PyTorch's pool wait quietly: several test processes may share the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Trials of speed have tests of their own; elsewhere they would cost seconds and decide by chance.
+os.environ.setdefault("BACKPLATE_TUNE", "0")
 
 import pytest
 

@@ -16,8 +16,11 @@ from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision, choose_dtype
 from ..upscaler import OutOfMemory, UpscalerSpec
 from .memory import is_out_of_memory, release_cached
+from .plan import RunPlan
+from .precision_check import is_unfit, looks_broken, remember_unfit, rounding
 from .rowstream import NotStreamable, RowStream
 from .spec import model_spec
+from .transfers import Transfers
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ STREAM_MEMORY = 512 * 2**20
 """Bytes that the convolutions may keep of their last rows; very wide pictures through deep models use tiles."""
 
 _streams: weakref.WeakKeyDictionary[nn.Module, RowStream | None] = weakref.WeakKeyDictionary()
-_copies: weakref.WeakKeyDictionary[nn.Module, dict[torch.dtype, Descriptor]] = weakref.WeakKeyDictionary()
+_copies: weakref.WeakKeyDictionary[nn.Module, dict[tuple[torch.dtype, bool], Descriptor]] = weakref.WeakKeyDictionary()
 
 
 class EagerUpscaler:
@@ -47,7 +50,9 @@ class EagerUpscaler:
     single precision on an accelerator runs on a private copy.
 
     ``place`` brings the model that is to be run to the device; a host with its own memory management passes its
-    own. The first half-precision result with NaN or infinity makes this upscaler go on in single precision.
+    own. ``plan``: see ``default_plan``, which is used without one. The first half-precision result that is broken
+    (NaN, infinite, or of one colour where the source is not) is computed again in single precision; if it is whole
+    there, this upscaler goes on in it, and so does every later one of this model on such a device.
     """
 
     def __init__(
@@ -56,13 +61,21 @@ class EagerUpscaler:
         device: torch.device,
         precision: Precision = Precision.AUTO,
         place: Placer | None = None,
+        plan: RunPlan | None = None,
     ) -> None:
         self._model, self._device = model, device
         self._place = place or _place_copy
-        self.dtype, self.note = choose_dtype(precision, model.facts, device)
-        self._runner = self._place(_runnable(model.descriptor, self.dtype, device), device)
+        self.dtype, self.note = usable_dtype(precision, model, device)
+        self._plan = plan or default_plan(model.descriptor.model, device)
+        self._tf32 = precision is Precision.TF32
+        self._runner = self._placed()
+        self._transfers = Transfers(device) if device.type == "cuda" else None
         self._spec = model_spec(
-            model.facts, self._runner.model, self._runner, pixel_budget=_pixel_budget(self._runner.model, device)
+            model.facts,
+            self._runner.model,
+            self._runner,
+            pixel_budget=self._plan.pixel_budget,
+            tiles_per_pass=self._plan.tiles_per_pass,
         )
 
     @property
@@ -71,33 +84,46 @@ class EagerUpscaler:
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         result = self._run(picture)
-        if self.dtype != torch.float32 and not torch.isfinite(result).all():
-            logger.warning(
-                "%s gives values that are not finite in %s on %s; it goes on in fp32.",
-                self._spec.name,
-                self.dtype,
-                self._device,
-            )
-            self.dtype = torch.float32
-            self._runner = self._place(_runnable(self._model.descriptor, self.dtype, self._device), self._device)
-            result = self._run(picture)
+        if self.dtype != torch.float32 and bool(looks_broken(result, picture)):
+            return self._redone(picture, result)
         return result
+
+    @property
+    def overlaps(self) -> bool:
+        """See ``OverlappingUpscaler``."""
+        return self._transfers is not None
+
+    def submit(self, picture: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """See ``OverlappingUpscaler``: on CUDA, copies to and from the device run beside the computation."""
+        if self._transfers is None:
+            result = self(picture)
+            return lambda: result
+        computed = self._run(self._transfers.upload(picture))
+        broken = looks_broken(computed, picture) if self.dtype != torch.float32 else None
+        download = self._transfers.download(computed)
+
+        def collect() -> torch.Tensor:
+            result = download()
+            return self._redone(picture, result).cpu() if broken is not None and bool(broken) else result
+
+        return collect
 
     def stream_height(self, width: int) -> int:
         """See ``StreamingUpscaler``. On the CPU, where it spares the halo and keeps layers in the cache; on a GPU
         large tiles are faster."""
         rule = self._spec.size_rule
-        if self._device.type != "cpu" or rule.multiple_of > 1 or rule.square:
+        if not self._plan.stream_pixels or rule.multiple_of > 1 or rule.square:
             return 0
         stream = _stream_of(self._runner.model)
         if stream is None or stream.rows_kept * width * 4 > STREAM_MEMORY:
             return 0
-        return max(STREAM_LEAST_ROWS, STREAM_PIXELS // width)
+        return max(STREAM_LEAST_ROWS, self._plan.stream_pixels // width)
 
     def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
         stream = _stream_of(self._runner.model)
         assert stream is not None, "stream_height said 0"
-        placed = (chunk.to(self._device, torch.float32, memory_format=torch.channels_last) for chunk in chunks)
+        layout = self._layout
+        placed = (chunk.to(self._device, torch.float32, memory_format=layout) for chunk in chunks)
         rows = stream.run(placed, count)
         while True:
             try:
@@ -112,11 +138,17 @@ class EagerUpscaler:
             yield portion
         raise OutOfMemory("the CPU ran out of memory")
 
+    @property
+    def _layout(self) -> torch.memory_format:
+        return torch.channels_last if self._plan.channels_last else torch.contiguous_format
+
+    def _placed(self) -> Descriptor:
+        return self._place(_runnable(self._model.descriptor, self.dtype, self._device, self._plan), self._device)
+
     def _run(self, picture: torch.Tensor) -> torch.Tensor:
         try:
-            layout = torch.channels_last
-            batch = picture.to(self._device, _dtype_of(self._runner), memory_format=layout)
-            with torch.inference_mode():
+            batch = picture.to(self._device, _dtype_of(self._runner), memory_format=self._layout)
+            with torch.inference_mode(), rounding(tf32=self._tf32):
                 return self._runner(batch).to(torch.float32)
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -125,6 +157,43 @@ class EagerUpscaler:
         # Outside the handler, which keeps the failed forward's tensors alive.
         release_cached(self._device)
         raise OutOfMemory(message)
+
+    def _redone(self, picture: torch.Tensor, broken: torch.Tensor) -> torch.Tensor:
+        """The result in single precision; if that looks no better, it is what the model makes of this picture."""
+        half, runner = self.dtype, self._runner
+        self.dtype = torch.float32
+        self._runner = self._placed()
+        result = self._run(picture)
+        if bool(looks_broken(result, picture)):
+            self.dtype, self._runner = half, runner
+            return result
+        logger.warning("%s gives broken pictures in %s on %s; it goes on in fp32.", self._spec.name, half, self._device)
+        remember_unfit(self._model.facts.sha256, half, self._device)
+        return result
+
+
+def usable_dtype(precision: Precision, model: LoadedModel, device: torch.device) -> tuple[torch.dtype, str | None]:
+    """``choose_dtype``, and single precision where half of it broke pictures before."""
+    dtype, note = choose_dtype(precision, model.facts, device)
+    if dtype == torch.float32 or not is_unfit(model.facts.sha256, dtype, device):
+        return dtype, note
+    name = str(dtype).removeprefix("torch.")
+    return torch.float32, f"{model.facts.name} runs in fp32: it gave broken pictures in {name} on this device before."
+
+
+def default_plan(model: nn.Module, device: torch.device) -> RunPlan:
+    """How to run a model that was not measured: on the CPU chunks of rows or, where they cannot be, tiles whose layers
+    stay below the allocator's cliff; elsewhere tiles that fill the device."""
+    if device.type != "cpu":
+        return RunPlan(pixel_budget=ACCELERATOR_PIXELS)
+    widths = Counter(m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d))
+    usual = widths.most_common(1)[0][0] if widths else 64
+    return RunPlan(pixel_budget=ALLOCATOR_CLIFF // (4 * usual), stream_pixels=STREAM_PIXELS)
+
+
+def is_streamable(model: nn.Module) -> bool:
+    """Whether rows can be streamed through the model."""
+    return _stream_of(model) is not None
 
 
 def _stream_of(model: nn.Module) -> RowStream | None:
@@ -142,24 +211,26 @@ def _dtype_of(descriptor: Descriptor) -> torch.dtype:
     return next(descriptor.model.parameters()).dtype
 
 
-def _runnable(descriptor: Descriptor, dtype: torch.dtype, device: torch.device) -> Descriptor:
+def _runnable(descriptor: Descriptor, dtype: torch.dtype, device: torch.device, plan: RunPlan) -> Descriptor:
     """The shared model where it can be run as it is, else a private copy, kept as long as the shared one lives."""
     if device.type != "cpu" and _dtype_of(descriptor) == dtype:
         return descriptor
     copies = _copies.setdefault(descriptor.model, {})
-    if dtype not in copies:
-        copies[dtype] = private_copy(descriptor, dtype)
-    return copies[dtype]
+    key = dtype, plan.channels_last
+    if key not in copies:
+        copies[key] = private_copy(descriptor, dtype, channels_last=plan.channels_last)
+    return copies[key]
 
 
-def private_copy(descriptor: Descriptor, dtype: torch.dtype) -> Descriptor:
-    """A copy on the CPU that nobody else holds, in ``dtype`` and the memory layout that convolutions prefer."""
+def private_copy(descriptor: Descriptor, dtype: torch.dtype, *, channels_last: bool = True) -> Descriptor:
+    """A copy on the CPU that nobody else holds, in ``dtype`` and one memory layout."""
     shell = copy.copy(descriptor)
     # What a host attached (memory management, our own facts) belongs to the original.
     for name in ("patcher", "backplate"):
         vars(shell).pop(name, None)
     duplicate = copy.deepcopy(shell).to(torch.device("cpu")).to(dtype).eval()
-    duplicate.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    duplicate.model.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
     return duplicate
 
 
@@ -167,11 +238,3 @@ def _place_copy(descriptor: Descriptor, device: torch.device) -> Descriptor:
     if next(descriptor.model.parameters()).device == device:
         return descriptor
     return private_copy(descriptor, _dtype_of(descriptor)).to(device)
-
-
-def _pixel_budget(model: nn.Module, device: torch.device) -> int:
-    if device.type != "cpu":
-        return ACCELERATOR_PIXELS
-    widths = Counter(m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d))
-    usual = widths.most_common(1)[0][0] if widths else 64
-    return ALLOCATOR_CLIFF // (4 * usual)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import Protocol, cast
 
 import torch
@@ -18,7 +19,9 @@ from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision
 from ..progress import Progress
 from ..upscaler import Upscaler
-from .eager import EagerUpscaler, Placer
+from .candidates import open_pytorch, pytorch_candidates
+from .eager import Placer, usable_dtype
+from .plan import Candidate, RunPlan, choose_plan
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,11 @@ class Engine(str, Enum):
 
 _MODULES: dict[Engine, str] = {Engine.ONNXRUNTIME: ".onnx_engine", Engine.NCNN: ".ncnn_engine"}
 """Engines beside plain PyTorch, by the module of this folder that runs them."""
+
+
+AUTO_ENGINES = (Engine.NCNN, Engine.ONNXRUNTIME)
+AUTO_TILE = 256
+"""Side of the tile, context included, in which ``auto`` tries an engine that takes tiles."""
 
 
 class EngineUnusable(RuntimeError):
@@ -119,15 +127,37 @@ def open_upscaler(
     """
     progress = progress or Progress()
     request = EngineRequest(model=model, device=device, precision=precision, place=place, tile=tile, progress=progress)
+    if engine is Engine.AUTO:
+        return _open_auto(request)
     if engine is not Engine.PYTORCH:
         try:
             return _open(request, engine)
         except EngineUnusable as reason:
             progress.note(f"{model.facts.name} runs in PyTorch instead of {engine.value}: {reason}.")
-    upscaler = EagerUpscaler(model, device, precision, place)
-    if upscaler.note:
-        progress.note(upscaler.note)
-    return upscaler
+    _, note = usable_dtype(precision, model, device)
+    if note:
+        progress.note(note)
+    return open_pytorch(model, device, precision, place)
+
+
+def auto_candidates(request: EngineRequest) -> list[Candidate]:
+    """The ways in which ``Engine.AUTO`` may run the model: PyTorch's, and the engines that are ready in seconds."""
+    found = pytorch_candidates(request.model, request.device, request.precision, request.place)
+    plan = RunPlan(pixel_budget=AUTO_TILE**2)
+    for engine in AUTO_ENGINES:
+        if engine in _MODULES:
+            open_it = partial(_open, request, engine)
+            found.append(Candidate(engine.value, replace(plan, engine=engine.value), open_it))
+    return found
+
+
+def _open_auto(request: EngineRequest) -> Upscaler:
+    candidates = auto_candidates(request)
+    choice = choose_plan(request.model.facts.sha256, request.device, candidates)
+    best = next(candidate for candidate in candidates if candidate.plan == choice.best.plan)
+    if choice.best.seconds is not None:
+        request.progress.note(f"{request.model.facts.name} runs in {best.name}, the fastest of those tried here.")
+    return best.open()
 
 
 def _open(request: EngineRequest, engine: Engine) -> Upscaler:

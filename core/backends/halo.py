@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable
-from pathlib import Path
-from typing import cast
 
-import platformdirs
 import torch
 from torch import nn
 
 from ..types import Size, SizeRule
 from ..upscaler import Halo
-from ..whole_file import write_whole
-
-logger = logging.getLogger(__name__)
+from .store import FactStore
 
 PRACTICAL = 64
 """Widest halo, in input pixels, that is used exactly; a wider receptive field is cut where its influence ends."""
@@ -35,7 +28,7 @@ NO_INFLUENCE = 1e-4
 
 STRIP_HEIGHT = 32
 
-_VERSION = 2
+_STORE = FactStore("halo", 3)
 _LOCAL_MODULES = (
     nn.Conv2d,
     nn.PReLU,
@@ -71,10 +64,10 @@ def find_halo(
         beyond = influence_of_cut(model, run, bound + 8, scale=scale, channels=channels, size_rule=size_rule)[bound:]
         if float(beyond.max()) <= NO_INFLUENCE:
             return Halo(pixels=bound, exact=True)
-    stored = _read_store().get(key)
+    stored = _STORE.read().get(key)
     if stored is None:
         stored = _measure(model, run, scale=scale, channels=channels, size_rule=size_rule)
-        _write_store(key, stored)
+        _STORE.add(key, stored)
     return Halo(pixels=stored, exact=False)
 
 
@@ -151,28 +144,3 @@ def sample_strip(height: int, width: int, channels: int) -> torch.Tensor:
 def _visible_reach(influence: torch.Tensor) -> int:
     visible = (influence >= VISIBLE).nonzero()
     return int(visible.max()) + 1 if len(visible) else 0
-
-
-def _store_path() -> Path:
-    return Path(platformdirs.user_cache_dir("backplate", appauthor=False)) / "halo.json"
-
-
-def _read_store() -> dict[str, int]:
-    try:
-        data = json.loads(_store_path().read_text())
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(data, dict) or cast("dict[str, object]", data).get("version") != _VERSION:
-        return {}
-    return cast("dict[str, dict[str, int]]", data).get("pixels", {})
-
-
-def _write_store(key: str, pixels: int) -> None:
-    """Keeping the measurement saves seconds next time; a read-only home only costs those."""
-    path = _store_path()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({"version": _VERSION, "pixels": {**_read_store(), key: pixels}})
-        write_whole(path, content.encode("ascii"))
-    except OSError as error:
-        logger.info("The measured halo could not be kept at %s: %s", path, error)

@@ -15,7 +15,12 @@ _halos: dict[str, Halo] = {}
 
 
 def model_spec(
-    facts: ModelFacts, network: torch.nn.Module, run: Callable[[torch.Tensor], torch.Tensor], *, pixel_budget: int
+    facts: ModelFacts,
+    network: torch.nn.Module,
+    run: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    pixel_budget: int,
+    tiles_per_pass: int = 1,
 ) -> UpscalerSpec:
     """The spec of a model. ``run`` calls ``network`` on a (B, C, H, W) batch; the halo is found with it once for each
     model and holds for every engine, because all of them compute the same function."""
@@ -32,5 +37,6 @@ def model_spec(
         size_rule=rule,
         halo=_halos[facts.sha256],
         pixel_budget=pixel_budget,
+        tiles_per_pass=tiles_per_pass,
         tileable=facts.tiling != "internal",
     )

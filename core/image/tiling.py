@@ -144,12 +144,21 @@ def read_region(picture: torch.Tensor, region: Box, halo: int, edge: Edge, rule:
     multiples of ``rule.multiple_of``.
     """
     height, width = picture.shape[-2:]
-    x = _span(region.x, region.right, width, halo, edge.wraps_x or edge is Edge.REPLICATE)
-    y = _span(region.y, region.bottom, height, halo, edge.wraps_y or edge is Edge.REPLICATE)
-    size = rule.padded(Size(x[1] - x[0], y[1] - y[0]))
-    columns = _source_indices(x[0], size.width, width, edge.wraps_x, edge is Edge.REPLICATE)
-    rows = _source_indices(y[0], size.height, height, edge.wraps_y, edge is Edge.REPLICATE)
-    return _take(_take(picture, -2, rows), -1, columns), Box(region.x - x[0], region.y - y[0], *region.size)
+    read = _box_to_read(Size(width, height), region, halo, edge, rule)
+    columns = _source_indices(read.x, read.width, width, edge.wraps_x, edge is Edge.REPLICATE)
+    rows = _source_indices(read.y, read.height, height, edge.wraps_y, edge is Edge.REPLICATE)
+    return _take(_take(picture, -2, rows), -1, columns), Box(region.x - read.x, region.y - read.y, *region.size)
+
+
+def size_to_read(picture: Size, region: Box, halo: int, edge: Edge, rule: SizeRule) -> Size:
+    """The size of what ``read_region`` gives for a picture of this size."""
+    return _box_to_read(picture, region, halo, edge, rule).size
+
+
+def _box_to_read(picture: Size, region: Box, halo: int, edge: Edge, rule: SizeRule) -> Box:
+    x = _span(region.x, region.right, picture.width, halo, edge.wraps_x or edge is Edge.REPLICATE)
+    y = _span(region.y, region.bottom, picture.height, halo, edge.wraps_y or edge is Edge.REPLICATE)
+    return Box(x[0], y[0], *rule.padded(Size(x[1] - x[0], y[1] - y[0])))
 
 
 def _span(start: int, stop: int, length: int, halo: int, continues: bool) -> tuple[int, int]:

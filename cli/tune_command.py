@@ -1,0 +1,65 @@
+"""``backplate tune``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .choices import PRECISIONS
+from .errors import reporting
+
+if TYPE_CHECKING:
+    from ..core.backends.plan import Choice
+
+
+@reporting
+def tune(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or path of a model file.")],
+    precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the model runs in.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")] = None,
+    models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="About how long the trial may take.")] = 20.0,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Measure how a model runs fastest on this machine.
+
+    All commands and nodes do that by themselves, for a few seconds, the first time a model meets a device, and use what
+    they found from then on; BACKPLATE_TUNE=0 stops them. This measures anew, longer, and shows the table.
+    """
+    from ..core.backends.engines import EngineRequest, auto_candidates
+    from ..core.backends.plan import choose_plan, device_name
+    from ..model_loader import default_folders, find_model, load_model
+    from ..model_loader.precision import Precision, choose_device
+    from .wishes import as_usage, choice
+
+    with as_usage():
+        wish = choice(Precision, precision, "--precision")
+    loaded = load_model(find_model(model, default_folders(models_dir)))
+    chosen = choose_device(device)
+    candidates = auto_candidates(EngineRequest(model=loaded, device=chosen, precision=wish))
+    result = choose_plan(loaded.facts.sha256, chosen, candidates, anew=True, limit=seconds)
+    if as_json:
+        typer.echo(json.dumps(_as_dict(result, loaded.facts.name, device_name(chosen)), indent=2))
+    else:
+        typer.echo(f"{loaded.facts.name} on {device_name(chosen)}")
+        typer.echo(_table(result))
+
+
+def _as_dict(result: Choice, model: str, device: str) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {"model": model, "device": device, "best": result.best.name, "trials": [asdict(t) for t in result.trials]}
+
+
+def _table(result: Choice) -> str:
+    from ..core.metrics.text_table import text_table
+
+    rows = [["how", "seconds a megapixel", ""]]
+    for trial in result.trials:
+        pace = "-" if trial.seconds is None else f"{trial.seconds:.2f}"
+        remark = "<- the fastest" if trial is result.best and trial.seconds is not None else trial.reason
+        rows.append([trial.name, pace, remark])
+    return text_table(rows)

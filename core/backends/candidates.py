@@ -1,0 +1,76 @@
+"""The ways in which PyTorch may run a model on a device, for the measured plan to choose from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from ...model_loader.loaded import LoadedModel
+from ...model_loader.precision import Precision
+from ..upscaler import Upscaler
+from .eager import EagerUpscaler, Placer, default_plan, is_streamable, usable_dtype
+from .plan import Candidate, RunPlan, choose_plan
+
+STREAM_PIXELS = (12_288, 49_152)
+CPU_TILES = (192, 256)
+ACCELERATOR_TILES = ((512, 1), (1024, 1), (256, 4))
+"""Side of a tile, context included, and tiles in one forward."""
+
+
+def pytorch_candidates(
+    model: LoadedModel, device: torch.device, precision: Precision = Precision.AUTO, place: Placer | None = None
+) -> list[Candidate]:
+    """The default first; on the CPU other portions and the other memory layout, on an accelerator other tiles, and
+    single precision where half of it is free to be chosen."""
+    default = default_plan(model.descriptor.model, device)
+    dtype, _ = usable_dtype(precision, model, device)
+    if device.type != "cpu":
+        plans = [default, *(replace(default, pixel_budget=s * s, tiles_per_pass=n) for s, n in ACCELERATOR_TILES)]
+    elif is_streamable(model.descriptor.model):
+        plans = [default, *(replace(default, stream_pixels=pixels) for pixels in STREAM_PIXELS)]
+    else:
+        default = replace(default, stream_pixels=0)
+        plans = [default, *(replace(default, pixel_budget=side * side) for side in CPU_TILES)]
+    plans.append(replace(default, channels_last=False))
+    found = [_candidate(model, device, precision, place, plan, dtype) for plan in plans]
+    if precision is Precision.AUTO and dtype != torch.float32:
+        found.append(_candidate(model, device, Precision.FP32, place, default, torch.float32))
+    return found
+
+
+def open_pytorch(
+    model: LoadedModel, device: torch.device, precision: Precision = Precision.AUTO, place: Placer | None = None
+) -> Upscaler:
+    """The model in PyTorch, as it was measured to be fastest on this device; see ``choose_plan``."""
+    candidates = pytorch_candidates(model, device, precision, place)
+    best = choose_plan(model.facts.sha256, device, candidates).best
+    return next(candidate for candidate in candidates if candidate.plan == best.plan).open()
+
+
+def _candidate(
+    model: LoadedModel,
+    device: torch.device,
+    precision: Precision,
+    place: Placer | None,
+    plan: RunPlan,
+    dtype: torch.dtype,
+) -> Candidate:
+    plan = replace(plan, dtype=str(dtype).removeprefix("torch."))
+    return Candidate(
+        name=describe_plan(plan),
+        plan=plan,
+        open=lambda: EagerUpscaler(model, device, precision, place, plan),
+        half=dtype != torch.float32,
+    )
+
+
+def describe_plan(plan: RunPlan) -> str:
+    """A plan in a few words."""
+    if plan.stream_pixels:
+        portion = f"rows of {plan.stream_pixels:,} pixels at a time"
+    else:
+        side = round(plan.pixel_budget**0.5)
+        portion = f"tiles of {side}x{side}" + (f", {plan.tiles_per_pass} at a time" if plan.tiles_per_pass > 1 else "")
+    layout = "channels last" if plan.channels_last else "channels first"
+    return f"{plan.engine}, {portion}, {plan.dtype}, {layout}"

@@ -1,0 +1,47 @@
+"""Small facts about models that were measured once and are kept on disk, in the user's cache folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, cast
+
+import platformdirs
+
+from ..whole_file import write_whole
+
+logger = logging.getLogger(__name__)
+
+
+class FactStore:
+    """A dictionary in a file of its own. A damaged file or one of another ``version`` counts as empty, and one that
+    cannot be written only costs measuring again."""
+
+    def __init__(self, name: str, version: int) -> None:
+        self._name, self._version = name, version
+
+    @property
+    def path(self) -> Path:
+        return Path(platformdirs.user_cache_dir("backplate", appauthor=False)) / f"{self._name}.json"
+
+    def read(self) -> dict[str, Any]:
+        try:
+            data = json.loads(self.path.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(data, dict):
+            return {}
+        content = cast("dict[str, Any]", data)
+        facts = content.get("facts")
+        return (
+            cast("dict[str, Any]", facts) if content.get("version") == self._version and isinstance(facts, dict) else {}
+        )
+
+    def add(self, key: str, fact: int | str) -> None:
+        content = json.dumps({"version": self._version, "facts": {**self.read(), key: fact}})
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path, content.encode("ascii"))
+        except OSError as error:
+            logger.info("What was measured could not be kept at %s: %s", self.path, error)

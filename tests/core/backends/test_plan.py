@@ -1,0 +1,196 @@
+"""The measured plan: the fastest right candidate, found in bounded time, kept until something it depends on changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from backplate.core.backends import plan as plans
+from backplate.core.backends.candidates import describe_plan, open_pytorch, pytorch_candidates
+from backplate.core.backends.plan import Candidate, RunPlan, choose_plan, measure
+from backplate.core.types import SizeRule
+from backplate.core.upscaler import Halo, UpscalerSpec
+from backplate.model_loader.loaded import LoadedModel
+
+CPU = torch.device("cpu")
+
+
+class Clock:
+    """Time that passes only when a model runs."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+class Paced:
+    """Takes so many seconds of the clock for a pixel."""
+
+    def __init__(self, clock: Clock, each_pixel: float, offset: float = 0.0) -> None:
+        self.clock, self.each_pixel, self.offset = clock, each_pixel, offset
+        self.runs = 0
+        self.spec = UpscalerSpec(
+            name="paced",
+            scale=1,
+            input_channels=3,
+            output_channels=3,
+            size_rule=SizeRule(),
+            halo=Halo(pixels=4, exact=True),
+            pixel_budget=128 * 128,
+        )
+
+    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+        self.runs += 1
+        self.clock.now += picture[:, 0].numel() * self.each_pixel
+        return picture + self.offset
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(plans, "time", clock)
+    monkeypatch.setenv(plans.SWITCH, "1")
+    monkeypatch.setattr(plans, "_chosen", {})
+    return clock
+
+
+PLAN = RunPlan(pixel_budget=128 * 128)
+
+
+def candidate(name: str, model: Paced, *, half: bool = False, engine: str = "pytorch") -> Candidate:
+    return Candidate(name, replace(PLAN, engine=engine, dtype=name), lambda: model, half)
+
+
+def test_the_fastest_is_chosen(clock: Clock):
+    models = [Paced(clock, each) for each in (3e-6, 1e-6, 2e-6)]
+    choice = choose_plan("a", CPU, [candidate(str(i), model) for i, model in enumerate(models)])
+    assert choice.best.name == "1"
+    # Context is work too: a tile of 128 gives 120 x 120 pixels.
+    assert choice.best.seconds == pytest.approx(1.0 * 128**2 / 120**2)
+
+
+def test_what_is_hardly_faster_is_taken_for_chance(clock: Clock):
+    models = [Paced(clock, each) for each in (1e-6, 0.97e-6)]
+    assert choose_plan("a", CPU, [candidate(str(i), model) for i, model in enumerate(models)]).best.name == "0"
+
+
+def test_results_that_differ_are_not_chosen(clock: Clock):
+    right = candidate("right", Paced(clock, 2e-6))
+    wrong = candidate("wrong", Paced(clock, 1e-6, offset=0.001))
+    half = candidate("half", Paced(clock, 1.5e-6, offset=0.001), half=True)
+    coarse = candidate("coarse", Paced(clock, 1e-6, offset=0.01), half=True)
+    broken = candidate("broken", Paced(clock, 1e-6, offset=float("nan")), half=True)
+    choice = choose_plan("a", CPU, [right, wrong, half, coarse, broken])
+    assert choice.best.name == "half"
+    reasons = {trial.name: trial.reason for trial in choice.trials}
+    assert "differs by 1.0e-03" in reasons["wrong"]
+    assert "differs by 1.0e-02" in reasons["coarse"]
+    assert "not finite" in reasons["broken"]
+
+
+def test_a_candidate_that_cannot_open_is_left_out_with_its_reason(clock: Clock):
+    def fail() -> Paced:
+        raise RuntimeError("no such device")
+
+    choice = choose_plan("a", CPU, [Candidate("gone", PLAN, fail), candidate("here", Paced(clock, 1e-6))])
+    assert choice.best.name == "here"
+    assert choice.trials[0].reason == "no such device"
+
+
+@pytest.mark.parametrize("each_pixel", [1e-6, 1e-4, 1e-2])
+def test_the_trial_is_bounded_for_models_of_any_speed(clock: Clock, each_pixel: float):
+    models = [Paced(clock, each_pixel) for _ in range(6)]
+    list(measure([candidate(str(i), model) for i, model in enumerate(models)], limit=5.0))
+    # The small pictures alone: three each and one for the reference.
+    small = 64 * 64 * each_pixel * (3 * len(models) + 1)
+    assert clock.now <= 5.0 + small
+
+
+def test_nothing_measured_means_the_default(clock: Clock):
+    choice = choose_plan("a", CPU, [candidate("default", Paced(clock, 1.0)), candidate("other", Paced(clock, 0.9))])
+    assert choice.best.name == "default"
+    assert "too long" in choice.best.reason
+
+
+def test_a_choice_is_kept_on_disk(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    first, second = Paced(clock, 2e-6), Paced(clock, 1e-6)
+    candidates = [candidate("a", first), candidate("b", second)]
+    kept = choose_plan("model", CPU, candidates)
+    monkeypatch.setattr(plans, "_chosen", {})
+    runs = first.runs, second.runs
+    assert choose_plan("model", CPU, candidates) == kept
+    assert (first.runs, second.runs) == runs, "read, not measured"
+    choose_plan("model", CPU, candidates, anew=True)
+    assert first.runs > runs[0]
+
+
+def test_whatever_it_depends_on_measures_anew(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    model = Paced(clock, 1e-6)
+    candidates = [candidate("a", model), candidate("b", model)]
+
+    def measured(sha256: str = "model", given: list[Candidate] = candidates) -> bool:
+        before = model.runs
+        choose_plan(sha256, CPU, given)
+        return model.runs > before
+
+    assert measured()
+    assert not measured()
+    assert measured(sha256="other model")
+    assert measured(given=[*candidates, candidate("c", model)])
+    assert measured(given=[candidates[0], candidate("b", model, engine="ncnn")])
+    monkeypatch.setattr(torch, "__version__", "99")
+    assert measured()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    assert measured()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": {}}', "null"])
+def test_a_damaged_file_is_measured_anew(clock: Clock, content: str, monkeypatch: pytest.MonkeyPatch):
+    candidates = [candidate("a", Paced(clock, 2e-6)), candidate("b", Paced(clock, 1e-6))]
+    kept = choose_plan("model", CPU, candidates)
+    (file,) = plans._folder().iterdir()
+    file.write_text(content)
+    monkeypatch.setattr(plans, "_chosen", {})
+    assert choose_plan("model", CPU, candidates).best.name == kept.best.name
+    assert json.loads(file.read_text())["trials"]
+
+
+def test_a_home_that_cannot_be_written_only_costs_the_next_trial(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    candidates = [candidate("a", Paced(clock, 2e-6)), candidate("b", Paced(clock, 1e-6))]
+    assert choose_plan("model", CPU, candidates).best.name == "b"
+
+
+def test_the_switch_takes_the_default(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(plans.SWITCH, "0")
+    slow, fast = Paced(clock, 2e-6), Paced(clock, 1e-6)
+    assert choose_plan("a", CPU, [candidate("slow", slow), candidate("fast", fast)]).best.name == "slow"
+    assert not slow.runs + fast.runs
+
+
+@pytest.mark.parametrize("name", ["compact", "rrdbnet", "rrdbnet x2", "span"])
+def test_every_way_of_pytorch_gives_the_same_picture(build: Callable[[str], LoadedModel], name: str):
+    model = build(name)
+    picture = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    candidates = pytorch_candidates(model, CPU)
+    assert len({describe_plan(each.plan) for each in candidates}) == len(candidates) >= 4
+    results = [each.open()(picture) for each in candidates]
+    assert all((result - results[0]).abs().max() < 1e-5 for result in results)
+
+
+def test_a_real_trial_ends_with_a_model(build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(plans.SWITCH, "1")
+    monkeypatch.setattr(plans, "_chosen", {})
+    model = build("compact")
+    picture = torch.rand(1, 3, 40, 30)
+    assert (open_pytorch(model, CPU)(picture) - model.descriptor(picture)).abs().max() < 1e-5
+    assert len(list(plans._folder().iterdir())) == 1

@@ -9,6 +9,8 @@ import typer
 from .. import __version__
 from .compare_command import compare
 from .diagnose_command import diagnose
+from .engines_command import engines
+from .export_command import export
 from .info import info
 from .manifest import manifest_app
 from .models import models_app
@@ -32,6 +34,8 @@ app.command()(video)
 app.add_typer(models_app, name="models")
 app.add_typer(manifest_app, name="manifest")
 app.command()(info)
+app.command()(engines)
+app.command()(export)
 app.command()(tune)
 app.command()(diagnose)
 app.command()(compare)

@@ -19,12 +19,14 @@ from .options import (
     TileSize,
     WantedAnchor,
     WantedEdge,
+    WantedEngine,
     WantedFit,
     WantedPrecision,
     WantedSize,
 )
 
 if TYPE_CHECKING:
+    from ..core.backends.engines import Engine
     from ..core.jobs.folder_job import FolderJob, Model
     from ..core.jobs.picture import PictureSettings
     from ..core.media.folder import Errand
@@ -54,6 +56,7 @@ class PictureOptions:
     tile_size: TileSize = 0
     edge: WantedEdge = "plain"
     precision: WantedPrecision = "auto"
+    engine: WantedEngine = "pytorch"
     bit_depth: Annotated[int | None, typer.Option(metavar="8|16", help="Default: that of the source.")] = None
     sharpen: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Sharpen, without halos; try 0.5.")] = None
     device: Device = None
@@ -94,6 +97,13 @@ class PictureOptions:
         from .wishes import choice
 
         return choice(Precision, self.precision, "--precision")
+
+    def checked_engine(self) -> Engine:
+        """Raises ``UsageProblem``."""
+        from ..core.backends.engines import Engine
+        from .wishes import choice
+
+        return choice(Engine, self.engine, "--engine")
 
     def checked_format(self) -> str | None:
         """Raises ``UsageProblem``."""

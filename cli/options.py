@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from .choices import ANCHORS, EDGES, FITS, PRECISIONS
+from .choices import ANCHORS, EDGES, ENGINES, FITS, PRECISIONS
 
 Options = TypeVar("Options")
 
@@ -38,6 +38,9 @@ WantedAnchor = Annotated[str, typer.Option(metavar=ANCHORS, help="What stays in 
 TileSize = Annotated[int, typer.Option(min=0, help="Side of a tile in source pixels; 0 is automatic.")]
 WantedEdge = Annotated[str, typer.Option(metavar=EDGES, help="What lies beyond the border; wrap for textures.")]
 WantedPrecision = Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the model runs in.")]
+WantedEngine = Annotated[
+    str, typer.Option("--engine", metavar=ENGINES, help="What runs the model; see `backplate engines`.")
+]
 Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")]
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder to look for models in first.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]

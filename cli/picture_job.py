@@ -7,7 +7,8 @@ import traceback
 from pathlib import Path
 
 from .. import __version__
-from ..core.backends.eager import EagerUpscaler
+from ..core.backends.engine_files import is_engine_file, open_engine_file
+from ..core.backends.engines import Engine, open_upscaler
 from ..core.jobs.folder_job import Model
 from ..core.jobs.picture import PictureSettings, enlarge, read_source, write_enlarged
 from ..core.media.folder import Errand
@@ -17,18 +18,27 @@ from ..core.upscaler import InputError, Upscaler
 from ..model_loader.find import default_folders, find_model
 from ..model_loader.loaded import load_model
 from ..model_loader.precision import Precision, choose_device
-from .errors import debugging, say, sentence_for
-from .screen import Screen
+from .errors import debugging, sentence_for
+from .screen import ModelScreen, Screen
 
 
 def load_upscaler(
-    name: str, models_dir: Path | None, device: str | None, precision: Precision
-) -> tuple[EagerUpscaler, Model]:
-    """The upscaler of that model, and what the model is. Raises ``ModelError``."""
-    model = load_model(find_model(name, default_folders(models_dir)))
-    upscaler = EagerUpscaler(model, choose_device(device), precision)
-    if upscaler.note:
-        say(upscaler.note)
+    name: str,
+    models_dir: Path | None,
+    device: str | None,
+    precision: Precision,
+    engine: Engine = Engine.PYTORCH,
+    tile: int = 0,
+) -> tuple[Upscaler, Model]:
+    """The upscaler of that model or exported model, and what the model is. Raises ``ModelError`` and ``InputError``."""
+    path, where = find_model(name, default_folders(models_dir)), choose_device(device)
+    if is_engine_file(path):
+        opened = open_engine_file(path, where)
+        return opened.upscaler, Model(name=opened.name, sha256=opened.sha256, precision=precision.value)
+    model = load_model(path)
+    with ModelScreen(1) as screen:
+        screen.start_picture(Path(model.facts.name))
+        upscaler = open_upscaler(model, where, precision, engine, tile=tile, progress=screen)
     return upscaler, Model(name=model.facts.name, sha256=model.facts.sha256, precision=precision.value)
 
 

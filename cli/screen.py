@@ -52,3 +52,10 @@ class Screen(BarScreen, Progress):
 
     def note(self, sentence: str) -> None:
         self.line(f"{self._source}: {sentence}")
+
+
+class ModelScreen(Screen):
+    """While a model is opened or exported, which may take a minute. Notes name the model themselves."""
+
+    def note(self, sentence: str) -> None:
+        self.line(sentence)

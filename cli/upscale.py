@@ -27,9 +27,12 @@ def upscale(options: PictureOptions) -> None:
     from .picture_job import load_upscaler, run_picture
 
     settings, precision = picture_settings(options), options.checked_precision()
+    engine = options.checked_engine()
     single = _single(options)
     errands = [] if single else folder_errands(options)
-    upscaler, model = load_upscaler(options.model, options.models_dir, options.device, precision)
+    upscaler, model = load_upscaler(
+        options.model, options.models_dir, options.device, precision, engine, options.tile_size
+    )
     settings = settings_for_model(options, settings, model, upscaler.spec.scale)
     if single is None:
         run_folder_job(folder_job(options, errands, settings, model), upscaler, report=options.report)

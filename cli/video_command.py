@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from .options import (
     TileSize,
     WantedAnchor,
     WantedEdge,
+    WantedEngine,
     WantedFit,
     WantedPrecision,
     WantedSize,
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from ..core.jobs.video_report import VideoReport
     from ..core.media.video_encode import EncodeSettings
     from ..core.upscaler import Upscaler
-    from ..model_loader.precision import Precision
 
 CODECS = "h264|hevc|av1|vp9|prores|ffv1|NAME"
 
@@ -85,6 +86,7 @@ class VideoOptions:
     tile_size: TileSize = 0
     edge: WantedEdge = "plain"
     precision: WantedPrecision = "auto"
+    engine: WantedEngine = "pytorch"
     device: Device = None
     models_dir: ModelsDir = None
 
@@ -94,6 +96,7 @@ class VideoOptions:
 def video(options: VideoOptions) -> None:
     """Enlarge a video with a super-resolution model; times, sound, subtitles and colours are kept."""
     # Not at the top: PyTorch would make --help wait.
+    from ..core.backends.engines import Engine
     from ..core.jobs.video import VideoJob
     from ..model_loader.precision import Precision, choose_device
     from .picture_job import load_upscaler, maker
@@ -102,7 +105,15 @@ def video(options: VideoOptions) -> None:
     if options.live and options.budget_ms is None:
         raise UsageProblem("--live chooses the model that holds a budget; give --budget-ms.")
     settings, precision = _settings(options), choice(Precision, options.precision, "--precision")
-    upscaler, known = load_upscaler(options.model, options.models_dir, options.device, precision)
+    open_model = partial(
+        load_upscaler,
+        models_dir=options.models_dir,
+        device=options.device,
+        precision=precision,
+        engine=choice(Engine, options.engine, "--engine"),
+        tile=options.tile_size,
+    )
+    upscaler, known = open_model(options.model)
     job = VideoJob(
         source=options.source,
         output=options.output,
@@ -115,7 +126,7 @@ def video(options: VideoOptions) -> None:
         reference=options.reference,
         software=maker(known),
     )
-    others = _other_models(known, options.models_dir, options.device, precision)
+    others = _other_models(known, options.models_dir, open_model)
     result = _run(job, upscaler, options.budget_ms, options.live, others)
     say(result.text())
     if options.report is not None:
@@ -209,18 +220,15 @@ def _run(
 
 
 def _other_models(
-    wanted: Model, models_dir: Path | None, device: str | None, precision: Precision
+    wanted: Model, models_dir: Path | None, open_model: Callable[[str], tuple[Upscaler, Model]]
 ) -> Iterator[Candidate]:
     """The catalogue's models that are on this machine."""
-    from functools import partial
-
     from ..model_loader.catalogue import entry_by_name
     from ..model_loader.find import default_folders, model_files
-    from .picture_job import load_upscaler
 
     for name, path in model_files(default_folders(models_dir)).items():
         if entry_by_name(path.name) is not None and Path(name).stem != wanted.name:
-            yield partial(load_upscaler, str(path), models_dir, device, precision)
+            yield partial(open_model, str(path))
 
 
 def _write_report(path: Path, result: VideoReport) -> None:

@@ -21,7 +21,7 @@ from ..progress import Progress
 from ..upscaler import Upscaler
 from .candidates import open_pytorch, pytorch_candidates
 from .eager import Placer, usable_dtype
-from .plan import Candidate, RunPlan, choose_plan
+from .plan import Candidate, Choice, RunPlan, choose_plan
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +37,17 @@ class Engine(str, Enum):
     NCNN = "ncnn"
 
 
-_MODULES: dict[Engine, str] = {Engine.ONNXRUNTIME: ".onnx_engine", Engine.NCNN: ".ncnn_engine"}
+_MODULES: dict[Engine, str] = {
+    Engine.ONNXRUNTIME: ".onnx_engine",
+    Engine.NCNN: ".ncnn_engine",
+}
 """Engines beside plain PyTorch, by the module of this folder that runs them."""
 
 
 AUTO_ENGINES = (Engine.NCNN, Engine.ONNXRUNTIME)
+AUTO_SECONDS = 40.0
+"""Longest trial when ``auto`` is asked for; it is made once for a model."""
+
 AUTO_TILE = 256
 """Side of the tile, context included, in which ``auto`` tries an engine that takes tiles."""
 
@@ -141,23 +147,36 @@ def open_upscaler(
 
 
 def auto_candidates(request: EngineRequest) -> list[Candidate]:
-    """The ways in which ``Engine.AUTO`` may run the model: PyTorch's, and the engines that are ready in seconds."""
-    found = pytorch_candidates(request.model, request.device, request.precision, request.place)
+    """The ways in which ``Engine.AUTO`` may run the model: PyTorch's default, the engines that are ready in seconds,
+    and other ways of PyTorch."""
+    default, *others = pytorch_candidates(request.model, request.device, request.precision, request.place)
     plan = RunPlan(pixel_budget=AUTO_TILE**2)
-    for engine in AUTO_ENGINES:
-        if engine in _MODULES:
-            open_it = partial(_open, request, engine)
-            found.append(Candidate(engine.value, replace(plan, engine=engine.value), open_it))
-    return found
+    engines = [
+        Candidate(engine.value, replace(plan, engine=engine.value), partial(_open, request, engine))
+        for engine in AUTO_ENGINES
+        if engine in _MODULES
+    ]
+    return [default, *engines, *others]
 
 
 def _open_auto(request: EngineRequest) -> Upscaler:
+    request.progress.check()
     candidates = auto_candidates(request)
-    choice = choose_plan(request.model.facts.sha256, request.device, candidates)
+    choice = choose_plan(request.model.facts.sha256, request.device, candidates, limit=AUTO_SECONDS)
     best = next(candidate for candidate in candidates if candidate.plan == choice.best.plan)
-    if choice.best.seconds is not None:
-        request.progress.note(f"{request.model.facts.name} runs in {best.name}, the fastest of those tried here.")
+    request.progress.note(_auto_sentence(request.model.facts.name, choice))
     return best.open()
+
+
+def _auto_sentence(name: str, choice: Choice) -> str:
+    """What was chosen, with the figures of the fastest way of each engine that was measured."""
+    paces: dict[str, float] = {}
+    for trial in choice.trials:
+        if trial.seconds is not None:
+            paces[trial.plan.engine] = min(trial.seconds, paces.get(trial.plan.engine, trial.seconds))
+    figures = ", ".join(f"{engine} {pace:.3g}" for engine, pace in sorted(paces.items(), key=lambda item: item[1]))
+    how = f"seconds a megapixel: {figures}" if figures else "nothing else could be tried"
+    return f"{name} runs in {choice.best.name}, the fastest that computes the same here ({how})."
 
 
 def _open(request: EngineRequest, engine: Engine) -> Upscaler:

@@ -10,7 +10,8 @@ import importlib
 import importlib.util
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,15 @@ import numpy
 import torch
 from torch import nn
 
+from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision
+from ..progress import Progress
 from ..upscaler import ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
 from .engines import EngineRequest, EngineUnusable
+from .ncnn_param import read_param
 from .ncnn_writer import INPUT, OUTPUT, NotWritable, ncnn_files
+from .onnx_export import OnnxSettings
+from .pnnx_convert import convert_with_pnnx
 from .portable import portable
 from .spec import model_spec
 from .verify import verify
@@ -168,3 +174,39 @@ def _configure(options: Any, settings: NcnnSettings) -> None:
     options.use_sgemm_convolution = settings.sgemm
     options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = settings.fp16
     options.use_bf16_packed = options.use_bf16_storage = settings.bf16
+
+
+def write_files(model: LoadedModel, main: Path, settings: OnnxSettings, progress: Progress) -> Sequence[Path]:
+    """See ``FileModule``. Networks that ``ncnn_writer`` does not know go through pnnx, where that is installed."""
+    files = companions(main)
+    try:
+        contents = ncnn_files(portable(model.descriptor.model), half=settings.half)
+    except NotWritable as reason:
+        return convert_with_pnnx(model, main, str(reason), progress)
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content)
+    return files
+
+
+def open_file(main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
+    """See ``FileModule``."""
+    settings = settings_for(device, Precision.FP32)
+    graph = read_param(main)
+    budget = VULKAN_PIXELS if settings.vulkan is not None else WORKSPACE // (4 * graph.width * WORKSPACE_FACTOR)
+    names = graph.input, graph.output
+    return NcnnUpscaler(*companions(main), spec=replace(spec, pixel_budget=budget), settings=settings, names=names)
+
+
+def companions(main: Path) -> tuple[Path, Path]:
+    """See ``FileModule``."""
+    return main, main.with_suffix(".bin")
+
+
+def input_channels(main: Path) -> int:
+    """See ``FileModule``."""
+    return read_param(main).channels
+
+
+def stand_in(main: Path) -> nn.Module:
+    """See ``FileModule``."""
+    return read_param(main).stand_in()

@@ -11,9 +11,10 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from .child import NETWORK, REQUEST
 from .portable import portable
 
-REQUEST, NETWORK, RESULT = "request.json", "network.pt", "model.onnx"
+RESULT = "model.onnx"
 
 
 class HalfInside(nn.Module):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import choose_dtype
-from ..upscaler import OutOfMemory, Upscaler, UpscalerSpec
+from ..progress import Progress
+from ..upscaler import ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
 from .artifacts import Artifact, obtain
 from .eager import ACCELERATOR_PIXELS
 from .engines import EngineRequest, EngineUnusable
@@ -69,7 +72,10 @@ class OnnxRuntimeUpscaler:
             # The package has error types of its own for each code, none of them for memory.
             if is_out_of_memory(error) or any(text in str(error) for text in _OUT_OF_MEMORY):
                 raise OutOfMemory(str(error)) from None
-            raise
+            raise ModelOutputError(
+                f"ONNX Runtime failed on {self._spec.name} at {batch.shape[3]}x{batch.shape[2]} pixels"
+                f" ({' '.join(str(error).split())[:160]}); use the engine pytorch."
+            ) from error
         return torch.as_tensor(result).clamp_(0, 1)
 
 
@@ -155,3 +161,33 @@ def open_session(content: bytes, settings: OnnxRuntimeSettings) -> Any:
         f"{' and '.join(settings.providers)} did not start; onnxruntime-gpu needs the CUDA and cuDNN libraries of its "
         "version, see https://onnxruntime.ai/docs/execution-providers"
     )
+
+
+def write_files(model: LoadedModel, main: Path, settings: OnnxSettings, progress: Progress) -> list[Path]:
+    """See ``FileModule``."""
+    export_onnx(model, main, settings, progress)
+    return [main]
+
+
+def open_file(main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
+    """See ``FileModule``."""
+    budget = CPU_PIXELS if device.type == "cpu" else ACCELERATOR_PIXELS
+    return OnnxRuntimeUpscaler(main.read_bytes(), replace(spec, pixel_budget=budget), settings_for(device))
+
+
+def companions(main: Path) -> list[Path]:
+    """See ``FileModule``."""
+    return [main]
+
+
+def input_channels(main: Path) -> int:
+    """See ``FileModule``. Raises ``EngineUnusable`` for a model that takes no picture."""
+    shape = open_session(main.read_bytes(), OnnxRuntimeSettings()).get_inputs()[0].shape
+    if len(shape) != 4 or not isinstance(shape[1], int):
+        raise EngineUnusable(f"its input is {shape}, and a picture is batch, channels, height, width")
+    return shape[1]
+
+
+def stand_in(main: Path) -> nn.Module:
+    """See ``FileModule``. The graph is not read: the reach is measured."""
+    return nn.Sequential(nn.Conv2d(1, 1, 1), nn.AdaptiveAvgPool2d(1))

@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.metadata
 import importlib.util
-import json
 import shutil
-import subprocess
-import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import torch
 
 from ...model_loader.loaded import LoadedModel
 from ..progress import Progress
 from ..types import Size, SizeRule
 from ..whole_file import whole_file
+from .child import run_in_child
 from .engines import EngineUnusable
-from .onnx_child import NETWORK, REQUEST, RESULT
+from .onnx_child import RESULT
 
 INPUT, OUTPUT = "input", "output"
-ROOT = Path(__file__).resolve().parents[2]
 
 _VERSION = 1
 """Raised when the files that are written change."""
-
-_POLL = 0.1
-_CHILD = """
-import importlib.util, sys
-root, folder = sys.argv[1:]
-spec = importlib.util.spec_from_file_location("backplate", root + "/__init__.py", submodule_search_locations=[root])
-sys.modules["backplate"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sys.modules["backplate"])
-from backplate.core.backends.onnx_child import main
-main(folder)
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +53,14 @@ def export_onnx(
     settings, progress = settings or OnnxSettings(), progress or Progress()
     if missing := missing_packages():
         raise EngineUnusable(missing)
-    with tempfile.TemporaryDirectory(prefix="backplate-") as name:
-        folder = Path(name)
-        torch.save(copy.deepcopy(model.descriptor.model).to("cpu", torch.float32), folder / NETWORK)
-        (folder / REQUEST).write_text(json.dumps(_request(model, settings)))
-        progress.begin(1, "writing ONNX")
-        _run_child(folder, model.facts.architecture, progress)
+    progress.begin(1, "writing ONNX")
+    with run_in_child("onnx_child", model, _request(model, settings), progress) as (folder, cause):
+        result = folder / RESULT
+        if cause or not result.is_file():
+            raise EngineUnusable(f"the architecture {model.facts.architecture} cannot be exported to ONNX ({cause})")
         progress.advance()
         with whole_file(output) as temporary:
-            shutil.copyfile(folder / RESULT, temporary)
+            shutil.copyfile(result, temporary)
 
 
 def example_size(model: LoadedModel, settings: OnnxSettings) -> Size:
@@ -106,39 +87,3 @@ def _request(model: LoadedModel, settings: OnnxSettings) -> dict[str, object]:
         "input": INPUT,
         "output": OUTPUT,
     }
-
-
-def _run_child(folder: Path, architecture: str, progress: Progress) -> None:
-    log = folder / "log.txt"
-    with log.open("wb") as out:
-        child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, str(ROOT), str(folder)],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            code = _wait(child, progress)
-        finally:
-            child.kill()
-            child.wait()
-    if code != 0 or not (folder / RESULT).is_file():
-        raise EngineUnusable(f"the architecture {architecture} cannot be exported to ONNX ({_cause(code, log)})")
-
-
-def _wait(child: subprocess.Popen[bytes], progress: Progress) -> int:
-    while True:
-        progress.check()
-        try:
-            return child.wait(_POLL)
-        except subprocess.TimeoutExpired:
-            continue
-
-
-def _cause(code: int, log: Path) -> str:
-    if code < 0:
-        return f"the exporter was ended by signal {-code}"
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.partition(":")[0].endswith(("Error", "Exception"))]
-    return (errors or lines or ["no reason given"])[-1][:200]

@@ -215,10 +215,12 @@ def _work(upscaler: Upscaler, plan: RunPlan) -> tuple[Callable[[], None], int, i
 
         return stream, pixels, pixels
     side = int((plan.pixel_budget or WARM_UP_SIDE**2) ** 0.5) // spec.alignment * spec.alignment
+    # An engine may take larger tiles than the one it is timed on, with less context for each pixel.
+    whole = max(side, int(spec.pixel_budget**0.5))
     tiles = _probe(upscaler, side, side).repeat(plan.tiles_per_pass, 1, 1, 1)
-    inner = max(side - 2 * spec.aligned_halo, side // 4)
+    share = max(whole - 2 * spec.aligned_halo, whole // 4) / whole
     read = tiles.shape[0] * tiles.shape[2] * tiles.shape[3]
-    return lambda: _finished(upscaler(tiles)), read, tiles.shape[0] * inner * inner
+    return lambda: _finished(upscaler(tiles)), read, round(tiles.shape[0] * side * side * share * share)
 
 
 def _finished(result: torch.Tensor) -> None:

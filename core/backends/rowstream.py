@@ -9,6 +9,7 @@ graph taken with torch.fx.
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -182,8 +183,12 @@ def _schedule(model: nn.Module) -> Iterator[_Step]:
 
 
 def _trace(model: nn.Module) -> tuple[fx.Graph, dict[str, nn.Module]]:
+    # A copy that shares the weights: some models (SPAN) keep on themselves what they compute, which is a proxy here.
+    weights = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     try:
-        return fx.Tracer().trace(model), dict(cast("Iterator[tuple[str, nn.Module]]", model.named_modules()))
+        return fx.Tracer().trace(copy.deepcopy(model, weights)), dict(
+            cast("Iterator[tuple[str, nn.Module]]", model.named_modules())
+        )
     except Exception as error:  # noqa: BLE001 - tracing runs the model's own code, which may raise anything
         raise NotStreamable(str(error)) from None
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from backplate.core.backends import onnx_engine, onnx_export
+from backplate.core.backends import child, onnx_engine, onnx_export
 from backplate.core.backends.artifacts import artifact_folder
 from backplate.core.backends.eager import EagerUpscaler
 from backplate.core.backends.engines import Engine, EngineRequest, EngineUnusable, open_upscaler
@@ -96,21 +96,21 @@ def children_of(folder: Path) -> list[str]:
 def test_a_cancelled_export_leaves_no_file_and_no_process(
     build: Callable[[str], LoadedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    processes: list[onnx_export.subprocess.Popen[bytes]] = []
-    start = onnx_export.subprocess.Popen
+    processes: list[child.subprocess.Popen[bytes]] = []
+    start = child.subprocess.Popen
 
-    def started(*arguments: object, **options: object) -> onnx_export.subprocess.Popen[bytes]:
+    def started(*arguments: object, **options: object) -> child.subprocess.Popen[bytes]:
         processes.append(start(*arguments, **options))
         return processes[-1]
 
-    monkeypatch.setattr(onnx_export.subprocess, "Popen", started)
+    monkeypatch.setattr(child.subprocess, "Popen", started)
     model = build("compact")
     before = children_of(tmp_path)
     with pytest.raises(Cancelled):
         export_onnx(model, tmp_path / "model.onnx", progress=Listening(checks=2))
     assert children_of(tmp_path) == before
-    (child,) = processes
-    assert child.returncode is not None
+    (process,) = processes
+    assert process.returncode is not None
 
 
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
@@ -123,7 +123,7 @@ RAISE = "raise RuntimeError('aten::roll is not known')"
 def test_an_exporter_that_dies_leaves_no_file_and_pytorch_takes_over(
     build: Callable[[str], LoadedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
 ):
-    monkeypatch.setattr(onnx_export, "_CHILD", script)
+    monkeypatch.setattr(child, "SCRIPT", script)
     model = build("compact")
     with pytest.raises(EngineUnusable, match=f"the architecture RealESRGAN Compact .*{said}"):
         export_onnx(model, tmp_path / "model.onnx")

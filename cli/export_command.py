@@ -1,0 +1,58 @@
+"""``backplate export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .choices import EXPORTS
+from .errors import UsageProblem, reporting
+
+
+@reporting
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or path of a model file.")],
+    to: Annotated[str, typer.Option(metavar=EXPORTS, help="What to export to.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The .onnx or .param file. Default: the model's name, in this folder."),
+    ] = None,
+    tile: Annotated[
+        int, typer.Option(min=0, help="ONNX for pictures of this side only, for programs that need that; 0: any size.")
+    ] = 0,
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="Any size, also with --tile.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Weights in half precision: half the size.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
+) -> None:
+    """Write a model as ONNX or ncnn files, and prove that they compute what PyTorch computes.
+
+    Files that differ too much are not written. `backplate upscale --model FILE` runs them; NAME.json beside them holds
+    what is needed for that.
+    """
+    # Not at the top: PyTorch would make --help wait.
+    from .. import __version__
+    from ..core.backends.export import ExportKind
+    from ..core.backends.onnx_export import OnnxSettings
+    from ..core.jobs.export import export_proved
+    from ..model_loader.find import default_folders, find_model
+    from ..model_loader.loaded import load_model
+    from .screen import ModelScreen
+    from .wishes import choice
+
+    kind = choice(ExportKind, to, "--to")
+    if tile and kind is not ExportKind.ONNX:
+        raise UsageProblem(f"--tile {tile}: {kind.value} files take pictures of any size; leave it out.")
+    found = load_model(find_model(model, default_folders(models_dir)))
+    output = output or Path(found.facts.name + kind.suffix)
+    if output.suffix.lower() != kind.suffix:
+        raise UsageProblem(f"--output {output}: a file of {kind.value} ends in {kind.suffix}.")
+    settings = OnnxSettings(dynamic=dynamic or not tile, tile=tile or OnnxSettings().tile, half=fp16)
+    with ModelScreen(1) as screen:
+        screen.start_picture(output)
+        result = export_proved(
+            found, output, settings, screen, overwrite=overwrite, made_by=f"Backplate {__version__}"
+        )  # fmt: skip
+    typer.echo(result.text())

@@ -1,0 +1,209 @@
+"""Files of exported models: the record beside them, and running them without the PyTorch model.
+
+A record, ``NAME.json`` beside the file ``NAME``, holds what the pipeline must know about the model and the SHA-256 of
+every file, so that a changed byte is noticed. Files that come without one, such as the releases of
+realesrgan-ncnn-vulkan, are tried out to learn the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from torch import nn
+
+from ...model_loader.files import sha256_of
+from ...model_loader.loaded import LoadedModel
+from ..progress import Progress
+from ..types import SizeRule
+from ..upscaler import Halo, InputError, ModelOutputError, Upscaler, UpscalerSpec
+from .engines import EngineUnusable
+from .halo import find_halo
+from .onnx_export import OnnxSettings
+
+SUFFIXES: Mapping[str, str] = {".onnx": ".onnx_engine", ".param": ".ncnn_engine"}
+"""Exported models that can be run, and the module of this folder that does it."""
+
+_FORMAT = 1
+_TRIED_SIDES = (33, 34, 36, 40)
+"""Sides that tell multiples of 1, 2, 4 and 8 apart."""
+
+
+class FileModule(Protocol):
+    """An engine that also writes and reads files."""
+
+    def unusable(self) -> str | None: ...
+
+    def write_files(self, model: LoadedModel, main: Path, settings: OnnxSettings, progress: Progress) -> Sequence[Path]:
+        """Writes ``main`` and the files that belong to it into its folder; returns all of them. Raises
+        ``EngineUnusable``."""
+        ...
+
+    def open_file(self, main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
+        """Raises ``EngineUnusable``."""
+        ...
+
+    def companions(self, main: Path) -> Sequence[Path]:
+        """Every file of the model, ``main`` included."""
+        ...
+
+    def input_channels(self, main: Path) -> int: ...
+
+    def stand_in(self, main: Path) -> nn.Module:
+        """Convolutions with the reach of the model's, or a network of unknown reach; see ``receptive_radius``."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What is kept beside an exported model. ``tile``: the only side it takes, in input pixels; 0 for any size."""
+
+    name: str
+    architecture: str
+    model_sha256: str
+    scale: int
+    input_channels: int
+    output_channels: int
+    size_rule: SizeRule
+    halo: Halo
+    tile: int
+    half: bool
+    largest_difference: float
+    mean_difference: float
+    made_by: str
+    files: Mapping[str, str]
+    """SHA-256 by file name."""
+
+    def spec(self) -> UpscalerSpec:
+        return UpscalerSpec(
+            name=self.name,
+            scale=self.scale,
+            input_channels=self.input_channels,
+            output_channels=self.output_channels,
+            size_rule=self.size_rule,
+            halo=self.halo,
+        )
+
+
+@dataclass(frozen=True)
+class OpenedFile:
+    """An exported model, ready to run. ``sha256``: of all of its files."""
+
+    upscaler: Upscaler
+    name: str
+    sha256: str
+
+
+def record_path(main: Path) -> Path:
+    """Where the record of an exported model is."""
+    return main.with_name(main.name + ".json")
+
+
+def record_text(record: Record) -> str:
+    """The content of a record file."""
+    return json.dumps({"format": _FORMAT, **asdict(record)}, indent=2) + "\n"
+
+
+def read_record(main: Path) -> Record | None:
+    """The record beside ``main``; None if there is none. Raises ``InputError`` for one that cannot be read."""
+    path = record_path(main)
+    if not path.is_file():
+        return None
+    try:
+        values = cast("dict[str, Any]", json.loads(path.read_text()))
+        if values.pop("format") != _FORMAT:
+            raise ValueError("another format")
+        values["size_rule"] = SizeRule(**values["size_rule"])
+        values["halo"] = Halo(**values["halo"])
+        return Record(**values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path.name} is no record of an exported model ({error}); export {main.name} again."
+        ) from error
+
+
+def is_engine_file(name: str | Path) -> bool:
+    """Whether a model of that name is an exported one, by its suffix."""
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def file_module(main: Path) -> FileModule:
+    """The engine that runs ``main``."""
+    return cast("FileModule", importlib.import_module(SUFFIXES[main.suffix.lower()], __package__))
+
+
+def open_engine_file(main: Path, device: torch.device) -> OpenedFile:
+    """An exported model as an ``Upscaler``.
+
+    Raises ``InputError`` in one sentence if a file is missing or changed since it was exported, the engine cannot be
+    used here, or the model takes one size only.
+    """
+    module = file_module(main)
+    files = module.companions(main)
+    if missing := [file for file in files if not file.is_file()]:
+        raise InputError(
+            f"There is no file {missing[0]}; an exported model needs {' and '.join(f.name for f in files)}."
+        )
+    try:
+        if reason := module.unusable():
+            raise EngineUnusable(reason)
+        record = read_record(main)
+        digests = {file.name: sha256_of(file) for file in files}
+        if record is None:
+            spec = _tried_out(main, module, device, "".join(digests.values()))
+        else:
+            _check(main, record, digests)
+            spec = record.spec()
+        upscaler = module.open_file(main, spec, device)
+    except EngineUnusable as reason:
+        raise InputError(f"{main.name} cannot be run: {reason}.") from reason
+    digest = hashlib.sha256("".join(digests.values()).encode()).hexdigest()
+    return OpenedFile(upscaler, spec.name, digest)
+
+
+def _check(main: Path, record: Record, digests: Mapping[str, str]) -> None:
+    if changed := [name for name, digest in digests.items() if record.files.get(name) != digest]:
+        raise InputError(
+            f"{changed[0]} is not as it was exported (SHA-256 {digests[changed[0]][:12]} in place of"
+            f" {str(record.files.get(changed[0]))[:12]}); export {record.name} again."
+        )
+    if record.tile:
+        raise InputError(
+            f"{main.name} takes pictures of {record.tile}x{record.tile} pixels only, for other programs; export"
+            f" {record.name} without --tile to run it here."
+        )
+
+
+def _tried_out(main: Path, module: FileModule, device: torch.device, key: str) -> UpscalerSpec:
+    """The spec of a model that nothing is known about but its file."""
+    channels = module.input_channels(main)
+    spec = UpscalerSpec(
+        name=main.stem,
+        scale=1,
+        input_channels=channels,
+        output_channels=channels,
+        size_rule=SizeRule(),
+        halo=Halo(pixels=0, exact=False),
+    )
+    trial = module.open_file(main, spec, device)
+    for side in _TRIED_SIDES:
+        try:
+            shape = trial(torch.rand(1, channels, side, side)).shape
+        except ModelOutputError:
+            continue
+        scale, rest = divmod(shape[-1], side)
+        if scale and not rest and shape[-2] == shape[-1]:
+            rule = SizeRule(multiple_of={33: 1, 34: 2, 36: 4, 40: 8}[side])
+            halo = find_halo(
+                module.stand_in(main), trial, scale=scale, channels=channels, size_rule=rule,
+                key=hashlib.sha256(key.encode()).hexdigest(),
+            )  # fmt: skip
+            return replace(spec, scale=scale, output_channels=shape[1], size_rule=rule, halo=halo)
+    tried = ", ".join(map(str, _TRIED_SIDES))
+    raise EngineUnusable(f"pictures of {tried} pixels a side give no picture of a whole multiple of that size")

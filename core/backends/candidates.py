@@ -9,8 +9,8 @@ import torch
 from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision
 from ..upscaler import Upscaler
-from .eager import EagerUpscaler, Placer, default_plan, is_streamable, usable_dtype
-from .plan import Candidate, RunPlan, choose_plan
+from .eager import EagerUpscaler, Placer, default_plan, usable_dtype
+from .plan import STREAM_WIDTH, Candidate, RunPlan, choose_plan
 
 STREAM_PIXELS = (12_288, 49_152)
 CPU_TILES = (192, 256)
@@ -27,7 +27,7 @@ def pytorch_candidates(
     dtype, _ = usable_dtype(precision, model, device)
     if device.type != "cpu":
         plans = [default, *(replace(default, pixel_budget=s * s, tiles_per_pass=n) for s, n in ACCELERATOR_TILES)]
-    elif is_streamable(model.descriptor.model):
+    elif EagerUpscaler(model, device, precision, place).stream_height(STREAM_WIDTH):
         plans = [default, *(replace(default, stream_pixels=pixels) for pixels in STREAM_PIXELS)]
     else:
         default = replace(default, stream_pixels=0)

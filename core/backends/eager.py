@@ -191,11 +191,6 @@ def default_plan(model: nn.Module, device: torch.device) -> RunPlan:
     return RunPlan(pixel_budget=ALLOCATOR_CLIFF // (4 * usual), stream_pixels=STREAM_PIXELS)
 
 
-def is_streamable(model: nn.Module) -> bool:
-    """Whether rows can be streamed through the model."""
-    return _stream_of(model) is not None
-
-
 def _stream_of(model: nn.Module) -> RowStream | None:
     if model not in _streams:
         try:

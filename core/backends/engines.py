@@ -150,7 +150,7 @@ def auto_candidates(request: EngineRequest) -> list[Candidate]:
     """The ways in which ``Engine.AUTO`` may run the model: PyTorch's default, the engines that are ready in seconds,
     and other ways of PyTorch."""
     default, *others = pytorch_candidates(request.model, request.device, request.precision, request.place)
-    plan = RunPlan(pixel_budget=AUTO_TILE**2)
+    plan = RunPlan(pixel_budget=AUTO_TILE**2, stream_pixels=AUTO_TILE**2)
     engines = [
         Candidate(engine.value, replace(plan, engine=engine.value), partial(_open, request, engine))
         for engine in AUTO_ENGINES

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from ..progress import Progress
 from ..upscaler import ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
 from .engines import EngineRequest, EngineUnusable
 from .ncnn_param import read_param
+from .ncnn_rows import OUT_OF_MEMORY, NcnnRows, NotStreamable
 from .ncnn_writer import INPUT, OUTPUT, NotWritable, ncnn_files
 from .onnx_export import OnnxSettings
 from .pnnx_convert import convert_with_pnnx
@@ -41,7 +45,13 @@ WORKSPACE_FACTOR = 12
 VULKAN_PIXELS = 256 * 256
 """Tile on a Vulkan device: what realesrgan-ncnn-vulkan takes on a device with 2 GB or more is 200 pixels a side."""
 
-_OUT_OF_MEMORY = -100
+STREAM_PIXELS = 12_288
+"""Pixels of a portion of rows: a layer of 64 channels is then 3 MB, and Winograd's work space four times that."""
+
+STREAM_STEP = 12
+"""Rows of a portion are a multiple of this, so that Winograd's blocks of 4 and of 6 rows come out even."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +83,9 @@ class NcnnUpscaler:
         spec: UpscalerSpec,
         settings: NcnnSettings | None = None,
         names: tuple[str, str] = (INPUT, OUTPUT),
+        rows: NcnnRows | None = None,
     ) -> None:
-        self._spec, self._names = spec, names
+        self._spec, self._names, self._rows = spec, names, rows
         self._net = _load(param, weights, settings or NcnnSettings())
 
     @property
@@ -85,11 +96,33 @@ class NcnnUpscaler:
         batch = picture.detach().to("cpu", torch.float32).contiguous()
         return torch.cat([self._run(each).unsqueeze(0) for each in batch]).clamp_(0, 1)
 
+    def stream_height(self, width: int) -> int:
+        """See ``StreamingUpscaler``."""
+        rule = self._spec.size_rule
+        # Colour goes through a grey model as three pictures, and rows are those of one.
+        if self._rows is None or self._spec.input_channels == 1 or rule.multiple_of > 1 or rule.square:
+            return 0
+        height = STREAM_PIXELS // width // STREAM_STEP * STREAM_STEP
+        return max(STREAM_STEP, height)
+
+    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
+        """See ``StreamingUpscaler``."""
+        assert self._rows is not None, "stream_height said 0"
+        portions = _led(chunks, self._rows.least_rows)
+        first = next(portions)
+        second = next(portions, None)
+        if second is None:
+            yield self(first)
+            return
+        whole = (portion.detach().to("cpu", torch.float32)[0] for portion in chain((first, second), portions))
+        for rows in self._rows.run(whole):
+            yield rows.unsqueeze(0).clamp_(0, 1)
+
     def _run(self, picture: torch.Tensor) -> torch.Tensor:
         extractor = self._net.create_extractor()
         extractor.input(self._names[0], _ncnn().Mat(picture.numpy()))
         code, result = extractor.extract(self._names[1])
-        if code == _OUT_OF_MEMORY:
+        if code == OUT_OF_MEMORY:
             raise OutOfMemory(f"ncnn ran out of memory at {picture.shape[2]}x{picture.shape[1]} pixels")
         # Reading a result that is not there would end the process.
         if code != 0 or result.empty():
@@ -98,6 +131,17 @@ class NcnnUpscaler:
                 "the engine pytorch."
             )
         return torch.tensor(numpy.array(result))
+
+
+def _led(chunks: Iterator[torch.Tensor], rows: int) -> Iterator[torch.Tensor]:
+    """The chunks, with as many of the first in one as make so many rows."""
+    lead: list[torch.Tensor] = []
+    for chunk in chunks:
+        lead.append(chunk)
+        if sum(part.shape[2] for part in lead) >= rows:
+            break
+    yield torch.cat(lead, dim=2)
+    yield from chunks
 
 
 def unusable() -> str | None:
@@ -125,13 +169,36 @@ def open_model(request: EngineRequest) -> Upscaler:
     budget = VULKAN_PIXELS if settings.vulkan is not None else pixel_budget(network)
     descriptor = request.model.descriptor
     spec = model_spec(request.model.facts, descriptor.model, descriptor, pixel_budget=budget)
+    with _files(param, weights) as files:
+        upscaler = NcnnUpscaler(*files, spec, settings, rows=_rows_of(network, settings))
+    verify(upscaler, request.model, half=settings.fp16 or settings.bf16)
+    return upscaler
+
+
+def _rows_of(network: nn.Module, settings: NcnnSettings) -> NcnnRows | None:
+    """None on a Vulkan device, where large tiles are faster, and for networks that cannot be streamed."""
+    if settings.vulkan is not None:
+        return None
+
+    def load(param: bytes, weights: bytes) -> Any:
+        with _files(param, weights) as files:
+            return _load(*files, settings)
+
+    try:
+        return NcnnRows(network, load, lambda values: _ncnn().Mat(values).clone())
+    except NotStreamable as reason:
+        logger.debug("Rows cannot be streamed through this model in ncnn: %s", reason)
+        return None
+
+
+@contextmanager
+def _files(param: bytes, weights: bytes) -> Generator[tuple[Path, Path]]:
+    """A pair of files for as long as it takes to read them."""
     with tempfile.TemporaryDirectory(prefix="backplate-") as folder:
         files = Path(folder, "model.param"), Path(folder, "model.bin")
         files[0].write_bytes(param)
         files[1].write_bytes(weights)
-        upscaler = NcnnUpscaler(*files, spec, settings)
-    verify(upscaler, request.model, half=settings.fp16 or settings.bf16)
-    return upscaler
+        yield files
 
 
 def settings_for(device: torch.device, precision: Precision) -> NcnnSettings:

@@ -28,7 +28,7 @@ class NotWritable(Exception):
 
 
 @dataclass
-class _Layer:
+class Layer:
     """One line of the ``.param`` file. ``inputs`` are the numbers of other layers; ``weights`` come with whether they
     are tagged with their type and may be stored in half precision."""
 
@@ -41,10 +41,22 @@ class _Layer:
 def ncnn_files(network: nn.Module, *, half: bool = False) -> tuple[bytes, bytes]:
     """The content of ``.param`` and ``.bin`` for a network that ``portable`` gave; ``half`` stores the weights of
     convolutions in half precision. Raises ``NotWritable``."""
+    return files_of(*ncnn_layers(network), half=half)
+
+
+def ncnn_layers(network: nn.Module) -> tuple[list[Layer], int]:
+    """The layers of a network that ``portable`` gave, each after those it reads, and the number of the one that gives
+    the result, which nobody else reads. Raises ``NotWritable``."""
     layers, result = _Graph(network).layers()
     if any(result in layer.inputs for layer in layers):
-        layers.append(_Layer("Noop", [result]))
+        layers.append(Layer("Noop", [result]))
         result = len(layers) - 1
+    return layers, result
+
+
+def files_of(layers: list[Layer], result: int, *, half: bool = False) -> tuple[bytes, bytes]:
+    """The content of ``.param`` and ``.bin``. The picture is layer 0; values that nobody reads, and further inputs, go
+    by the numbers of their layers."""
     return _param(layers, result).encode("ascii"), b"".join(
         _stored(weight, tagged, half) for layer in layers for weight, tagged in layer.weights
     )
@@ -60,7 +72,7 @@ def _stored(weight: torch.Tensor, tagged: bool, half: bool) -> bytes:
     return _FP16 + content + b"\0" * (-len(content) % 4)
 
 
-def _param(layers: list[_Layer], result: int) -> str:
+def _param(layers: list[Layer], result: int) -> str:
     """The text, with a Split layer after each layer that several others read, as ncnn demands."""
     uses: dict[int, int] = {}
     for layer in layers:
@@ -82,7 +94,7 @@ def _param(layers: list[_Layer], result: int) -> str:
     lines: list[str] = []
     blobs = 0
     for number, layer in enumerate(layers):
-        count = uses[number]
+        count = uses.get(number, 0)
         own = name(number)
         names = " ".join(blob(source) for source in layer.inputs)
         options = "".join(f" {key}={value}" for key, value in layer.options.items())
@@ -109,12 +121,12 @@ class _Graph:
         except Exception as error:  # tracing runs the model's own code
             raise NotWritable(f"a step that depends on the picture ({' '.join(str(error).split())[:80]})") from error
         self._modules = dict(cast("Iterator[tuple[str, nn.Module]]", network.named_modules()))
-        self._layers: list[_Layer] = []
+        self._layers: list[Layer] = []
         self._place: dict[fx.Node, int] = {}
         self._memory: dict[fx.Node, fx.Node] = {}
         """By node, the one whose memory its value lies in, where an operation in place gave it."""
 
-    def layers(self) -> tuple[list[_Layer], int]:
+    def layers(self) -> tuple[list[Layer], int]:
         """The layers and the number of the one that gives the result."""
         for node in self._nodes:
             if node.op == "output":
@@ -136,7 +148,7 @@ class _Graph:
     def _add(
         self, kind: str, inputs: list[int], options: dict[int, str] | None = None, *weights: tuple[torch.Tensor, bool]
     ) -> int:
-        self._layers.append(_Layer(kind, inputs, options or {}, list(weights)))
+        self._layers.append(Layer(kind, inputs, options or {}, list(weights)))
         return len(self._layers) - 1
 
     def _settle(self, node: fx.Node, place: int, *, in_place: bool) -> None:

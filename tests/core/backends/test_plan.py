@@ -11,7 +11,7 @@ import pytest
 import torch
 from backplate.core.backends import plan as plans
 from backplate.core.backends.candidates import describe_plan, open_pytorch, pytorch_candidates
-from backplate.core.backends.plan import Candidate, RunPlan, choose_plan, measure
+from backplate.core.backends.plan import EXACT, Candidate, RunPlan, choose_plan, measure
 from backplate.core.types import SizeRule
 from backplate.core.upscaler import Halo, UpscalerSpec
 from backplate.model_loader.loaded import LoadedModel
@@ -184,7 +184,7 @@ def test_every_way_of_pytorch_gives_the_same_picture(build: Callable[[str], Load
     candidates = pytorch_candidates(model, CPU)
     assert len({describe_plan(each.plan) for each in candidates}) == len(candidates) >= 4
     results = [each.open()(picture) for each in candidates]
-    assert all((result - results[0]).abs().max() < 1e-5 for result in results)
+    assert all((result - results[0]).abs().max() <= EXACT for result in results)
 
 
 def test_a_real_trial_ends_with_a_model(build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,192 @@
+"""Streams rows through ncnn: the exact result without a halo, as ``rowstream`` does in PyTorch.
+
+The graph is rewritten so that every convolution reads, above the new rows of its input, the last ones of the portion
+before, and every join waits for the branch that lags behind; what the next portion needs comes out as further results.
+Three versions of the graph do it: for the first portion, for those in the middle, and for the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy
+import torch
+from torch import nn
+
+from ..upscaler import ModelOutputError, OutOfMemory
+from .ncnn_writer import INPUT, OUTPUT, Layer, files_of, ncnn_layers
+
+MOST_PARAMETERS = 5_000_000
+"""Each version keeps its own weights, made ready for Winograd convolutions, several times their size."""
+
+CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
+JOINS = ("BinaryOp", "Eltwise", "Concat")
+SINGLE_PIXELS = ("PReLU", "ReLU", "Sigmoid", "Swish", "Noop")
+
+OUT_OF_MEMORY = -100
+_END = "-233"
+"""ncnn's sign for the end of an axis."""
+
+Load = Callable[[bytes, bytes], Any]
+
+
+class NotStreamable(Exception):
+    """The graph has a layer that needs more than a fixed number of rows, or that is not known here."""
+
+
+@dataclass
+class _Version:
+    """A rewritten graph. ``place``: where each layer of the original is in it. ``taken``: the layers through which rows
+    of the last portion come in; ``left``: those that give them for the next, in the same order."""
+
+    first: bool
+    last: bool
+    layers: list[Layer] = field(default_factory=list[Layer])
+    place: dict[int, int] = field(default_factory=dict[int, int])
+    taken: list[int] = field(default_factory=list[int])
+    left: list[int] = field(default_factory=list[int])
+
+    def add(self, layer: Layer) -> int:
+        self.layers.append(layer)
+        return len(self.layers) - 1
+
+    def with_carried(self, source: int, rows: int) -> int:
+        """The rows that the last portion left above those of ``source``; leaves ``rows`` for the next."""
+        if not self.first:
+            self.taken.append(self.add(Layer("Input", [])))
+            source = self.add(Layer("Concat", [self.taken[-1], source], {0: "1"}))
+        if not self.last:
+            self.left.append(self.add(_crop(source, f"-{rows}", _END)))
+        return source
+
+
+def _crop(source: int, start: str, end: str) -> Layer:
+    return Layer("Crop", [source], {-23309: f"1,{start}", -23310: f"1,{end}", -23311: "1,1"})
+
+
+class NcnnRows:
+    """A network as a stream of rows through ncnn. ``load`` makes a net of the contents of ``.param`` and ``.bin``.
+
+    Raises ``NotStreamable`` for networks that cannot be one, and what ``ncnn_layers`` raises.
+    """
+
+    def __init__(self, network: nn.Module, load: Load, matrix: Callable[[numpy.ndarray], Any]) -> None:
+        if sum(parameter.numel() for parameter in network.parameters()) > MOST_PARAMETERS:
+            raise NotStreamable(f"more than {MOST_PARAMETERS:,} parameters")
+        layers, result = ncnn_layers(network)
+        flows = _flows(layers)
+        self._matrix = matrix
+        self._lead = max(-(-flow.lag // flow.scale) for flow in flows) + 1
+        places = ((True, False), (False, False), (False, True))
+        self._versions = [_rewritten(layers, flows, first=first, last=last) for first, last in places]
+        self._nets = [load(*files_of(each.layers, each.place[result])) for each in self._versions]
+
+    @property
+    def least_rows(self) -> int:
+        """The first portion must have as many, so that rows come out of every layer."""
+        return self._lead
+
+    def run(self, portions: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Portions (C, h, W) of a picture from top to bottom, at least two, the first of ``least_rows`` or more ->
+        magnified rows (C, h, W). Equals the network on the whole picture up to rounding."""
+        carried: list[Any] = []
+        portion, number = next(portions), 0
+        for following in portions:
+            rows, carried = self._step(number, portion, carried)
+            yield rows
+            portion, number = following, 1
+        yield self._step(2, portion, carried)[0]
+
+    def _step(self, number: int, portion: torch.Tensor, carried: list[Any]) -> tuple[torch.Tensor, list[Any]]:
+        version = self._versions[number]
+        extractor = self._nets[number].create_extractor()
+        extractor.input(INPUT, self._matrix(portion.contiguous().numpy()))
+        for name, rows in zip(version.taken, carried, strict=True):
+            extractor.input(str(name), rows)
+        result = torch.tensor(numpy.array(_extract(extractor, OUTPUT)))
+        # Packed as ncnn computes with them.
+        return result, [_extract(extractor, str(name), 1) for name in version.left]
+
+
+def _extract(extractor: Any, name: str, packed: int = 0) -> Any:
+    code, value = extractor.extract(name, packed)
+    if code == OUT_OF_MEMORY:
+        raise OutOfMemory("ncnn ran out of memory")
+    if code != 0 or value.empty():
+        raise ModelOutputError(f"ncnn failed at the value {name} (code {code}); use the engine pytorch.")
+    return value
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """How the rows of a layer come: ``scale`` of them for each of the picture, the last ``lag`` not before more of the
+    picture is there."""
+
+    scale: int
+    lag: int
+
+    def times(self, factor: int) -> _Flow:
+        return _Flow(self.scale * factor, self.lag * factor)
+
+
+def _flows(layers: list[Layer]) -> list[_Flow]:
+    """By layer. Raises ``NotStreamable``."""
+    flows: list[_Flow] = []
+    for layer in layers:
+        flows.append(_flow(layer, [flows[source] for source in layer.inputs]))
+    return flows
+
+
+def _flow(layer: Layer, before: list[_Flow]) -> _Flow:
+    if layer.kind == "Input":
+        return _Flow(1, 0)
+    if layer.kind in CONVOLUTIONS:
+        return replace(before[0], lag=before[0].lag + _reach(layer))
+    if layer.kind in SINGLE_PIXELS or layer.kind in JOINS:
+        return max(before, key=lambda flow: flow.lag)
+    if layer.kind == "PixelShuffle":
+        return before[0].times(int(layer.options[0]))
+    if layer.kind == "Interp" and layer.options[0] == "1" and float(layer.options[1]).is_integer():
+        return before[0].times(int(float(layer.options[1])))
+    raise NotStreamable(f"the layer {layer.kind}")
+
+
+def _reach(layer: Layer) -> int:
+    """Rows above and below that a convolution reads."""
+    options = {key: int(layer.options[key]) for key in (11, 12, 13, 14)}
+    reach = (options[11] - 1) // 2 * options[12]
+    if options[13] != 1 or options[11] % 2 == 0 or options[14] != reach:
+        raise NotStreamable("a convolution that changes the number of rows")
+    return reach
+
+
+def _rewritten(layers: list[Layer], flows: list[_Flow], *, first: bool, last: bool) -> _Version:
+    version = _Version(first, last)
+    for number, layer in enumerate(layers):
+        sources = [version.place[source] for source in layer.inputs]
+        if layer.kind in CONVOLUTIONS and (reach := _reach(layer)):
+            version.place[number] = _convolution(version, layer, sources[0], reach)
+            continue
+        if layer.kind in JOINS:
+            waits = [flows[number].lag - flows[source].lag for source in layer.inputs]
+            sources = [_delayed(version, *each) for each in zip(sources, waits, strict=True)]
+        version.place[number] = version.add(replace(layer, inputs=sources))
+    return version
+
+
+def _convolution(version: _Version, layer: Layer, source: int, reach: int) -> int:
+    """Zeros only above the first row of the picture and below its last."""
+    source = version.with_carried(source, 2 * reach)
+    borders = {14: str(reach if version.first else 0), 16: str(reach if version.last else 0)}
+    # Without its own key, the padding on the right is that on the left.
+    return version.add(replace(layer, inputs=[source], options={**layer.options, **borders, 15: layer.options[4]}))
+
+
+def _delayed(version: _Version, source: int, rows: int) -> int:
+    """``source`` so many rows late."""
+    if not rows:
+        return source
+    source = version.with_carried(source, rows)
+    return source if version.last else version.add(_crop(source, "0", f"-{rows}"))

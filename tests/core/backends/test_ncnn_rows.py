@@ -1,0 +1,115 @@
+"""Rows streamed through ncnn are those of the whole picture."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from backplate.core.backends import ncnn_engine
+from backplate.core.backends.engines import EngineRequest
+from backplate.core.backends.ncnn_engine import NcnnSettings, open_model
+from backplate.core.backends.ncnn_rows import MOST_PARAMETERS, NcnnRows, NotStreamable
+from backplate.core.backends.portable import portable
+from backplate.core.image.target import Fit, Target
+from backplate.core.image.tiling import Edge
+from backplate.core.pipeline import TileSettings, upscale, upscale_to
+from backplate.core.upscaler import StreamingUpscaler
+from backplate.model_loader.loaded import LoadedModel
+from torch import nn
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("ncnn") is None, reason="ncnn is not installed")
+
+CPU = torch.device("cpu")
+
+
+def noise(height: int, width: int) -> torch.Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(5))
+
+
+def load(param: bytes, weights: bytes) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder, "m.param"), Path(folder, "m.bin")
+        files[0].write_bytes(param)
+        files[1].write_bytes(weights)
+        return ncnn_engine._load(*files, NcnnSettings(threads=1))
+
+
+def rows_of(network: nn.Module) -> NcnnRows:
+    import ncnn
+
+    return NcnnRows(network, load, lambda values: ncnn.Mat(values).clone())
+
+
+@pytest.mark.parametrize("name", ["compact", "rrdbnet", "span"])
+@pytest.mark.parametrize("step", [1, 5, 12, 100])
+@pytest.mark.parametrize("extra", [0, 7])
+def test_portions_of_any_height_give_the_whole_picture(
+    build: Callable[[str], LoadedModel], name: str, step: int, extra: int
+):
+    network = portable(build(name).descriptor.model)
+    stream = rows_of(network)
+    lead = stream.least_rows + extra
+    picture = noise(lead + 37, 21)
+    expected = network(picture)
+    portions = [picture[0, :, :lead], *picture[0, :, lead:].split(step, 1)]
+    found = torch.cat(list(stream.run(iter(portions))), 1)
+    assert found.shape == expected.shape[1:]
+    assert (found - expected[0]).abs().max() < 2e-5
+
+
+class Shapes(nn.Module):
+    """Two branches of different reach that meet twice, before and after a magnification."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.near = nn.Conv2d(3, 6, 1)
+        self.far = nn.Conv2d(3, 6, 5, padding=4, dilation=2)
+        self.tall = nn.Conv2d(12, 12, (7, 1), padding=(3, 0))
+        self.last = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        both = torch.cat([self.near(x), self.far(x)], 1)
+        large = nn.functional.pixel_shuffle(self.tall(both) + both, 2)
+        return self.last(large) * 0.5 + nn.functional.interpolate(x, scale_factor=2)
+
+
+@pytest.mark.parametrize("step", [1, 4, 9])
+def test_branches_of_different_reach_meet_in_step(step: int):
+    torch.manual_seed(1)
+    network, picture = Shapes().eval().requires_grad_(False), noise(60, 17)
+    portions = [picture[0, :, :20], *picture[0, :, 20:].split(step, 1)]
+    found = torch.cat(list(rows_of(network).run(iter(portions))), 1)
+    assert (found - network(picture)[0]).abs().max() < 2e-5
+
+
+def test_what_needs_more_than_some_rows_is_refused(build: Callable[[str], LoadedModel]):
+    with pytest.raises(NotStreamable, match="Reorg"):
+        rows_of(portable(build("rrdbnet x2").descriptor.model))
+    with pytest.raises(NotStreamable, match="number of rows"):
+        rows_of(nn.Sequential(nn.Conv2d(3, 3, 3)).requires_grad_(False))
+    with pytest.raises(NotStreamable, match="parameters"):
+        rows_of(nn.Sequential(nn.Conv2d(3, MOST_PARAMETERS // 27 + 1, 3, padding=1)))
+
+
+@pytest.mark.parametrize("edge", list(Edge))
+@pytest.mark.parametrize("size", [(300, 64), (64, 300), (20, 20)], ids=str)
+def test_the_pipeline_streams_and_the_picture_is_that_of_tiles(
+    build: Callable[[str], LoadedModel], edge: Edge, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ncnn_engine, "STREAM_PIXELS", 64 * 24)
+    monkeypatch.setattr(ncnn_engine, "pixel_budget", lambda _: 40 * 40)
+    upscaler, picture = open_model(EngineRequest(model=build("compact"), device=CPU)), noise(*size)
+    assert isinstance(upscaler, StreamingUpscaler)
+    assert upscaler.stream_height(64) == 24
+    streamed = upscale(picture, upscaler, TileSettings(edge=edge))
+    tiled = upscale(picture, upscaler, TileSettings(size=32, edge=edge))
+    assert (streamed - tiled).abs().max() < 1e-5
+    target = Target(width=150, height=150, fit=Fit.COVER)
+    fitted = upscale_to(picture, None, upscaler, target, TileSettings(edge=edge)).picture
+    by_tiles = upscale_to(picture, None, upscaler, target, TileSettings(size=32, edge=edge)).picture
+    assert (fitted - by_tiles).abs().max() < 1e-4

@@ -29,8 +29,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..core.jobs.folder_job import Model
-    from ..core.jobs.video import VideoJob, VideoPlan, VideoSettings
     from ..core.jobs.video_budget import Candidate
+    from ..core.jobs.video_plan import VideoJob, VideoPlan, VideoSettings
     from ..core.jobs.video_report import VideoReport
     from ..core.media.video_encode import EncodeSettings
     from ..core.upscaler import Upscaler
@@ -97,7 +97,7 @@ def video(options: VideoOptions) -> None:
     """Enlarge a video with a super-resolution model; times, sound, subtitles and colours are kept."""
     # Not at the top: PyTorch would make --help wait.
     from ..core.backends.engines import Engine
-    from ..core.jobs.video import VideoJob
+    from ..core.jobs.video_plan import VideoJob
     from ..model_loader.precision import Precision, choose_device
     from .picture_job import load_upscaler, maker
     from .wishes import choice
@@ -139,7 +139,7 @@ def _settings(options: VideoOptions) -> VideoSettings:
     """What is done to the video. Raises ``UsageProblem``."""
     from ..core.image.held import HeldSettings
     from ..core.image.tiling import Edge
-    from ..core.jobs.video import VideoSettings
+    from ..core.jobs.video_plan import VideoSettings
     from ..core.media.video_decode import ReadSettings
     from ..core.media.video_join import Carry
     from ..core.pipeline import TileSettings
@@ -201,8 +201,9 @@ def _run(
 ) -> VideoReport:
     from dataclasses import replace
 
-    from ..core.jobs.video import plan_video, run_video
+    from ..core.jobs.video import run_video
     from ..core.jobs.video_budget import for_live, settle_budget
+    from ..core.jobs.video_plan import plan_video
     from .video_screen import VideoScreen
 
     plan: VideoPlan = plan_video(job, upscaler)

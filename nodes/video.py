@@ -18,9 +18,10 @@ from comfy_api.latest import InputImpl, io  # pyright: ignore[reportMissingImpor
 from ..core.image.held import LARGEST_THRESHOLD, HeldSettings
 from ..core.image.tiling import Edge
 from ..core.jobs.folder_job import Model
-from ..core.jobs.video import VideoJob, VideoProgress, VideoSettings, identity_of, plan_video, run_video
+from ..core.jobs.video import VideoProgress, run_video
 from ..core.jobs.video_compare import compare_videos
 from ..core.jobs.video_frame import Finished
+from ..core.jobs.video_plan import VideoJob, VideoSettings, identity_of, plan_video
 from ..core.media.video_decode import ReadSettings
 from ..core.media.video_encode import EncodeSettings
 from ..core.media.video_join import Carry

@@ -3,88 +3,25 @@ does not depend on the length; then one file out of the finished segments and th
 
 from __future__ import annotations
 
-import hashlib
-import io
-import math
 import time
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-import torch
 from av.error import FFmpegError
 
-from ..image.held import HeldSettings
-from ..image.place import Background, Fill
-from ..image.target import Fit, Target, plan_fit
-from ..media.video_decode import ReadSettings, check_scanning
-from ..media.video_encode import EncodeSettings, Encoding, plan_encoding
-from ..media.video_join import Carry, check_joinable, join_segments, kind_of
-from ..media.video_probe import Source, VideoFacts, probe_video, reason_of
-from ..pipeline import TileSettings
+from ..media.video_decode import ReadSettings
+from ..media.video_join import join_segments, kind_of
+from ..media.video_probe import VideoFacts, reason_of
 from ..progress import Progress
-from ..types import Size
 from ..upscaler import InputError, Upscaler
 from ..whole_file import whole_file
 from .belt import Cut
-from .folder_job import Model
 from .latency import Latency
 from .video_compare import vmaf_of
 from .video_frame import Finished, FrameSettings, FrameUpscaler
+from .video_plan import VideoJob, VideoPlan, identity_of, plan_video
 from .video_report import VideoReport
 from .video_segments import SegmentStore
 from .video_stages import Reader, Writer
-
-ROOM = 3
-"""Frames that wait between two stages: enough to even out their pace."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoSettings:
-    """What is done to a video. ``target`` None is the model's own scale. ``round_even`` lets odd sizes become even
-    where the format needs it. ``segment_frames`` is how much an interrupted run loses at most."""
-
-    target: Target | None = None
-    background: Background = Background()
-    tiles: TileSettings = TileSettings()
-    held: HeldSettings = HeldSettings()
-    read: ReadSettings = ReadSettings()
-    encode: EncodeSettings = EncodeSettings()
-    carry: Carry = Carry()
-    round_even: bool = False
-    segment_frames: int = 120
-
-    def __post_init__(self) -> None:
-        if self.segment_frames < 1:
-            raise InputError(f"segment_frames is {self.segment_frames}; give at least 1.")
-        if self.background.fill is Fill.TRANSPARENT:
-            raise InputError("Video has no transparency here; pad with the edge or a colour.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoJob:
-    """``parts`` is the folder of finished segments, by default beside ``output``. ``resume``: what an earlier run
-    finished there is used, otherwise removed. ``keep_partial``: a source that breaks off gives a result up to there.
-    ``reference``: a video of the result's size, to compare with. ``measure``: whether flicker is. ``room``: frames
-    that wait between stages."""
-
-    source: Source
-    output: Path
-    settings: VideoSettings
-    model: Model
-    device: torch.device
-    parts: Path | None = None
-    resume: bool = True
-    overwrite: bool = False
-    keep_partial: bool = False
-    measure: bool = True
-    reference: Path | None = None
-    room: int = ROOM
-    software: str = ""
-
-    @property
-    def parts_folder(self) -> Path:
-        return self.parts or self.output.with_name(f".{self.output.name}.parts")
 
 
 class VideoProgress(Progress):
@@ -108,42 +45,6 @@ class _Quiet(Progress):
         if sentence not in self._notes:
             self._notes.append(sentence)
             self._host.note(sentence)
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoPlan:
-    """What is known before the first frame."""
-
-    facts: VideoFacts
-    target: Target
-    size: Size
-    encoding: Encoding
-
-
-def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
-    """Reads the source's header, works out the result and tries the encoder and the container.
-
-    Raises ``InputError`` for everything that can be known before the work.
-    """
-    kind_of(job.output)
-    _check_places(job)
-    settings = job.settings
-    facts = probe_video(job.source, settings.read.untagged_matrix)
-    check_scanning(facts, settings.read)
-    target = settings.target or Target(fit=Fit.FACTOR, factor=float(upscaler.spec.scale))
-    if settings.round_even:
-        target = replace(target, multiple_of=math.lcm(target.multiple_of, 2))
-    size = plan_fit(facts.shown, target).canvas
-    encoding = plan_encoding(settings.encode, size, facts.bit_depth, facts.time_base, facts.rate, facts.tags)
-    check_joinable(job.output, job.source, encoding, settings.carry)
-    if job.reference is not None:
-        reference = probe_video(job.reference)
-        if reference.shown != size:
-            raise InputError(
-                f"The reference {reference.name} is {reference.shown} and the result will be {size}; compare videos of "
-                "one size."
-            )
-    return VideoPlan(facts=facts, target=target, size=size, encoding=encoding)
 
 
 def run_video(
@@ -265,49 +166,6 @@ class _Stream:
             raise InputError(f"{self._job.output.name} could not be written ({error.strerror or error}).") from error
         if error is not None:
             raise error
-
-
-def identity_of(job: VideoJob, plan: VideoPlan) -> dict[str, Any]:
-    """All that shapes the frames of the result; a run with the same goes on where an earlier one stopped."""
-    settings = asdict(job.settings)
-    for name in ("carry", "round_even", "segment_frames", "encode"):
-        settings.pop(name)
-    settings["target"] = asdict(plan.target)
-    identity = {
-        "source": fingerprint(job.source),
-        "model": job.model.sha256,
-        "precision": job.model.precision,
-        "encoding": asdict(plan.encoding),
-        **settings,
-    }
-    return _plain(identity)
-
-
-def fingerprint(source: Source) -> str:
-    """Changes when the source is replaced."""
-    if isinstance(source, io.BytesIO):
-        return hashlib.sha256(source.getbuffer()).hexdigest()
-    facts = source.stat()
-    return f"{source.name} {facts.st_size} {facts.st_mtime_ns}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _plain(each) for name, each in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
-
-
-def _check_places(job: VideoJob) -> None:
-    output = job.output
-    if isinstance(job.source, Path) and output.resolve() == job.source.resolve():
-        raise InputError(f"The result would replace its own source {output}; choose another name.")
-    if output.exists() and not job.overwrite:
-        raise InputError(f"{output} exists already; --overwrite replaces it.")
-    if output.is_dir():
-        raise InputError(f"{output} is a folder; name the file that is to be written in it.")
-    output.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _first_notes(plan: VideoPlan, resumed: int) -> list[str]:

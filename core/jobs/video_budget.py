@@ -15,8 +15,8 @@ from ..progress import Progress
 from ..types import Size
 from ..upscaler import InputError, ModelOutputError, OutOfMemory, Upscaler
 from .folder_job import Model
-from .video import VideoJob, VideoPlan
 from .video_frame import FrameSettings, FrameUpscaler
+from .video_plan import VideoJob, VideoPlan
 
 RUNS = 5
 """Frames that are timed after one that warms up; the median counts."""

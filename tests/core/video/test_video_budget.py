@@ -10,8 +10,8 @@ import torch
 from backplate.core.image.target import Fit, Target
 from backplate.core.jobs import video_budget
 from backplate.core.jobs.folder_job import Model
-from backplate.core.jobs.video import VideoJob, VideoPlan, VideoSettings, plan_video
 from backplate.core.jobs.video_budget import Budget, settle_budget
+from backplate.core.jobs.video_plan import VideoJob, VideoPlan, VideoSettings, plan_video
 from backplate.core.upscaler import InputError, OutOfMemory
 from clips import Nearest, drawing, write_clip
 

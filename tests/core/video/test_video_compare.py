@@ -8,8 +8,9 @@ import pytest
 import torch
 from backplate.core.image.target import Fit, Target
 from backplate.core.jobs.folder_job import Model
-from backplate.core.jobs.video import VideoJob, VideoSettings, run_video
+from backplate.core.jobs.video import run_video
 from backplate.core.jobs.video_compare import compare_videos
+from backplate.core.jobs.video_plan import VideoJob, VideoSettings
 from backplate.core.media.video_decode import ReadSettings
 from backplate.core.upscaler import InputError
 from clips import STEP, Nearest, drawing, write_clip

@@ -13,7 +13,8 @@ import torch
 from backplate.core.image.held import HeldSettings
 from backplate.core.image.target import Fit, Target
 from backplate.core.jobs.folder_job import Model
-from backplate.core.jobs.video import VideoJob, VideoProgress, VideoSettings, run_video
+from backplate.core.jobs.video import VideoProgress, run_video
+from backplate.core.jobs.video_plan import VideoJob, VideoSettings
 from backplate.core.media.video_decode import ReadSettings
 from backplate.core.media.video_encode import SHORT_NAMES, EncodeSettings
 from backplate.core.media.video_join import Carry

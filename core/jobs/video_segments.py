@@ -58,7 +58,7 @@ class SegmentStore:
             self.remove()
         self.folder.mkdir(parents=True, exist_ok=True)
         note = self.folder / "job.json"
-        if note.is_file():
+        if note.is_file() and self._note(0).is_file():
             self._check_same(json.loads(note.read_text(encoding="utf-8")))
         else:
             write_whole(note, json.dumps(self._identity, indent=1).encode())

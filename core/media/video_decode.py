@@ -66,17 +66,30 @@ def check_scanning(facts: VideoFacts, settings: ReadSettings) -> None:
         )
 
 
+def _check_frame(frame: VideoFrame, facts: VideoFacts, settings: ReadSettings, number: int) -> None:
+    if Size(frame.width, frame.height) != facts.stored:
+        raise InputError(
+            f"{facts.name} changes from {facts.stored} to {frame.width}x{frame.height} at frame {number}; cut it into "
+            "parts of one size each."
+        )
+    if frame.interlaced_frame and not settings.deinterlace:
+        raise InputError(
+            f"{facts.name} becomes interlaced at frame {number}, two moments line by line; deinterlace it "
+            "(--deinterlace), which leaves its other frames as they are."
+        )
+
+
 def part_of(facts: VideoFacts, settings: ReadSettings) -> tuple[int, int | None]:
     """First time stamp of the part that is read and the first after it, in units of the time base."""
-    first = int(settings.start / facts.time_base)
-    return first, int((settings.start + settings.seconds) / facts.time_base) if settings.seconds else None
+    first, end = (int(seconds / facts.time_base) for seconds in (settings.start, settings.start + settings.seconds))
+    return facts.origin + first, facts.origin + end if settings.seconds else None
 
 
 def read_video(source: Source, facts: VideoFacts, settings: ReadSettings) -> Iterator[Frame]:
     """Yields the frames. Time stamps that are missing or do not grow are mended from the frame rate.
 
-    Raises ``InputError`` if the size changes on the way and ``BrokenVideo`` if the file ends before the time it
-    promises or cannot be decoded further; every frame up to there has been yielded.
+    Raises ``InputError`` if the size changes on the way or frames become interlaced, and ``BrokenVideo`` if the file
+    ends before the time it promises or cannot be decoded further; every frame up to there has been yielded.
     """
     check_scanning(facts, settings)
     first, last = part_of(facts, settings)
@@ -89,16 +102,12 @@ def read_video(source: Source, facts: VideoFacts, settings: ReadSettings) -> Ite
         _go_to(container, stream, facts, max(position or 0, first))
         previous: int | None = None
         for number, frame in enumerate(_decoded(container, stream, facts, settings)):
-            if Size(frame.width, frame.height) != facts.stored:
-                raise InputError(
-                    f"{facts.name} changes from {facts.stored} to {frame.width}x{frame.height} at frame {number}; cut "
-                    "it into parts of one size each."
-                )
+            _check_frame(frame, facts, settings, number)
             pts = _mended_pts(frame, previous, step, facts.time_base)
             previous = pts
             if last is not None and pts >= last:
                 return
-            if pts < first or (position is not None and pts <= position):
+            if (settings.start and pts < first) or (position is not None and pts <= position):
                 continue
             pixels, white = converter.to_rgb(frame)
             duration = _duration(frame, facts.time_base) or step

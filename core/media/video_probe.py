@@ -17,6 +17,7 @@ from typing import TypeAlias
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.format import Flags
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -35,8 +36,9 @@ FRAMES_LOOKED_AT = 12
 class VideoFacts:
     """``stored`` is the size of the coded frames, ``shown`` that after rotation and with square pixels, in pixels.
     ``rotation`` is how far a player turns the frames, in degrees counterclockwise. ``time_base`` is the unit of all
-    time stamps in seconds. ``frames`` is what the file says, 0 if it does not. ``rate`` is in frames per second on
-    average; ``seconds`` is 0 if not known. ``interlaced`` is ``top`` or ``bottom`` field first or empty.
+    time stamps in seconds. ``origin`` is the time stamp that counts as the start, in these units: recordings of
+    broadcasts begin wherever the sender's clock was. ``frames`` is what the file says, 0 if it does not. ``rate`` is
+    in frames per second on average; ``seconds`` is 0 if not known.
     """
 
     name: str
@@ -46,6 +48,7 @@ class VideoFacts:
     shown: Size
     rotation: int
     time_base: Fraction
+    origin: int
     rate: Fraction
     frames: int
     seconds: float
@@ -125,6 +128,7 @@ def probe_video(source: Source, untagged_matrix: int = 0) -> VideoFacts:
         )
         components = first.format.components
         settled = settled_tags(tags, first.format.name, stored, untagged_matrix)
+        time_base = Fraction(stream.time_base or Fraction(1, 90_000))
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
         return VideoFacts(
             name=name_of(source),
@@ -133,7 +137,8 @@ def probe_video(source: Source, untagged_matrix: int = 0) -> VideoFacts:
             stored=stored,
             shown=_shown(stored, rotation, aspect),
             rotation=rotation,
-            time_base=Fraction(stream.time_base or Fraction(1, 90_000)),
+            time_base=time_base,
+            origin=_origin(container, time_base),
             rate=Fraction(rate or 25),
             frames=stream.frames,
             seconds=_seconds(container, stream),
@@ -146,6 +151,12 @@ def probe_video(source: Source, untagged_matrix: int = 0) -> VideoFacts:
             audio=tuple(each.codec_context.name for each in container.streams.audio if each.codec_context),
             subtitles=tuple(each.codec_context.name for each in container.streams.subtitles if each.codec_context),
         )
+
+
+def _origin(container: InputContainer, time_base: Fraction) -> int:
+    """0 but for kinds of file whose clock runs on from one file to the next, such as MPEG transport streams."""
+    running = container.format.flags & Flags.ts_discont.value
+    return round(Fraction(container.start_time or 0, av.time_base) / time_base) if running else 0
 
 
 def _first_frames(container: InputContainer, stream: VideoStream, source: Source) -> list[VideoFrame]:

@@ -14,6 +14,7 @@ from backplate.core.image.held import HeldSettings
 from backplate.core.image.target import Fit, Target
 from backplate.core.jobs.folder_job import Model
 from backplate.core.jobs.video import VideoProgress, run_video
+from backplate.core.jobs.video_compare import compare_videos
 from backplate.core.jobs.video_plan import VideoJob, VideoSettings
 from backplate.core.media.video_decode import ReadSettings
 from backplate.core.media.video_encode import SHORT_NAMES, EncodeSettings
@@ -189,6 +190,42 @@ def test_a_part_of_the_video_starts_at_zero_with_its_sound(tmp_path: Path):
     assert sound[-1][0] < 0.4
 
 
+@pytest.mark.parametrize("begins", [0, 90_000 * 5000])
+def test_a_recording_of_a_broadcast_starts_where_its_clock_was(begins: int, tmp_path: Path):
+    base = Fraction(1, 90_000)
+    source = write_clip(tmp_path / "in.ts", pts=[begins + 3600 * number for number in range(20)], time_base=base)
+    first = times_of(source)[0]
+    assert first >= begins * base
+    run_video(job(source, tmp_path / "out.mp4"), Nearest())
+    assert times_of(tmp_path / "out.mp4") == [Fraction(number, 25) for number in range(20)]
+    run_video(job(source, tmp_path / "part.mp4", read=ReadSettings(start=0.2, seconds=0.4)), Nearest())
+    assert times_of(tmp_path / "part.mp4") == [Fraction(number, 25) for number in range(10)]
+    drawn = pictures_of(source)[5]
+    reduced = pictures_of(tmp_path / "part.mp4")[0].reshape(48, 2, 64, 2, 3).mean(axis=(1, 3))
+    assert np.abs(reduced - drawn).mean() < 2.5
+
+
+def test_the_sound_of_a_recording_stays_with_its_pictures(tmp_path: Path):
+    plain = write_clip(tmp_path / "plain.mp4", audio=True)
+    source, output, shift = tmp_path / "in.ts", tmp_path / "out.mkv", 3000
+    with av.open(str(plain)) as origin, av.open(str(source), "w") as container:
+        copies = {stream.index: container.add_stream_from_template(stream) for stream in origin.streams}
+        for packet in origin.demux():
+            if packet.size and packet.pts is not None and packet.dts is not None:
+                packet.pts += round(shift / packet.time_base)
+                packet.dts += round(shift / packet.time_base)
+                packet.stream = copies[packet.stream.index]
+                container.mux(packet)
+    run_video(job(source, output), Nearest())
+    moved = times_of(source)[0] - times_of(output)[0]
+    assert moved > shift - 1
+    before, after = (packets_of(path) for path in (source, output))
+    for (time, content), (later, framed) in zip(after, before, strict=True):
+        assert framed[7:] == content  # without the frame headers of a transport stream
+        assert abs(later - time - moved) <= Fraction(1, 1000)
+    assert compare_videos(output, source).sound_kept
+
+
 def test_a_source_in_memory(tmp_path: Path):
     source = write_clip(tmp_path / "in.mp4", audio=True)
     run_video(job(io.BytesIO(source.read_bytes()), tmp_path / "out.mp4"), Nearest())
@@ -362,6 +399,17 @@ def test_a_changing_size_is_said_and_the_first_part_kept_where_asked(tmp_path: P
     assert report.counts.frames == 20
 
 
+def test_frames_that_become_interlaced_are_said(tmp_path: Path):
+    fields = {"x264-params": "interlaced=1:tff=1"}
+    parts = [write_clip(tmp_path / "a.ts"), write_clip(tmp_path / "b.ts", options=fields)]
+    source = tmp_path / "both.ts"
+    source.write_bytes(b"".join(path.read_bytes() for path in parts))
+    with pytest.raises(InputError, match=r"becomes interlaced at frame 20.*--deinterlace"):
+        run_video(job(source, tmp_path / "out.mp4"), Nearest())
+    mended = job(source, tmp_path / "out.mp4", {"resume": False}, read=ReadSettings(deinterlace=True))
+    assert run_video(mended, Nearest()).counts.frames == 40
+
+
 def test_refusals_come_before_the_work(tmp_path: Path):
     model = Nearest()
 
@@ -419,6 +467,43 @@ def test_interlaced_video_is_deinterlaced_where_asked(tmp_path: Path):
     report = run_video(job(source, tmp_path / "out.mkv", read=ReadSettings(deinterlace=True)), Nearest())
     assert report.counts.frames == 20
     assert times_of(tmp_path / "out.mkv") == times_of(source)
+
+
+def test_deinterlacing_removes_the_comb(tmp_path: Path):
+    """Two moments woven line by line: an edge that moves 8 pixels between the fields."""
+    pictures = []
+    for number in range(8):
+        moments = [np.full((48, 64, 3), 40, np.uint8) for _ in range(2)]
+        for field, moment in enumerate(moments):
+            moment[:, 4 * (2 * number + field) :] = 200
+        woven = moments[0]
+        woven[1::2] = moments[1][1::2]
+        pictures.append(woven)
+    source = write_clip(tmp_path / "in.mkv", pictures=pictures, time_base=Fraction(1, 1000),
+                        pts=[40 * number for number in range(8)],
+                        options={"x264-params": "interlaced=1:tff=1", "qp": "4"})  # fmt: skip
+    report = run_video(job(source, tmp_path / "out.mkv", read=ReadSettings(deinterlace=True)), Nearest())
+    assert report.counts.frames == 8
+    reduced = [each.reshape(48, 2, 64, 2, 3).mean(axis=(1, 3)) for each in pictures_of(tmp_path / "out.mkv")]
+    for before, after in zip(pictures[1:-1], reduced[1:-1], strict=True):
+        assert combing(after) < combing(before) / 4
+
+
+def combing(picture: np.ndarray) -> float:
+    """How far lines differ from both of their neighbours in the same direction, in levels."""
+    lines = picture.astype(float)
+    up, down = lines[1:-1] - lines[:-2], lines[1:-1] - lines[2:]
+    return float(np.where(up * down > 0, np.minimum(np.abs(up), np.abs(down)), 0).mean())
+
+
+def test_a_bit_rate_is_about_what_comes_out(tmp_path: Path):
+    generator = np.random.default_rng(2)
+    pictures = [generator.integers(0, 256, (96, 128, 3), dtype=np.uint8) for _ in range(50)]
+    source = write_clip(tmp_path / "in.mp4", pictures=pictures)
+    wanted = EncodeSettings(preset="ultrafast", bitrate=400_000)
+    run_video(job(source, tmp_path / "out.mp4", encode=wanted, segment_frames=50), Nearest())
+    bits = 8 * sum(len(content) for _, content in packets_of(tmp_path / "out.mp4", "video"))
+    assert 200_000 < bits / 2 < 800_000
 
 
 def test_an_encoder_whose_device_is_missing_is_refused_in_a_sentence(tmp_path: Path):

@@ -2,12 +2,15 @@
 
     python benchmarks/video.py --model backplate-lite-x2 -o benchmarks/results
     python benchmarks/video.py --size 320x180 --target 480x270 --clip some.mp4
+    COMFYUI_PATH=~/ComfyUI ~/ComfyUI/.venv/bin/python benchmarks/video.py --comfyui
 
-The made clip has moving texture, text and cuts; its held version shows every drawing twice. Each case runs in a process
-of its own, whose peak resident memory the system tells. ``all frames`` decodes every frame into one float32 batch,
-upscales that and encodes the second batch, as a graph of image nodes has to; it is run for the short clip only, and its
-memory grows with the length. Without ``--model`` a Compact model of 16 features with seeded weights is measured. Prints
-a Markdown table and writes it as ``video.md`` and ``video.json``, with machine and versions.
+The made clip has moving texture, text and cuts, each drawing shown ``--held`` times; its held version shows every
+drawing twice as long. Each case runs in a process of its own, whose peak resident memory the system tells. ``all
+frames`` decodes every frame into one float32 batch, upscales that and encodes the second batch, as a graph of image
+nodes has to; with ``--comfyui``, and that ComfyUI's interpreter, its own nodes do the same: Load Video, Upscale Image
+(using Model), Upscale Image, Save Video. Memory of both grows with the length, so they get ``--batch-seconds`` of it.
+Without ``--model`` a Compact model of 16 features with seeded weights is measured. Prints a Markdown table and writes
+it as ``video.md`` and ``video.json``, with machine and versions.
 """
 
 from __future__ import annotations
@@ -87,14 +90,18 @@ def draw(width: int, height: int, number: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def upscaler_of(model: str, folder: Path) -> Any:
+def model_file(model: str, folder: Path) -> Path:
     find = ours("model_loader.find")
     path = folder / "compact_seeded_x2.safetensors"
     if not model and not path.is_file():
         save_file(compact(scale=2, features=16, convolutions=2), path)
-    found = find.find_model(model, find.default_folders(None)) if model else path
+    return find.find_model(model, find.default_folders(None)) if model else path
+
+
+def upscaler_of(model: str, folder: Path) -> Any:
     device = ours("model_loader.precision").choose_device(None)
-    return ours("core.backends.eager").EagerUpscaler(ours("model_loader.loaded").load_model(found), device)
+    loaded = ours("model_loader.loaded").load_model(model_file(model, folder))
+    return ours("core.backends.eager").EagerUpscaler(loaded, device)
 
 
 def compact(scale: int, features: int, convolutions: int) -> dict[str, torch.Tensor]:
@@ -112,13 +119,13 @@ def compact(scale: int, features: int, convolutions: int) -> dict[str, torch.Ten
 
 
 def stream_case(source: Path, output: Path, target: tuple[int, int], model: str, folder: Path) -> dict[str, Any]:
-    video, target_of = ours("core.jobs.video"), ours("core.image.target")
-    settings = video.VideoSettings(
+    video, plan, target_of = ours("core.jobs.video"), ours("core.jobs.video_plan"), ours("core.image.target")
+    settings = plan.VideoSettings(
         target=target_of.Target(fit=target_of.Fit.STRETCH, width=target[0], height=target[1]),
         encode=ours("core.media.video_encode").EncodeSettings(preset="veryfast"),
         held=ours("core.image.held").HeldSettings(threshold=1.5),
     )
-    job = video.VideoJob(
+    job = plan.VideoJob(
         source=source,
         output=output,
         settings=settings,
@@ -150,17 +157,54 @@ def batch_case(source: Path, output: Path, target: tuple[int, int], model: str, 
     return {"frames": len(batch), "frames_per_second": len(batch) / seconds, "frames_reused": 0, "milliseconds": {}}
 
 
+def core_case(source: Path, output: Path, target: tuple[int, int], model: str, folder: Path) -> dict[str, Any]:
+    home = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
+    sys.path.insert(0, str(home))
+    sys.argv = ["main.py", *([] if torch.cuda.is_available() else ["--cpu"])]
+    importlib.import_module("comfy.options").enable_args_parsing()
+    importlib.import_module("comfy.cli_args")
+    management, latest = importlib.import_module("comfy.model_management"), importlib.import_module("comfy_api.latest")
+    upscale = importlib.import_module("comfy_extras.nodes_upscale_model").ImageUpscaleWithModel
+    descriptor: Any = ours("model_loader.loaded").load_model(model_file(model, folder)).descriptor
+    patcher = importlib.import_module("comfy.model_patcher")
+    descriptor.patcher = getattr(patcher, "CoreModelPatcher", patcher.ModelPatcher)(
+        descriptor.model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
+    )
+    started = time.perf_counter()
+    with torch.inference_mode():
+        parts = latest.InputImpl.VideoFromFile(str(source)).get_components()
+        (result,) = upscale.execute(descriptor, parts.images).result
+        (result,) = importlib.import_module("nodes").ImageScale().upscale(result, "lanczos", *target, "disabled")
+        whole = latest.Types.VideoComponents(images=result, audio=parts.audio, frame_rate=parts.frame_rate)
+        latest.InputImpl.VideoFromComponents(whole).save_to(str(output))
+    rate = len(result) / (time.perf_counter() - started)
+    return {"frames": len(result), "frames_per_second": rate, "frames_reused": 0, "milliseconds": {}}
+
+
+CASES = {"stream": stream_case, "batch": batch_case, "core": core_case}
+
+
+def peak_megabytes() -> float:
+    """Of this process. On Linux getrusage would carry over the peak of the process that started it."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
 def in_own_process(case: str, source: Path, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The case's figures, and its peak resident memory in MB."""
     words = ["--case", case, "--clip", str(source), "--target", options.target, "--model", options.model]
-    process = subprocess.Popen([sys.executable, __file__, *words, "--folder", str(folder)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    text = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"The case {case} ended with status {status}.")
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return {**json.loads(text.splitlines()[-1]), "peak_mb": usage.ru_maxrss / unit}
+    command = [sys.executable, __file__, *words, "--folder", str(folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise SystemExit(f"The case {case} ended with status {done.returncode}.")
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(row(case, found), file=sys.stderr, flush=True)
+    return found
 
 
 def row(name: str, facts: dict[str, Any]) -> str:
@@ -176,32 +220,37 @@ def main() -> None:
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--target", default="1920x1080")
     parser.add_argument("--seconds", type=int, nargs=2, default=(10, 60), help="length of the short and long clip")
+    parser.add_argument("--held", type=int, default=1, help="how many frames show the same drawing")
+    parser.add_argument("--batch-seconds", type=int, default=2, help="length of the clip for all frames at once")
+    parser.add_argument("--comfyui", action="store_true", help="measure ComfyUI's own nodes as well")
     parser.add_argument("--clip", type=Path, help="another clip to measure as well")
     parser.add_argument("--output", "-o", type=Path, help="folder for video.md and video.json")
-    parser.add_argument("--case", choices=("stream", "batch"), help=argparse.SUPPRESS)
+    parser.add_argument("--case", choices=tuple(CASES), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     load_pack()
     if options.case:
-        run = stream_case if options.case == "stream" else batch_case
-        result = run(options.clip, options.folder / "out.mp4", size_of(options.target), options.model, options.folder)
-        print(json.dumps(result))
+        output, target = options.folder / "out.mp4", size_of(options.target)
+        result = CASES[options.case](options.clip, output, target, options.model, options.folder)
+        print(json.dumps({**result, "peak_mb": peak_megabytes()}))
         return
     with tempfile.TemporaryDirectory(prefix="backplate-benchmark-") as name:
         report(measured(options, Path(name)), options)
 
 
 def measured(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
-    short, long = options.seconds
-    clips = {"short": (short, 1), "long": (long, 1), "held": (short, 2)}
-    for kind, (seconds, held) in clips.items():
-        make_clip(folder / f"{kind}.mp4", size_of(options.size), RATE * seconds, held)
+    (short, long), few, held = options.seconds, options.batch_seconds, options.held
+    clips = {"short": (short, held), "long": (long, held), "held": (short, 2 * held), "few": (few, held)}
+    for kind, (seconds, times) in clips.items():
+        make_clip(folder / f"{kind}.mp4", size_of(options.size), RATE * seconds, times)
     cases = {
         f"streamed, {short} s": ("stream", folder / "short.mp4"),
         f"streamed, {long} s": ("stream", folder / "long.mp4"),
-        f"streamed, {short} s, every drawing twice": ("stream", folder / "held.mp4"),
-        f"all frames, {short} s": ("batch", folder / "short.mp4"),
+        f"streamed, {short} s, every drawing twice as long": ("stream", folder / "held.mp4"),
+        f"all frames, {few} s": ("batch", folder / "few.mp4"),
     }
+    if options.comfyui:
+        cases[f"ComfyUI's own nodes, {few} s"] = ("core", folder / "few.mp4")
     if options.clip:
         cases[options.clip.name] = ("stream", options.clip)
     return {name: in_own_process(case, path, options, folder) for name, (case, path) in cases.items()}

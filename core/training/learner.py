@@ -49,6 +49,7 @@ def weighted_losses(
     reference: Tensor,
     settings: LossSettings,
     perceptual: PerceptualLoss | None,
+    scale: int,
     progress: float = 1.0,
 ) -> dict[str, Tensor]:
     """Each loss with a weight over 0, times its weight; the adversarial one is not among them.
@@ -65,7 +66,7 @@ def weighted_losses(
     if settings.ringing:
         terms["ringing"] = settings.ringing * losses.ringing_loss(output, reference)
     if settings.overshoot and progress >= settings.overshoot_from:
-        terms["overshoot"] = settings.overshoot * losses.overshoot_loss(output, reference)
+        terms["overshoot"] = settings.overshoot * losses.overshoot_loss(output, reference, max(2, scale))
     if settings.texture:
         terms["texture"] = settings.texture * losses.texture_loss(output, reference)
     if settings.frequency:
@@ -140,7 +141,7 @@ class Learner:
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             output = self.model(pair.degraded)
         progress = step / self.settings.steps
-        terms = weighted_losses(output.float(), pair.reference, self.settings.losses, self.perceptual, progress)
+        terms = weighted_losses(output.float(), pair.reference, self.settings.losses, self.perceptual, self.scale, progress)
         if self.discriminator is not None:
             terms["gan"] = self.settings.losses.gan * self._judge(self.discriminator, output)
         self._descend(self.model, self.optimiser, torch.stack(list(terms.values())).sum(), rate)

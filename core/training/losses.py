@@ -82,13 +82,14 @@ def ringing_loss(output: Tensor, reference: Tensor) -> Tensor:
     return (ripples * weight).sum() / weight.sum().clamp_min(1e-6)
 
 
-def overshoot_loss(output: Tensor, reference: Tensor) -> Tensor:
-    """How far outputs leave the range that each channel of the reference has within 2 pixels: halos at edges.
+def overshoot_loss(output: Tensor, reference: Tensor, reach: int = 2) -> Tensor:
+    """How far outputs leave the range that each channel of the reference has within ``reach`` pixels: halos at edges.
 
-    A pixel loss alone accepts a halo beside one edge for a steeper slope at another.
+    A pixel loss alone accepts a halo beside one edge for a steeper slope at another. With a reach under one pixel of
+    the input, the mere doubt about where an edge lies would be punished too, which only blurs it.
     """
-    over = (output - local_maximum(reference, 2)).clamp_min(0.0)
-    under = (local_minimum(reference, 2) - output).clamp_min(0.0)
+    over = (output - local_maximum(reference, reach)).clamp_min(0.0)
+    under = (local_minimum(reference, reach) - output).clamp_min(0.0)
     return (over + under).mean()
 
 

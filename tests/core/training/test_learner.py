@@ -24,7 +24,7 @@ def test_a_cpu_never_trains_in_half_precision():
 def test_a_loss_counts_only_if_it_has_a_weight_and_its_time_has_come():
     output, reference = torch.rand(1, 3, 24, 24), torch.rand(1, 3, 24, 24)
     settings = LossSettings(l1=2.0, pixel=0.0, overshoot=3.0, overshoot_from=0.6)
-    early, late = (weighted_losses(output, reference, settings, None, progress) for progress in (0.59, 0.6))
+    early, late = (weighted_losses(output, reference, settings, None, 2, progress) for progress in (0.59, 0.6))
     assert list(early) == ["l1"]
     assert list(late) == ["l1", "overshoot"]
     assert float(late["l1"]) == pytest.approx(2.0 * float((output - reference).abs().mean()))

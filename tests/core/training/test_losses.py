@@ -97,6 +97,15 @@ def test_overshoot_is_what_lies_outside_the_range_nearby():
     assert float(losses.overshoot_loss(halo, reference)) == pytest.approx(0.2 / 40)
 
 
+def test_overshoot_bears_with_a_line_that_is_off_by_less_than_its_reach():
+    reference = torch.full((1, 3, 10, 40), 0.8)
+    reference[..., 20] = 0.2
+    beside = torch.full_like(reference, 0.8)
+    beside[..., 24] = 0.2
+    assert float(losses.overshoot_loss(beside, reference, 4)) == 0.0
+    assert float(losses.overshoot_loss(beside, reference, 3)) > 0.01
+
+
 def test_texture_loss_prefers_grain_to_smoothness():
     reference = 0.5 + 0.05 * torch.randn(1, 3, 64, 64, generator=seeded(2))
     other_grain = 0.5 + 0.05 * torch.randn(1, 3, 64, 64, generator=seeded(3))

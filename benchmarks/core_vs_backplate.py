@@ -1,5 +1,9 @@
 """ComfyUI's own upscaler against Backplate, in one process, alternating; and peak memory in a process each.
 
+Backplate runs twice: in PyTorch, and in the engine that ``auto`` finds to be the fastest here (ncnn and ONNX Runtime
+take part where they are installed). The last rows: what Backplate adds to a small picture over calling the model
+directly, and the memory for a picture whose magnified version is large.
+
     COMFYUI_PATH=~/ComfyUI ~/ComfyUI/.venv/bin/python benchmarks/core_vs_backplate.py \
         --weights realesr-general-x4v3.safetensors -o benchmarks/results
 
@@ -22,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +39,9 @@ CASES = [
     ("compact", "1024x768", "2000x1500"),
     ("rrdbnet", "256x256", ""),
 ]
+LARGE = ("lite", "3000x3000", "4000x4000")
+SMALL = "64x64"
+NAMES = ("core", "pytorch", "auto")
 
 
 def load_pack() -> None:
@@ -74,6 +82,12 @@ def seeded_weights(kind: str, folder: Path) -> Path:
     return path
 
 
+def weights_for(kind: str, given: Path | None, folder: Path) -> Path:
+    if kind == "lite":
+        return ROOT / "model_loader" / "bundled" / "backplate-lite-x4.safetensors"
+    return given if kind == "compact" and given else seeded_weights(kind, folder)
+
+
 Work = Callable[[], torch.Tensor]
 
 
@@ -83,7 +97,7 @@ def contestants(path: Path, size: str, target: str) -> dict[str, Work]:
     core = importlib.import_module("comfy_extras.nodes_upscale_model").ImageUpscaleWithModel
     core_nodes = importlib.import_module("nodes")
     patcher = importlib.import_module("comfy.model_patcher")
-    eager = importlib.import_module("backplate.core.backends.eager")
+    engines = importlib.import_module("backplate.core.backends.engines")
     pipeline = importlib.import_module("backplate.core.pipeline")
     targets = importlib.import_module("backplate.core.image.target")
     model = importlib.import_module("backplate.model_loader.loaded").load_model(path)
@@ -91,7 +105,7 @@ def contestants(path: Path, size: str, target: str) -> dict[str, Work]:
     wrapper = getattr(patcher, "CoreModelPatcher", patcher.ModelPatcher)
     devices = {"load_device": mm.get_torch_device(), "offload_device": mm.unet_offload_device()}
     descriptor.patcher = wrapper(descriptor.model, **devices)
-    upscaler = eager.EagerUpscaler(model, mm.get_torch_device())
+    opened: dict[str, Any] = {}
     width, height = size_of(size)
     image = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(1))
 
@@ -101,8 +115,10 @@ def contestants(path: Path, size: str, target: str) -> dict[str, Work]:
             (result,) = core_nodes.ImageScale().upscale(result, "lanczos", *size_of(target), "disabled")
         return result
 
-    def with_backplate() -> torch.Tensor:
-        picture = image.movedim(-1, 1)
+    def with_backplate(engine: str) -> torch.Tensor:
+        if engine not in opened:
+            opened[engine] = engines.open_upscaler(model, mm.get_torch_device(), engine=engines.Engine(engine))
+        picture, upscaler = image.movedim(-1, 1), opened[engine]
         if not target:
             return pipeline.upscale(picture, upscaler).movedim(1, -1)
         wish = targets.Target(fit=targets.Fit.COVER, width=size_of(target)[0], height=size_of(target)[1])
@@ -111,12 +127,13 @@ def contestants(path: Path, size: str, target: str) -> dict[str, Work]:
     def untiled() -> torch.Tensor:
         return descriptor(image.movedim(-1, 1).to(devices["load_device"])).movedim(1, -1).cpu()
 
-    return {"core": with_core, "backplate": with_backplate, "untiled": untiled}
+    ours: dict[str, Work] = {engine: partial(with_backplate, engine) for engine in NAMES[1:]}
+    return {"core": with_core, **ours, "untiled": untiled}
 
 
 def measure(path: Path, size: str, target: str, runs: int) -> dict[str, Any]:
     works = contestants(path, size, target)
-    seconds: dict[str, list[float]] = {"core": [], "backplate": []}
+    seconds: dict[str, list[float]] = {name: [] for name in NAMES}
     results: dict[str, torch.Tensor] = {}
     with torch.inference_mode():
         for index in range(runs + 1):
@@ -127,7 +144,7 @@ def measure(path: Path, size: str, target: str, runs: int) -> dict[str, Any]:
                     seconds[name].append(time.perf_counter() - started)
         reference = None if target else works["untiled"]()
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    row: dict[str, Any] = {"seconds": medians, "ratio": medians["core"] / medians["backplate"]}
+    row: dict[str, Any] = {"seconds": medians}
     if reference is not None:
         row["difference to untiled"] = {n: float((r.cpu() - reference).abs().max()) for n, r in results.items()}
     return row
@@ -162,24 +179,40 @@ def machine(cpu: bool) -> dict[str, str]:
     }
 
 
-def table(rows: list[dict[str, Any]], facts: dict[str, str]) -> str:
-    lines = [
-        "; ".join(f"{key} {value}" for key, value in facts.items()),
-        "",
-        "| model | source | target | core, s | Backplate, s | ratio | core, MB | Backplate, MB | core, difference to "
-        "untiled | Backplate |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+def small_picture(path: Path, runs: int) -> float:
+    """How many times as long Backplate takes for a small picture as the model alone, in PyTorch; median of pairs."""
+    works = contestants(path, SMALL, "")
+    ratios: list[float] = []
+    with torch.inference_mode():
+        for index in range(5 * runs + 2):
+            times: list[float] = []
+            for name in ("pytorch", "untiled"):
+                started = time.perf_counter()
+                works[name]()
+                times.append(time.perf_counter() - started)
+            if index > 1:
+                ratios.append(times[0] / times[1])
+    return statistics.median(ratios)
+
+
+def table(rows: list[dict[str, Any]], facts: dict[str, str], small: dict[str, float]) -> str:
+    head = ["model", "source", "target", "core, s", "pytorch, s", "auto, s", "times as fast", "core, MB", "pytorch, MB",
+            "auto, MB", "core, difference to untiled", "pytorch", "auto"]  # fmt: skip
+    lines = ["; ".join(f"{key} {value}" for key, value in facts.items()), "", _line(head), "|---" * len(head) + "|"]
     for row in rows:
-        seconds, memory = row["seconds"], row["peak MB"]
-        difference = row.get("difference to untiled")
-        differences = f"{difference['core']:.1e} | {difference['backplate']:.1e}" if difference else "- | -"
-        lines.append(
-            f"| {row['model']} | {row['size']} | {row['target'] or 'x4'} | {seconds['core']:.2f} | "
-            f"{seconds['backplate']:.2f} | {row['ratio']:.2f} | {memory['core']:.0f} | {memory['backplate']:.0f} | "
-            f"{differences} |"
-        )
+        seconds, memory, change = row.get("seconds"), row["peak MB"], row.get("difference to untiled")
+        ratio = f"{seconds['core'] / min(seconds[name] for name in NAMES[1:]):.2f}" if seconds else "-"
+        cells = [row["model"], row["size"], row["target"] or "x4"]
+        cells += [f"{seconds[name]:.2f}" if seconds else "-" for name in NAMES] + [ratio]
+        cells += [f"{memory[name]:.0f}" for name in NAMES]
+        cells += [f"{change[name]:.1e}" if change else "-" for name in NAMES]
+        lines.append(_line(cells))
+    lines += ["", *(f"{name}, {SMALL}: {ratio:.2f} times the model alone" for name, ratio in small.items())]
     return "\n".join(lines) + "\n"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -188,7 +221,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="timed runs of each, after one that is not counted")
     parser.add_argument("--gpu", action="store_true", help="let ComfyUI choose its device instead of the CPU")
     parser.add_argument("-o", "--output", type=Path, help="folder for the table")
-    parser.add_argument("--once", choices=["core", "backplate"], help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=["compact", "rrdbnet", "lite"], help="only the cases of this model")
+    parser.add_argument("--once", choices=NAMES, help=argparse.SUPPRESS)
     parser.add_argument("--case", nargs=3, default=["", "", ""], help=argparse.SUPPRESS)
     options = parser.parse_args()
     load_comfyui(cpu=not options.gpu)
@@ -197,22 +231,25 @@ def main() -> None:
         once(options.once, options.weights, options.case)
         return
     rows: list[dict[str, Any]] = []
+    small: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for kind, size, target in CASES:
-            given = options.weights if kind == "compact" else None
-            path = given or seeded_weights(kind, Path(folder))
-            row = measure(path, size, target, options.runs)
-            names = ("core", "backplate")
-            memory = {name: peak_memory(name, path, (kind, size, target), not options.gpu) for name in names}
-            rows.append({"model": path.stem, "size": size, "target": target, **row, "peak MB": memory})
+        for case in [case for case in [*CASES, LARGE] if options.only in (None, case[0])]:
+            path = weights_for(case[0], options.weights, Path(folder))
+            row = {} if case == LARGE else measure(path, case[1], case[2], options.runs)
+            memory = {name: peak_memory(name, path, case, not options.gpu) for name in NAMES}
+            rows.append({"model": path.stem, "size": case[1], "target": case[2], **row, "peak MB": memory})
             print(rows[-1], file=sys.stderr)
+            if case != LARGE and path.stem not in small:
+                small[path.stem] = small_picture(path, options.runs)
     facts = machine(cpu=not options.gpu)
-    text = table(rows, facts)
+    text = table(rows, facts, small)
     print(text)
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         (options.output / "core_vs_backplate.md").write_text(text)
-        (options.output / "core_vs_backplate.json").write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
+        (options.output / "core_vs_backplate.json").write_text(
+            json.dumps({**facts, "rows": rows, "small": small}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -140,8 +140,8 @@ class Learner:
         rate = learning_rate(step, self.settings.steps, self.settings.optimiser) * 0.5**self.rescues
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             output = self.model(pair.degraded)
-        progress = step / self.settings.steps
-        terms = weighted_losses(output.float(), pair.reference, self.settings.losses, self.perceptual, self.scale, progress)
+        wanted, progress = self.settings.losses, step / self.settings.steps
+        terms = weighted_losses(output.float(), pair.reference, wanted, self.perceptual, self.scale, progress)
         if self.discriminator is not None:
             terms["gan"] = self.settings.losses.gan * self._judge(self.discriminator, output)
         self._descend(self.model, self.optimiser, torch.stack(list(terms.values())).sum(), rate)

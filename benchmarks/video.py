@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def make_clip(path: Path, size: tuple[int, int], frames: int, held: int) -> None
         container.mux(stream.encode(None))
 
 
+@lru_cache(maxsize=1)
 def draw(width: int, height: int, number: int) -> np.ndarray:
     scene, step = divmod(number, CUT_EVERY)
     generator = np.random.default_rng(scene)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..image.held import HeldSettings
 from ..media.video_decode import Frame, read_video
 from ..progress import Progress
 from ..types import Size
@@ -135,13 +134,18 @@ def measure_frame(
             target=plan.target,
             background=job.settings.background,
             tiles=job.settings.tiles,
-            held=HeldSettings(reuse=False),
+            held=job.settings.held,
             device=job.device,
             deep=plan.encoding.deep,
             flicker=False,
         )
         frames = FrameUpscaler(upscaler, settings, progress)
-        return Trial(model=model, milliseconds=_median_milliseconds(lambda: frames.finish(frame, 0.0)))
+
+        def run() -> None:
+            frames.forget()
+            frames.finish(frame, 0.0)
+
+        return Trial(model=model, milliseconds=_median_milliseconds(run))
     except (OutOfMemory, ModelOutputError, InputError):
         return Trial(model=model, milliseconds=float("inf"))
 

@@ -58,7 +58,9 @@ class FrameUpscaler:
 
     def __init__(self, upscaler: Upscaler, settings: FrameSettings, progress: Progress) -> None:
         self._settings, self._progress = settings, progress
-        self._upscaler = ReusingUpscaler(upscaler, settings.held)
+        self._reuse = ReusingUpscaler(upscaler, settings.held)
+        # Where nothing is reused, the model may take rows or several tiles at once.
+        self._upscaler = self._reuse if settings.held.reuse else upscaler
         self._plan = plan_fit(settings.shown, settings.target)
         self._computed: torch.Tensor | None = None
         self._source: torch.Tensor | None = None
@@ -68,13 +70,13 @@ class FrameUpscaler:
     def forget(self) -> None:
         """The next frame is computed as a whole; that of a segment does not depend on those before it."""
         self._computed = None
-        self._upscaler.forget()
+        self._reuse.forget()
 
     def finish(self, frame: Frame, read_seconds: float) -> Finished:
         """Raises what ``upscale_to`` raises, and whatever the progress raises to stop."""
         started = time.perf_counter()
         self._progress.check()
-        run, reused_tiles = self._upscaler.run, self._upscaler.reused
+        run, reused_tiles = self._reuse.run, self._reuse.reused
         source = to_picture(frame, self._settings.device)
         held = self._computed is not None and is_held(source, self._computed, self._settings.held)
         if not held or self._pixels is None:
@@ -91,8 +93,8 @@ class FrameUpscaler:
             frame.pts,
             frame.duration,
             held,
-            self._upscaler.run - run,
-            self._upscaler.reused - reused_tiles,
+            self._reuse.run - run,
+            self._reuse.reused - reused_tiles,
             flicker,
             (read_seconds, seconds),
             frame.damaged,
@@ -100,7 +102,7 @@ class FrameUpscaler:
 
     def _enlarged(self, picture: torch.Tensor) -> torch.Tensor:
         settings = self._settings
-        self._upscaler.start_frame()
+        self._reuse.start_frame()
         if Size(picture.shape[3], picture.shape[2]) != settings.shown:
             picture = resize(picture, settings.shown).clamp_(0, 1)
         result = upscale_to(

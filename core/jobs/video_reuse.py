@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -31,7 +32,8 @@ class ReusingUpscaler:
 
     @property
     def spec(self) -> UpscalerSpec:
-        return self._upscaler.spec
+        # One tile a call: of several together, one that changes would make all be computed again.
+        return replace(self._upscaler.spec, tiles_per_pass=1)
 
     def start_frame(self) -> None:
         self._place = 0

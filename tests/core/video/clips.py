@@ -23,7 +23,7 @@ AUDIO_RATE = 16000
 class Nearest:
     """The model that doubles pixels; counts how often it runs."""
 
-    def __init__(self, scale: int = 2, budget: int = 0) -> None:
+    def __init__(self, scale: int = 2, budget: int = 0, tiles_per_pass: int = 1) -> None:
         self.spec = UpscalerSpec(
             name="nearest",
             scale=scale,
@@ -32,6 +32,7 @@ class Nearest:
             size_rule=SizeRule(),
             halo=Halo(pixels=2, exact=True),
             pixel_budget=budget,
+            tiles_per_pass=tiles_per_pass,
         )
         self.calls = 0
 

@@ -313,7 +313,8 @@ def test_held_frames_are_computed_once_and_the_result_is_the_same(tmp_path: Path
     assert packets_of(tmp_path / "a.mp4", "video") == packets_of(tmp_path / "b.mp4", "video")
 
 
-def test_only_tiles_that_changed_are_computed(tmp_path: Path):
+@pytest.mark.parametrize("together", [1, 4])
+def test_only_tiles_that_changed_are_computed(together: int, tmp_path: Path):
     still = drawing(0, 128, 96)
     pictures = []
     for number in range(6):
@@ -323,7 +324,7 @@ def test_only_tiles_that_changed_are_computed(tmp_path: Path):
     source = write_clip(
         tmp_path / "mouth.mp4", pictures=pictures, pixel_format="yuv444p", options={"qp": "0"}
     )  # fmt: skip
-    with_reuse, without = Nearest(budget=40 * 40), Nearest(budget=40 * 40)
+    with_reuse, without = Nearest(budget=40 * 40, tiles_per_pass=together), Nearest(budget=40 * 40)
     report = run_video(job(source, tmp_path / "a.mp4", segment_frames=20), with_reuse)
     run_video(job(source, tmp_path / "b.mp4", segment_frames=20, held=HeldSettings(reuse=False)), without)
     assert report.counts.tiles_run == with_reuse.calls

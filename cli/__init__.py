@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .batch import batch
 from .compare_command import compare
 from .diagnose_command import diagnose
 from .engines_command import engines
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(upscale)
+app.command()(batch)
 app.command()(video)
 app.add_typer(models_app, name="models")
 app.add_typer(manifest_app, name="manifest")

@@ -9,19 +9,24 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import torch
 import typer
 
-from ..core.jobs.folder_job import FolderJob, FolderProgress
-from ..core.jobs.folder_run import run_folder
+from ..core.jobs.folder_job import FolderJob, FolderProgress, FolderRun
 from ..core.jobs.manifest import Entry, Status
 from ..core.jobs.report_page import write_report
 from ..core.jobs.summary import Summary, summarise
 from ..core.media.folder import Errand
-from ..core.upscaler import Upscaler
 from .errors import ALL_FAILED, INTERRUPTED, SOME_FAILED, say
 from .screen import Screen
+
+
+class RunJob(Protocol):
+    """Does the job: on this machine, or on others."""
+
+    def __call__(self, job: FolderJob, *, progress: FolderProgress) -> FolderRun: ...
 
 
 class FolderScreen(FolderProgress):
@@ -71,12 +76,12 @@ class FolderScreen(FolderProgress):
         self._screen.line(sentence)
 
 
-def run_folder_job(job: FolderJob, upscaler: Upscaler, *, report: bool) -> None:
+def run_folder_job(job: FolderJob, run_job: RunJob, *, report: bool) -> None:
     """Runs the job and sums it up on stderr. Raises ``typer.Exit`` with the agreed code unless all is done."""
     with Screen(len(job.errands)) as screen:
         progress = FolderScreen(screen, job.errands)
         with _ctrl_c(progress):
-            run = run_folder(job, upscaler, progress)
+            run = run_job(job, progress=progress)
     summary = summarise(job, run)
     for line in summary.text().splitlines():
         typer.echo(line, err=True)

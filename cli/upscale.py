@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -23,6 +24,7 @@ def upscale(options: PictureOptions) -> None:
     exit code is 0 if all is done, 2 if some failed or should be looked at, and 1 if nothing could be done.
     """
     # Not at the top: PyTorch would make --help wait.
+    from ..core.jobs.folder_run import run_folder
     from .folder_job import run_folder_job
     from .picture_job import load_upscaler, run_picture
 
@@ -35,7 +37,8 @@ def upscale(options: PictureOptions) -> None:
     )
     settings = settings_for_model(options, settings, model, upscaler.spec.scale)
     if single is None:
-        run_folder_job(folder_job(options, errands, settings, model), upscaler, report=options.report)
+        run = partial(run_folder, upscaler=upscaler)
+        run_folder_job(folder_job(options, errands, settings, model), run, report=options.report)
     elif not run_picture(single, upscaler, settings, overwrite=options.overwrite):
         raise typer.Exit(FAILED)
 

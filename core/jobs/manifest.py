@@ -135,6 +135,16 @@ class History:
 
     def __init__(self, paths: Sequence[Path] = ()) -> None:
         entries, self.unreadable = read_entries(paths)
+        self._remember(entries)
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> History:
+        """What these lines say, in the order they were finished."""
+        history = cls()
+        history._remember(entries)
+        return history
+
+    def _remember(self, entries: Iterable[Entry]) -> None:
         self.latest: dict[str, Entry] = {}
         self.written: dict[str, Entry] = {}
         for entry in entries:

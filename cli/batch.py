@@ -1,0 +1,69 @@
+"""``backplate batch``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .choices import BATCH_ENGINES
+from .errors import reporting
+from .folder_options import PictureOptions, folder_errands, folder_job, picture_settings, settings_for_model
+from .options import takes
+
+if TYPE_CHECKING:
+    from ..core.jobs.cluster import Loader
+    from ..core.jobs.folder_job import Model
+    from ..core.upscaler import Upscaler
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions(PictureOptions):
+    """Those of ``backplate upscale``, and where the work is done."""
+
+    engine: Annotated[str, typer.Option(metavar=BATCH_ENGINES, help="What spreads the work over machines.")] = "ray"
+    address: Annotated[
+        str | None,
+        typer.Option(help="A running Ray cluster: auto, HOST:6379 or ray://HOST:10001. Default: this machine alone."),
+    ] = None
+    workers: Annotated[
+        int, typer.Option(min=0, help="Models at work; 0 is one for each GPU, or for each machine without.")
+    ] = 0
+
+
+@reporting
+@takes(BatchOptions)
+def batch(options: BatchOptions) -> None:
+    """Enlarge a folder of pictures on the machines of a Ray cluster.
+
+    The job, its manifest.jsonl and the exit codes are those of `backplate upscale FOLDER`. The machines must see the
+    pictures, the output and the model under the same paths. Needs the extra `cluster`.
+    """
+    from ..core.jobs.cluster import Cluster, run_folder_on_cluster
+    from ..core.jobs.folder_job import Model
+    from ..model_loader.find import default_folders, find_model
+    from ..model_loader.loaded import load_model
+    from .folder_job import run_folder_job
+    from .wishes import one_of
+
+    one_of(BATCH_ENGINES.split("|"), options.engine, "--engine")
+    settings, precision = picture_settings(options), options.checked_precision()
+    errands = folder_errands(options)
+    path = find_model(options.model, default_folders(options.models_dir))
+    facts = load_model(path).facts
+    model = Model(name=facts.name, sha256=facts.sha256, precision=precision.value)
+    settings = settings_for_model(options, settings, model, facts.scale)
+    load: Loader = partial(_load, str(path.resolve()), options.device, precision.value)
+    cluster = Cluster(address=options.address, workers=options.workers)
+    run = partial(run_folder_on_cluster, load=load, scale=facts.scale, cluster=cluster)
+    run_folder_job(folder_job(options, errands, settings, model), run, report=options.report)
+
+
+def _load(path: str, device: str | None, precision: str) -> tuple[Upscaler, Model]:
+    """The model, on the machine of a worker."""
+    from ..model_loader.precision import Precision
+    from .picture_job import load_upscaler
+
+    return load_upscaler(path, None, device, Precision(precision))

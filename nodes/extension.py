@@ -9,7 +9,7 @@ from comfy_api.latest import ComfyExtension, io  # pyright: ignore[reportMissing
 
 logger = logging.getLogger(__name__)
 
-FAMILIES = ("load", "upscale", "resolution", "sharpen", "folder", "measure", "shootout", "video")
+FAMILIES = ("load", "export", "upscale", "resolution", "sharpen", "folder", "measure", "shootout", "video")
 
 
 class BackplateExtension(ComfyExtension):

@@ -17,8 +17,10 @@ from PIL import Image
 from server import PromptServer  # pyright: ignore[reportMissingImports]
 from torch.nn import functional
 
-from ..core.backends.eager import ACCELERATOR_PIXELS, EagerUpscaler
+from ..core.backends.eager import ACCELERATOR_PIXELS
+from ..core.backends.engines import Engine, open_upscaler
 from ..core.progress import Progress
+from ..core.upscaler import Upscaler
 from ..model_loader.find import BUNDLED, DEFAULT_MODEL, SUFFIXES, find_model, model_files
 from ..model_loader.loaded import LoadedModel, describe_foreign
 from ..model_loader.precision import Precision, choose_dtype
@@ -75,12 +77,13 @@ def model_device() -> torch.device:
     return mm.get_torch_device()
 
 
-def send_model(model: LoadedModel, precision: Precision) -> Any:
+def send_model(model: LoadedModel, precision: Precision, engine: Engine = Engine.PYTORCH) -> Any:
     """An UPSCALE_MODEL for our nodes and for all others: the shared model in single precision, with the patcher
-    that core asks for and, for us, ``.backplate``."""
+    that core asks for and, for us, ``.backplate`` and the engine."""
     attach_patcher(model.descriptor, model_device())
     descriptor: Any = copy.copy(model.descriptor)
     descriptor.backplate = (model, precision)
+    descriptor.backplate_engine = engine
     return descriptor
 
 
@@ -90,16 +93,19 @@ def receive_model(upscale_model: Any) -> tuple[LoadedModel, Precision]:
     return ours if ours is not None else (describe_foreign(upscale_model), Precision.AUTO)
 
 
-def upscaler_for(upscale_model: Any, progress: Progress) -> EagerUpscaler:
-    """Ready to run on the device that ComfyUI has for the model, brought there by its memory management."""
+def engine_of(upscale_model: Any) -> Engine:
+    """What was chosen to run the model; PyTorch for those of other loaders."""
+    return getattr(upscale_model, "backplate_engine", Engine.PYTORCH)
+
+
+def upscaler_for(upscale_model: Any, progress: Progress) -> Upscaler:
+    """Ready to run on the device that ComfyUI has for the model, brought there by its memory management. An engine that
+    cannot run it is replaced by PyTorch, with a note; building one shows progress and can be cancelled."""
     model, precision = receive_model(upscale_model)
     leave_handles_out_of_copies(model.descriptor.model)
     patcher = getattr(upscale_model, "patcher", None)
     device = model_device() if patcher is None else patcher.load_device
-    upscaler = EagerUpscaler(model, device, precision, place)
-    if upscaler.note:
-        progress.note(upscaler.note)
-    return upscaler
+    return open_upscaler(model, device, precision, engine_of(upscale_model), place=place, progress=progress)
 
 
 def attach_patcher(descriptor: Any, device: torch.device) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from ..core.backends.engines import Engine
 from ..model_loader.blend import blend_models
 from ..model_loader.loaded import load_model
 from ..model_loader.precision import Precision
@@ -37,6 +38,16 @@ class LoadUpscaleModel(io.ComfyNode):
                     "model on this device. If fp16 or bf16 is not possible, fp32 is used and the facts say so. "
                     "Other nodes always get the model in fp32.",
                 ),
+                io.Combo.Input(
+                    "engine",
+                    options=[each.value for each in Engine],
+                    default=Engine.PYTORCH.value,
+                    optional=True,
+                    tooltip="What runs the model in the Backplate nodes. pytorch works everywhere. ncnn is often "
+                    "faster on a CPU. auto measures what is installed once for each model and takes the fastest that "
+                    "computes the same. An engine that cannot run the model is replaced by pytorch, and that is said. "
+                    "Other nodes always run it in pytorch.",
+                ),
             ],
             outputs=[
                 io.UpscaleModel.Output("upscale_model", tooltip="Works with every node that takes an upscale model."),
@@ -46,15 +57,17 @@ class LoadUpscaleModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model_name: str | None = None, precision: str | None = None) -> str:
+    def fingerprint_inputs(
+        cls, model_name: str | None = None, precision: str | None = None, engine: str | None = None
+    ) -> str:
         """Changes when the file is replaced, so that it is read again. None stands for a linked input."""
         return host.model_fingerprint(model_name) if model_name else ""
 
     @classmethod
-    def execute(cls, model_name: str, precision: str) -> io.NodeOutput:
+    def execute(cls, model_name: str, precision: str, engine: str = Engine.PYTORCH.value) -> io.NodeOutput:
         wish = Precision(precision)
         model = load_model(host.model_path(model_name))
-        return io.NodeOutput(host.send_model(model, wish), host.describe(model, wish))
+        return io.NodeOutput(host.send_model(model, wish, Engine(engine)), host.describe(model, wish))
 
 
 class BlendUpscaleModels(io.ComfyNode):
@@ -83,7 +96,7 @@ class BlendUpscaleModels(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.UpscaleModel.Output("upscale_model", tooltip="The blend, in the precision chosen for model_a."),
+                io.UpscaleModel.Output("upscale_model", tooltip="The blend, with precision and engine of model_a."),
                 io.String.Output("facts", tooltip="Architecture, scale, size, licence and hash of the blend."),
             ],
             **searchable("interpolate models", "merge upscale models", "mix"),
@@ -94,7 +107,8 @@ class BlendUpscaleModels(io.ComfyNode):
         first, precision = host.receive_model(model_a)
         second, _ = host.receive_model(model_b)
         model = blend_models(first, second, weight)
-        return io.NodeOutput(host.send_model(model, precision), host.describe(model, precision))
+        sent = host.send_model(model, precision, host.engine_of(model_a))
+        return io.NodeOutput(sent, host.describe(model, precision))
 
 
 NODES: list[type[io.ComfyNode]] = [LoadUpscaleModel, BlendUpscaleModels]

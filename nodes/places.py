@@ -47,6 +47,17 @@ def picture_folder(name: str) -> Path:
     return folder
 
 
+def result_file(name: str, suffix: str) -> Path:
+    """The file of that name, to which ``suffix`` is added, in ComfyUI's output folder, or an absolute one in an extra
+    root. Raises ``InputError`` for one that leads out of them."""
+    base, name = Path(folder_paths.get_output_directory()), name.strip()
+    if name.lower().endswith(suffix):
+        name = name[: -len(suffix)]
+    if not name or name.endswith(("/", "\\", ".")):
+        raise InputError("file_name has no name of a file in it; write one, such as engines/my_model.")
+    return contained(name + suffix, base, extra_roots())
+
+
 def result_folder(name: str) -> Path:
     """The folder of that name in ComfyUI's output folder, or an absolute one in an extra root; it need not exist.
     Raises ``InputError`` for one that leads out of them, and for the output folder itself."""

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from ..core.backends.eager import EagerUpscaler
 from ..core.image.tiling import Edge
 from ..core.metrics.compare import CompareSettings
 from ..core.metrics.pair import Channel
@@ -30,7 +29,7 @@ from ..core.shootout.samples import (
     describe_samples,
     paired_sample,
 )
-from ..core.upscaler import InputError
+from ..core.upscaler import InputError, Upscaler
 from ..model_loader.errors import ModelError
 from . import convert, host
 from .measure import metrics_input
@@ -182,7 +181,7 @@ def name_of(model: Any, number: int) -> str:
         return f"model_{number}"
 
 
-def opener(model: Any, progress: Progress) -> Callable[[], EagerUpscaler]:
+def opener(model: Any, progress: Progress) -> Callable[[], Upscaler]:
     return lambda: host.upscaler_for(model, progress)
 
 

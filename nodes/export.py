@@ -1,0 +1,73 @@
+"""Writes upscale models as files of other engines."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from ..core.backends.export import ExportKind
+from ..core.backends.onnx_export import OnnxSettings
+from ..core.jobs.export import export_proved
+from . import host, places
+from .schema import CATEGORY, searchable, values
+
+
+class ExportModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="BackplateExportModel",
+            display_name="Export Upscale Model (Backplate)",
+            category=CATEGORY,
+            description="Writes a model as ONNX or ncnn files for other programs and small devices, and proves on "
+            "drawn pictures that they compute the same. Files that differ too much are not written.",
+            inputs=[
+                io.UpscaleModel.Input("upscale_model", tooltip="From any upscale model loader."),
+                io.Combo.Input(
+                    "format",
+                    options=values(ExportKind),
+                    default=ExportKind.ONNX.value,
+                    tooltip="onnx: one file for ONNX Runtime, TensorRT and many others. ncnn: .param and .bin for "
+                    "phones, single-board computers and Vulkan devices.",
+                ),
+                io.String.Input(
+                    "file_name",
+                    default="engines/model",
+                    tooltip="Name in ComfyUI's output folder, without suffix; folders in it are made.",
+                ),
+                io.Boolean.Input(
+                    "half_precision",
+                    default=False,
+                    tooltip="Weights in 16 bits: half the size, differences up to 0.005.",
+                ),
+                io.Boolean.Input("overwrite", default=False, tooltip="Replace files of that name."),
+            ],
+            outputs=[
+                io.String.Output("report", tooltip="The files, and how much they differ from PyTorch."),
+                io.String.Output("file", tooltip="Path of the .onnx or .param file."),
+            ],
+            is_output_node=True,
+            **searchable("onnx", "ncnn", "convert model", "edge device"),
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: Any) -> int:
+        """Always new: the file may be gone."""
+        return time.time_ns()
+
+    @classmethod
+    def execute(
+        cls, upscale_model: Any, format: str, file_name: str, half_precision: bool, overwrite: bool
+    ) -> io.NodeOutput:
+        model, _ = host.receive_model(upscale_model)
+        host.leave_handles_out_of_copies(model.descriptor.model)
+        output = places.result_file(file_name, ExportKind(format).suffix)
+        settings = OnnxSettings(half=half_precision)
+        exported = export_proved(model, output, settings, host.HostProgress(), overwrite=overwrite)
+        text = exported.text()
+        return io.NodeOutput(text, str(output), ui={"text": (text,)})
+
+
+NODES: list[type[io.ComfyNode]] = [ExportModel]

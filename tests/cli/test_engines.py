@@ -1,0 +1,84 @@
+"""``backplate engines``, ``backplate export`` and ``--engine``."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+needs_ncnn = pytest.mark.skipif(importlib.util.find_spec("ncnn") is None, reason="ncnn is not installed")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def levels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def test_engines_are_listed_with_what_is_missing(backplate, monkeypatch):
+    monkeypatch.setattr("backplate.core.backends.ncnn_engine.unusable", lambda: "ncnn is not installed; pip install x")
+    text = backplate("engines").stdout
+    assert "pytorch" in text
+    assert "ncnn is not installed; pip install x" in text
+    listing = {row["engine"]: row for row in json.loads(backplate("engines", "--json").stdout)["engines"]}
+    assert listing["pytorch"]["usable"]
+    assert not listing["ncnn"]["usable"]
+
+
+@needs_ncnn
+def test_an_exported_model_and_the_engine_give_what_pytorch_gives(backplate, drawn, model, tmp_path):
+    source = drawn("in.png", (40, 30))
+    exported = backplate("export", model, "--to", "ncnn", "-o", tmp_path / "tiny.param")
+    assert exported.exit_code == 0, exported.stderr
+    assert "largest difference to PyTorch" in exported.stdout
+    for name, words in {
+        "pytorch": ["--model", model],
+        "engine": ["--model", model, "--engine", "ncnn"],
+        "file": ["--model", tmp_path / "tiny.param"],
+    }.items():
+        result = backplate("upscale", source, "-o", tmp_path / f"{name}.png", *words)
+        assert result.exit_code == 0, result.stderr
+        assert "instead of" not in result.stderr
+        assert np.abs(levels(tmp_path / f"{name}.png") - levels(tmp_path / "pytorch.png")).max() <= 1
+
+
+def test_an_engine_that_cannot_run_is_replaced_aloud(backplate, drawn, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("backplate.core.backends.ncnn_engine.unusable", lambda: "ncnn is not installed; pip install x")
+    words = ["upscale", drawn("in.png"), "-o", tmp_path / "out.png", "--model", model, "--engine", "ncnn"]
+    result = backplate(*words)
+    assert result.exit_code == 0, result.stderr
+    assert "tiny_x2 runs in PyTorch instead of ncnn: ncnn is not installed; pip install x." in result.stderr
+    assert (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--to", "ncnn", "--tile", "64"], "any size"),
+        (["--to", "ncnn", "-o", "x.onnx"], ".param"),
+        (["--to", "coreml"], "onnx"),
+    ],
+)
+def test_what_makes_no_sense_is_said(backplate, model, words, said):
+    result = backplate("export", model, *words)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+@needs_ncnn
+def test_a_changed_file_is_noticed(backplate, drawn, model, tmp_path):
+    backplate("export", model, "--to", "ncnn", "-o", tmp_path / "tiny.param")
+    content = bytearray((tmp_path / "tiny.bin").read_bytes())
+    content[100] ^= 1
+    (tmp_path / "tiny.bin").write_bytes(content)
+    result = backplate("upscale", drawn("in.png"), "-o", tmp_path / "out.png", "--model", tmp_path / "tiny.param")
+    assert result.exit_code == 1
+    assert "tiny.bin is not as it was exported" in result.stderr
+    assert not (tmp_path / "out.png").exists()

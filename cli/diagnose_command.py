@@ -34,7 +34,7 @@ def diagnose(
 ) -> None:
     """Find what a model does worst. Ranks pictures, names the failure and the recipe that aims at it."""
     # Not at the top: PyTorch would make --help wait.
-    from ..core.backends.eager import EagerUpscaler
+    from ..core.backends.engines import open_upscaler
     from ..core.training import diagnose as room
     from ..core.training.degradation import DegradationSettings, Mode
     from ..model_loader.find import default_folders, find_model
@@ -49,7 +49,7 @@ def diagnose(
         worst=worst,
         seed=seed,
     )
-    upscaler = EagerUpscaler(load_model(find_model(model, default_folders(models_dir))), choose_device(device))
+    upscaler = open_upscaler(load_model(find_model(model, default_folders(models_dir))), choose_device(device))
     with TrainingScreen() as screen:
         result = room.diagnose(upscaler, data, output, settings, screen)
     typer.echo(result.text())

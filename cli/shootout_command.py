@@ -19,12 +19,14 @@ from .compare_command import (
     compare_settings,
 )
 from .errors import ALL_FAILED, SOME_FAILED, UsageProblem, reporting, say
+from .options import WantedEngine
 
 if TYPE_CHECKING:
     import torch
 
-    from ..core.backends.eager import EagerUpscaler
+    from ..core.backends.engines import Engine
     from ..core.shootout.run import Contestant
+    from ..core.upscaler import Upscaler
     from ..model_loader.precision import Precision
 
 DEGRADATIONS = "bicubic|jpeg|realesrgan"
@@ -57,6 +59,7 @@ def shootout(
     lpips_download: LpipsDownload = False,
     tile_size: Annotated[int, typer.Option(min=0, help="Side of a tile in source pixels; 0 is automatic.")] = 0,
     precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the models run in.")] = "auto",
+    engine: WantedEngine = "pytorch",
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")] = None,
     models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides every chance in --degrade.")] = 0,
@@ -64,6 +67,7 @@ def shootout(
     """Compare models over pictures: figures, crops side by side, and which model to use for what. Writes report.html,
     report.csv, report.json and contact_sheet.png. Exit codes: 0; 1 no model ran; 2 a model or picture failed."""
     # Not at the top: PyTorch would make --help wait.
+    from ..core.backends.engines import Engine
     from ..core.metrics.registry import metric_names
     from ..core.pipeline import TileSettings
     from ..core.shootout.report_files import write_report
@@ -86,6 +90,7 @@ def shootout(
             download=lpips_download,
         )
         wanted_precision = choice(Precision, precision, "--precision")
+        wanted_engine = choice(Engine, engine, "--engine")
         settings = ShootoutSettings(
             scale=scale,
             compare=compare,
@@ -95,7 +100,7 @@ def shootout(
         if output.exists() and not output.is_dir():
             raise UsageProblem(f"{output} is a file; name a folder for the report.")
         names = [*models, *(more_models or [])]
-        contestants = wanted_models(names, models_dir, choose_device(device), wanted_precision)
+        contestants = wanted_models(names, models_dir, choose_device(device), wanted_precision, wanted_engine)
         samples, problems = samples_in(images, references, how, scale, seed)
     with Screen(1) as screen:
         screen.start_picture(images)
@@ -111,7 +116,7 @@ def shootout(
 
 
 def wanted_models(
-    given: list[str], models_dir: Path | None, device: torch.device, precision: Precision
+    given: list[str], models_dir: Path | None, device: torch.device, precision: Precision, engine: Engine
 ) -> list[Contestant]:
     """A contestant for each model, by the stem of its file where that is clear. Nothing is loaded yet."""
     from ..core.shootout.run import Contestant
@@ -120,22 +125,17 @@ def wanted_models(
     distinct = list(dict.fromkeys(given))
     stems = [model_stem(name) for name in distinct]
     return [
-        Contestant(stem if stems.count(stem) == 1 else name, _opener(name, models_dir, device, precision))
+        Contestant(stem if stems.count(stem) == 1 else name, _opener(name, models_dir, device, precision, engine))
         for name, stem in zip(distinct, stems, strict=True)
     ]
 
 
 def _opener(
-    name: str, models_dir: Path | None, device: torch.device, precision: Precision
-) -> Callable[[], EagerUpscaler]:
-    def open_model() -> EagerUpscaler:
-        from ..core.backends.eager import EagerUpscaler
-        from ..model_loader.find import default_folders, find_model
-        from ..model_loader.loaded import load_model
+    name: str, models_dir: Path | None, device: torch.device, precision: Precision, engine: Engine
+) -> Callable[[], Upscaler]:
+    def open_model() -> Upscaler:
+        from .picture_job import load_upscaler
 
-        upscaler = EagerUpscaler(load_model(find_model(name, default_folders(models_dir))), device, precision)
-        if upscaler.note:
-            say(upscaler.note)
-        return upscaler
+        return load_upscaler(name, models_dir, str(device), precision, engine)[0]
 
     return open_model

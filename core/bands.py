@@ -77,7 +77,7 @@ def _plan_tiles(area: Box, spec: UpscalerSpec, settings: TileSettings) -> list[l
         return plan_tiles(area, area.size)
     size = Size(settings.size, settings.size)
     if not settings.size:
-        size = choose_tile(area.size, spec.aligned_halo, spec.pixel_budget, spec.alignment)
+        size = choose_tile(area.size, spec.aligned_halo, spec.pixel_budget, spec.alignment, spec.longest_side)
     band = 0 if spec.halo.exact else min(spec.halo.pixels // 4, LARGEST_BAND)
     return plan_tiles(area, size, band, spec.alignment)
 

@@ -48,6 +48,8 @@ class UpscalerSpec:
     halo: Halo
     pixel_budget: int = 0
     """Most input pixels (halo included) that run well in one pass on this device; 0 for no limit."""
+    longest_side: int = 0
+    """Longest side of a tile (halo included) that the model is run on here; 0 for no limit."""
     tiles_per_pass: int = 1
     """Tiles of one size that run faster in one call than one by one."""
     tileable: bool = True

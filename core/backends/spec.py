@@ -20,6 +20,7 @@ def model_spec(
     run: Callable[[torch.Tensor], torch.Tensor],
     *,
     pixel_budget: int,
+    longest_side: int = 0,
     tiles_per_pass: int = 1,
 ) -> UpscalerSpec:
     """The spec of a model. ``run`` calls ``network`` on a (B, C, H, W) batch; the halo is found with it once for each
@@ -37,6 +38,7 @@ def model_spec(
         size_rule=rule,
         halo=_halos[facts.sha256],
         pixel_budget=pixel_budget,
+        longest_side=longest_side,
         tiles_per_pass=tiles_per_pass,
         tileable=facts.tiling != "internal",
     )

@@ -73,23 +73,26 @@ def _tile(core: Box, area: Box, band: int) -> Tile:
     return Tile(core, Box(left, top, right - left, bottom - top))
 
 
-def choose_tile(area: Size, halo: int, budget: int, align: int = 1) -> Size:
-    """Tile size (without halo) for which the least pixels are computed while no tile reads over ``budget`` pixels.
+def choose_tile(area: Size, halo: int, budget: int, align: int = 1, longest: int = 0) -> Size:
+    """Tile size (without halo) for which the least pixels are computed while no tile reads over ``budget`` pixels, nor
+    over ``longest`` pixels a side if that is not 0.
 
     Every way to split width and height evenly is compared; with a budget too small for any of them the smallest
     reasonable tile is used. ``budget`` 0 means no limit: one tile.
     """
-    if budget <= 0 or area.pixels <= budget:
+    longest = longest or max(area)
+    if budget <= 0 or (area.pixels <= budget and max(area) <= longest):
         return area
     best: tuple[int, Size] | None = None
     for columns in _useful_counts(area.width):
         for rows in _useful_counts(area.height):
             tile = Size(_round_up(area.width, columns, align), _round_up(area.height, rows, align))
-            read = _read_length(area.width, columns, tile.width, halo) * _read_length(
-                area.height, rows, tile.height, halo
+            read = Size(
+                _read_length(area.width, columns, tile.width, halo),
+                _read_length(area.height, rows, tile.height, halo),
             )
-            if read <= budget:
-                cost = read * columns * rows
+            if read.pixels <= budget and max(read) <= longest:
+                cost = read.pixels * columns * rows
                 if best is None or cost < best[0]:
                     best = (cost, tile)
                 break
@@ -187,8 +190,10 @@ def split_region(region: Box, align: int) -> tuple[Box, Box] | None:
     """Two halves of a region along its longer side, or None if it is too small to be halved."""
     if max(region.size) < 2 * max(align, MINIMUM_TILE // 2):
         return None
+    # A limit that is no multiple would give three pieces.
+    half = ceil_to(-(-max(region.size) // 2), align)
     if region.width >= region.height:
-        (x, w), (x2, w2) = split_evenly(region.x, region.width, -(-region.width // 2), align)[:2]
+        (x, w), (x2, w2) = split_evenly(region.x, region.width, half, align)
         return Box(x, region.y, w, region.height), Box(x2, region.y, w2, region.height)
-    (y, h), (y2, h2) = split_evenly(region.y, region.height, -(-region.height // 2), align)[:2]
+    (y, h), (y2, h2) = split_evenly(region.y, region.height, half, align)
     return Box(region.x, y, region.width, h), Box(region.x, y2, region.width, h2)

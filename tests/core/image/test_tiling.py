@@ -110,6 +110,20 @@ def test_size_rule_mirrors_like_spandrel_and_then_repeats():
         assert torch.equal(pixels, expected)
 
 
+@pytest.mark.parametrize("align", [1, 3, 4, 8])
+@pytest.mark.parametrize("width", [32, 36, 44, 45, 63, 100])
+def test_two_halves_are_the_whole_region(width: int, align: int):
+    for x in (0, align, 5 * align):
+        first, second = split_region(Box(x, 0, width, 20), align) or (Box(x, 0, width, 20), Box(x + width, 0, 0, 20))
+        assert (first.x, first.right, second.right) == (x, second.x, x + width)
+
+
+@pytest.mark.parametrize(("area", "longest"), [(Size(2000, 100), 512), (Size(90, 2000), 128), (Size(700, 700), 300)])
+def test_no_tile_is_longer_than_it_may_be(area: Size, longest: int):
+    tile = choose_tile(area, 16, 10**6, 4, longest)
+    assert max(min(side + 32, whole) for side, whole in zip(tile, area, strict=True)) <= longest
+
+
 def test_split_region_halves_and_ends():
     first, second = split_region(Box(3, 5, 100, 40), 1) or (None, None)
     assert (first, second) == (Box(3, 5, 50, 40), Box(53, 5, 50, 40))

@@ -36,7 +36,18 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "model_loader": ("model_loader",),
 }
 HOST = ("comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "execution", "server", "nodes")
-HEAVY = ("tensorrt", "onnxruntime", "ncnn", "onnx", "lpips", "imageio_ffmpeg", "ray", "kornia", "tensorboard")
+HEAVY = (
+    "tensorrt",
+    "tensorrt_rtx",
+    "onnxruntime",
+    "ncnn",
+    "onnx",
+    "lpips",
+    "imageio_ffmpeg",
+    "ray",
+    "kornia",
+    "tensorboard",
+)
 
 
 def sources() -> Iterator[Path]:

@@ -39,6 +39,7 @@ class Engine(str, Enum):
 
 _MODULES: dict[Engine, str] = {
     Engine.COMPILED: ".compiled_engine",
+    Engine.TENSORRT: ".tensorrt_engine",
     Engine.ONNXRUNTIME: ".onnx_engine",
     Engine.NCNN: ".ncnn_engine",
 }

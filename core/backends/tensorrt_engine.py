@@ -1,0 +1,242 @@
+"""Runs a model in TensorRT on an NVIDIA GPU, through an engine that is built on first use and kept.
+
+One path for TensorRT 10.12 and later, 11, and TensorRT for RTX; see ``tensorrt_package``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from ...model_loader.loaded import LoadedModel
+from ...model_loader.precision import Precision
+from ..image.tiling import MINIMUM_TILE
+from ..progress import Progress
+from ..upscaler import Halo, ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
+from .artifacts import Artifact, drop_artifact, keep_artifact, read_artifact
+from .eager import EagerUpscaler, Placer, usable_dtype
+from .engines import EngineRequest, EngineUnusable
+from .memory import release_cached
+from .onnx_engine import exported
+from .onnx_export import OnnxSettings, missing_packages, onnx_identity
+from .precision_check import looks_broken, remember_unfit
+from .spec import model_spec
+from .tensorrt_builder import BuildSettings, Profile, build_engine, profile_for
+from .tensorrt_package import Package, missing_package, open_package, target_identity
+from .tensorrt_runtime import CudaLane, EngineRunner, ExecutionFailed, load_engine
+from .verify import SAMPLE_SIDE, verify
+
+logger = logging.getLogger(__name__)
+
+TILE = 512
+"""Side of the largest tile, context included, where none was asked for."""
+
+BLENDED = 16
+"""Widest band, in input pixels, that tiles of an inexact halo share with each neighbour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorRTSettings:
+    """``tile``: side of the largest tile in input pixels, context included. ``batch``: tiles in one run. ``half``:
+    half precision inside. ``build``: see ``BuildSettings``."""
+
+    tile: int = TILE
+    batch: int = 1
+    half: bool = True
+    build: BuildSettings = BuildSettings()
+
+
+class TensorRTUpscaler:
+    """An ``Upscaler`` over a loaded engine.
+
+    A tile larger than the engine takes is answered as one that does not fit the device: with ``OutOfMemory``, so that
+    the pipeline cuts it. The first result that is broken in half precision makes ``fallback`` take over.
+    """
+
+    def __init__(
+        self,
+        runner: EngineRunner,
+        spec: UpscalerSpec,
+        profile: Profile,
+        device: torch.device,
+        fallback: Callable[[], Upscaler] | None = None,
+    ) -> None:
+        self._runner, self._spec, self._profile, self._device = runner, spec, profile, device
+        self._fallback = fallback
+        self._other: Upscaler | None = None
+
+    @property
+    def spec(self) -> UpscalerSpec:
+        return self._spec
+
+    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+        if self._other is not None:
+            return self._other(picture)
+        result = self._run(picture)
+        if self._fallback is not None and bool(looks_broken(result, picture)):
+            logger.warning("%s gives broken pictures in TensorRT in half precision; PyTorch goes on.", self._spec.name)
+            self._other = self._fallback()
+            return self._other(picture)
+        return result
+
+    def _run(self, picture: torch.Tensor) -> torch.Tensor:
+        height, width = picture.shape[2:]
+        most = self._profile.tile
+        if width > most.width or height > most.height:
+            raise OutOfMemory(f"the TensorRT engine was built for tiles of up to {most}, and this is {width}x{height}")
+        try:
+            batch = picture.to(self._device, torch.float32)
+            most_at_once = self._profile.batch
+            runs = [self._runner.run(batch[at : at + most_at_once]) for at in range(0, len(batch), most_at_once)]
+            return (runs[0] if len(runs) == 1 else torch.cat(runs)).clamp_(0, 1)
+        except ExecutionFailed as error:
+            raise ModelOutputError(
+                f"TensorRT failed on {self._spec.name} at {width}x{height} pixels ({error}); use the engine pytorch."
+            ) from error
+        except torch.OutOfMemoryError as error:
+            message = str(error)
+        release_cached(self._device)
+        raise OutOfMemory(message)
+
+
+def unusable() -> str | None:
+    """See ``EngineModule``."""
+    if reason := missing_package():
+        return reason
+    if not torch.cuda.is_available():
+        return "PyTorch finds no NVIDIA GPU, on which TensorRT runs"
+    return missing_packages()
+
+
+def open_model(request: EngineRequest) -> Upscaler:
+    """See ``EngineModule``. The engine is kept and found again next time."""
+    if request.device.type != "cuda":
+        raise EngineUnusable(f"TensorRT runs on NVIDIA GPUs, and the device is {request.device}; choose cuda")
+    return open_with(open_package(), request, lambda: CudaLane(request.device))
+
+
+def open_with(package: Package, request: EngineRequest, lane: Callable[[], Any]) -> Upscaler:
+    """``open_model`` with a package and a stream of the caller's."""
+    settings = settings_for(request)
+    model, profile = request.model, plan_profile(request.model, settings)
+    loaded = load_or_build(package, request, settings, profile)
+    facts = model.facts
+    runner = EngineRunner(package, loaded, facts.scale, facts.output_channels, request.device, lane())
+    fallback = _in_pytorch(model, request.device, request.place) if settings.half else None
+    upscaler = TensorRTUpscaler(runner, tiled_spec(model, profile), profile, request.device, fallback)
+    verify(upscaler, model, half=settings.half or settings.build.tf32)
+    return upscaler
+
+
+def settings_for(request: EngineRequest) -> TensorRTSettings:
+    """The tile that will be run, and half precision where PyTorch would take it; bfloat16 becomes single precision,
+    with a note."""
+    dtype, note = usable_dtype(request.precision, request.model, request.device)
+    if dtype == torch.bfloat16:
+        note = f"{request.model.facts.name} runs in fp32: engines of TensorRT are built in fp16 or fp32 here."
+    if note:
+        request.progress.note(note)
+    spec = _spec_of(request.model)
+    context = 2 * (spec.aligned_halo + _band(spec.halo))
+    least = max(MINIMUM_TILE, spec.alignment, 2 * spec.aligned_halo)
+    return TensorRTSettings(
+        tile=request.tile + context if request.tile else max(TILE, least + context),
+        half=dtype == torch.float16,
+        build=BuildSettings(tf32=request.precision is Precision.TF32),
+    )
+
+
+def plan_profile(model: LoadedModel, settings: TensorRTSettings) -> Profile:
+    """Raises ``EngineUnusable`` for a model that cannot run in tiles: an engine takes no larger picture than it was
+    built for."""
+    facts, spec = model.facts, _spec_of(model)
+    if not spec.tileable:
+        raise EngineUnusable(
+            f"the architecture {facts.architecture} needs the whole picture at once, and an engine has a largest size"
+        )
+    return profile_for(facts.input_channels, spec.size_rule, max(settings.tile, SAMPLE_SIDE), settings.batch)
+
+
+def tiled_spec(model: LoadedModel, profile: Profile) -> UpscalerSpec:
+    """The model's spec with a tile that fits the profile, the bands that tiles share included."""
+    side = max(min(profile.tile) - 2 * _band(_spec_of(model).halo), 1)
+    return model_spec(
+        model.facts,
+        model.descriptor.model,
+        model.descriptor,
+        pixel_budget=side * side,
+        longest_side=side,
+        tiles_per_pass=profile.batch,
+    )
+
+
+def engine_artifact(
+    package: Package, model: LoadedModel, settings: TensorRTSettings, profile: Profile, device: torch.device | None
+) -> Artifact:
+    """The file of an engine, under the hash of all that shaped it. Raises ``EngineUnusable``."""
+    parts = {
+        **onnx_identity(model, OnnxSettings(half=settings.half)),
+        **target_identity(package, device),
+        "profile": asdict(profile),
+        "build": settings.build.identity(),
+    }
+    return Artifact(kind="engine", label=f"{model.facts.name}-{profile.tile}", parts=parts)
+
+
+def load_or_build(
+    package: Package, request: EngineRequest, settings: TensorRTSettings, profile: Profile
+) -> tuple[Any, Any]:
+    """The engine, loaded. One on disk that was changed, or that this GPU and this version do not take, is built again
+    once, and that is said. Raises ``EngineUnusable``."""
+    artifact = engine_artifact(package, request.model, settings, profile, request.device)
+    kept = read_artifact(artifact, request.progress)
+    if kept is not None:
+        if loaded := load_engine(package, kept):
+            return loaded
+        request.progress.note(
+            f"The engine {artifact.path.name} cannot be loaded ({package.messages.reason}); it is built again."
+        )
+        drop_artifact(artifact)
+    loaded = load_engine(package, build(package, request, settings, profile, artifact))
+    if loaded is None:
+        drop_artifact(artifact)
+        raise EngineUnusable(
+            f"{package.name} built an engine and then could not load it ({package.messages.reason}); update the driver"
+        )
+    return loaded
+
+
+def build(
+    package: Package, request: EngineRequest, settings: TensorRTSettings, profile: Profile, artifact: Artifact
+) -> bytes:
+    """Exports the model, builds the engine and keeps both, and what was learnt about kernels on this GPU."""
+    onnx = exported(request, OnnxSettings(half=settings.half))
+    timing = Artifact(kind="timing", label="TensorRT", parts=target_identity(package, request.device))
+    known = b"" if package.rtx else read_artifact(timing, Progress()) or b""
+    built = build_engine(
+        package, onnx, profile, settings.build, request.progress, device=request.device, timings=known
+    )  # fmt: skip
+    if built.timings:
+        keep_artifact(timing, built.timings)
+    keep_artifact(artifact, built.engine)
+    return built.engine
+
+
+def _in_pytorch(model: LoadedModel, device: torch.device, place: Placer | None) -> Callable[[], Upscaler]:
+    def take_over() -> Upscaler:
+        remember_unfit(model.facts.sha256, torch.float16, device)
+        return EagerUpscaler(model, device, Precision.FP32, place)
+
+    return take_over
+
+
+def _spec_of(model: LoadedModel) -> UpscalerSpec:
+    return model_spec(model.facts, model.descriptor.model, model.descriptor, pixel_budget=0)
+
+
+def _band(halo: Halo) -> int:
+    return 0 if halo.exact else min(halo.pixels // 4, BLENDED)

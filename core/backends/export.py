@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -157,7 +158,7 @@ def _checked_difference(
             yield picture
             progress.advance()
 
-    found = difference(upscaler, model, steps())
+    found = difference(upscaler, model, steps(), math.inf if bar is None else bar)
     if bar is not None and found.largest > bar:
         raise EngineUnusable(
             f"the architecture {model.facts.architecture} gives results that differ from PyTorch's by up to"

@@ -7,6 +7,6 @@ ANCHORS = "center|top|bottom|left|right|top-left|top-right|bottom-left|bottom-ri
 EDGES = "plain|replicate|wrap horizontal|wrap both"
 PRECISIONS = "auto|fp32|tf32|fp16|bf16"
 ENGINES = "auto|pytorch|compiled|tensorrt|onnxruntime|ncnn"
-EXPORTS = "onnx|ncnn"
+EXPORTS = "onnx|ncnn|tensorrt"
 FORMATS = "png|jpg|webp|tiff|avif"
 BATCH_ENGINES = "ray"

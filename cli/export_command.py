@@ -17,17 +17,17 @@ def export(
     to: Annotated[str, typer.Option(metavar=EXPORTS, help="What to export to.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The .onnx or .param file. Default: the model's name, in this folder."),
+        typer.Option("--output", "-o", help="An .onnx, .param or .engine file. Default: the model's name."),
     ] = None,
     tile: Annotated[
-        int, typer.Option(min=0, help="ONNX for pictures of this side only, for programs that need that; 0: any size.")
+        int, typer.Option(min=0, help="ONNX: for pictures of this side only. TensorRT: largest tile. 0: any size.")
     ] = 0,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Any size, also with --tile.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Weights in half precision: half the size.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
 ) -> None:
-    """Write a model as ONNX or ncnn files, and prove that they compute what PyTorch computes.
+    """Write a model as ONNX or ncnn files or as a TensorRT engine, and prove that they compute what PyTorch computes.
 
     Files that differ too much are not written. `backplate upscale --model FILE` runs them; NAME.json beside them holds
     what is needed for that.
@@ -42,6 +42,9 @@ def export(
     from .screen import ModelScreen
     from .wishes import choice
 
+    if to == "tensorrt":
+        _export_engine(model, output, tile, fp16, overwrite, models_dir)
+        return
     kind = choice(ExportKind, to, "--to")
     if tile and kind is not ExportKind.ONNX:
         raise UsageProblem(f"--tile {tile}: {kind.value} files take pictures of any size; leave it out.")
@@ -56,3 +59,21 @@ def export(
             found, output, settings, screen, overwrite=overwrite, made_by=f"Backplate {__version__}"
         )  # fmt: skip
     typer.echo(result.text())
+
+
+def _export_engine(
+    model: str, output: Path | None, tile: int, fp16: bool, overwrite: bool, models_dir: Path | None
+) -> None:
+    from ..core.backends.tensorrt_export import SUFFIX, export_tensorrt
+    from ..model_loader.find import default_folders, find_model
+    from ..model_loader.loaded import load_model
+    from .screen import ModelScreen
+
+    found = load_model(find_model(model, default_folders(models_dir)))
+    output = output or Path(found.facts.name + SUFFIX)
+    if output.suffix.lower() != SUFFIX:
+        raise UsageProblem(f"--output {output}: a file of tensorrt ends in {SUFFIX}.")
+    with ModelScreen(1) as screen:
+        screen.start_picture(output)
+        built = export_tensorrt(found, output, screen, tile=tile, half=fp16, overwrite=overwrite)
+    typer.echo(built.text())

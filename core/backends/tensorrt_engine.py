@@ -140,14 +140,20 @@ def settings_for(request: EngineRequest) -> TensorRTSettings:
         note = f"{request.model.facts.name} runs in fp32: engines of TensorRT are built in fp16 or fp32 here."
     if note:
         request.progress.note(note)
-    spec = _spec_of(request.model)
-    context = 2 * (spec.aligned_halo + _band(spec.halo))
-    least = max(MINIMUM_TILE, spec.alignment, 2 * spec.aligned_halo)
     return TensorRTSettings(
-        tile=request.tile + context if request.tile else max(TILE, least + context),
+        tile=tile_side(request.model, request.tile),
         half=dtype == torch.float16,
         build=BuildSettings(tf32=request.precision is Precision.TF32),
     )
+
+
+def tile_side(model: LoadedModel, tile: int) -> int:
+    """Longest side of what is read for tiles of ``tile`` pixels; 0 for what suits the model."""
+    spec = _spec_of(model)
+    context = 2 * (spec.aligned_halo + _band(spec.halo))
+    if tile:
+        return tile + context
+    return max(TILE, max(MINIMUM_TILE, spec.alignment, 2 * spec.aligned_halo) + context)
 
 
 def plan_profile(model: LoadedModel, settings: TensorRTSettings) -> Profile:

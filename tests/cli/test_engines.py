@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 from pathlib import Path
@@ -47,6 +48,41 @@ def test_an_exported_model_and_the_engine_give_what_pytorch_gives(backplate, dra
         assert result.exit_code == 0, result.stderr
         assert "instead of" not in result.stderr
         assert np.abs(levels(tmp_path / f"{name}.png") - levels(tmp_path / "pytorch.png")).max() <= 1
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None or importlib.util.find_spec("tensorrt") is not None,
+    reason="tensorrt-rtx is not installed, or tensorrt is too",
+)
+def test_an_engine_of_tensorrt_is_built_ahead_of_time(backplate, model, tmp_path):
+    file = tmp_path / "tiny.engine"
+    words = ["export", model, "--to", "tensorrt", "--tile", "64", "--fp16", "-o", file]
+    built = backplate(*words)
+    assert built.exit_code == 0, built.stderr
+    assert file.stat().st_size > 10_000
+    (kept,) = (tmp_path / "cache").rglob("*.engine")
+    # Wrapped to the width of a terminal or not.
+    assert kept.name[-20:] in built.stdout
+    assert "half precision" in built.stdout
+    assert kept.read_bytes().endswith(file.read_bytes())
+    again = backplate(*words)
+    assert again.exit_code == 1
+    assert "exists already" in again.stderr
+    refused = backplate("export", model, "--to", "tensorrt", "-o", tmp_path / "tiny.onnx")
+    assert refused.exit_code == 2
+    assert "ends in .engine" in refused.stderr
+
+
+def test_without_tensorrt_the_export_names_the_package(backplate, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("backplate.core.backends.tensorrt_package.missing_package", lambda: "pip install something")
+    monkeypatch.setattr(
+        "backplate.core.backends.tensorrt_export.open_package",
+        importlib.import_module("backplate.core.backends.tensorrt_package").open_package.__wrapped__,
+    )
+    result = backplate("export", model, "--to", "tensorrt", "-o", tmp_path / "tiny.engine")
+    assert result.exit_code == 1
+    assert "is not exported: pip install something." in result.stderr
+    assert list(tmp_path.glob("*.engine")) == []
 
 
 def test_an_engine_that_cannot_run_is_replaced_aloud(backplate, drawn, model, tmp_path, monkeypatch):

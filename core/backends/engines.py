@@ -162,9 +162,8 @@ def auto_candidates(request: EngineRequest) -> list[Candidate]:
 
 
 def _open_auto(request: EngineRequest) -> Upscaler:
-    request.progress.check()
-    candidates = auto_candidates(request)
-    choice = choose_plan(request.model.facts.sha256, request.device, candidates, limit=AUTO_SECONDS)
+    candidates, check = auto_candidates(request), request.progress.check
+    choice = choose_plan(request.model.facts.sha256, request.device, candidates, limit=AUTO_SECONDS, check=check)
     best = next(candidate for candidate in candidates if candidate.plan == choice.best.plan)
     request.progress.note(_auto_sentence(request.model.facts.name, choice))
     return best.open()

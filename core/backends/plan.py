@@ -120,26 +120,31 @@ def choose_plan(
     *,
     anew: bool = False,
     limit: float = TRIAL_SECONDS,
+    check: Callable[[], None] | None = None,
 ) -> Choice:
     """The measured choice among ``candidates``, from an earlier trial with the same model, machine, versions and
     candidates if there is one, unless ``anew``. One candidate alone, or with tuning switched off the first, is chosen
-    without a trial."""
+    without a trial. ``check`` is called before each candidate; what it raises ends the trial."""
     if not anew and (len(candidates) == 1 or not tuning_wanted()):
         return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason="not tried"),))
     identity = _identity(model_sha256, device, candidates)
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     choice = None if anew else _chosen.get(key) or _read(key, identity)
     if choice is None:
-        choice = Choice(tuple(measure(candidates, limit)))
+        choice = Choice(tuple(measure(candidates, limit, check)))
         _write(key, identity, choice)
     _chosen[key] = choice
     return choice
 
 
-def measure(candidates: Sequence[Candidate], limit: float = TRIAL_SECONDS) -> Iterator[Trial]:
+def measure(
+    candidates: Sequence[Candidate], limit: float = TRIAL_SECONDS, check: Callable[[], None] | None = None
+) -> Iterator[Trial]:
     """Tries one candidate after the other; timed runs take at most ``limit`` seconds in all, opening not counted."""
     reference = _reference(candidates)
     for candidate in candidates:
+        if check:
+            check()
         seconds, reason = None, ""
         try:
             upscaler = candidate.open()

@@ -12,6 +12,7 @@ import torch
 from backplate.core.backends import plan as plans
 from backplate.core.backends.candidates import describe_plan, open_pytorch, pytorch_candidates
 from backplate.core.backends.plan import EXACT, Candidate, RunPlan, choose_plan, measure
+from backplate.core.progress import Cancelled
 from backplate.core.types import SizeRule
 from backplate.core.upscaler import Halo, UpscalerSpec
 from backplate.model_loader.loaded import LoadedModel
@@ -194,3 +195,16 @@ def test_a_real_trial_ends_with_a_model(build: Callable[[str], LoadedModel], mon
     picture = torch.rand(1, 3, 40, 30)
     assert (open_pytorch(model, CPU)(picture) - model.descriptor(picture)).abs().max() < 1e-5
     assert len(list(plans._folder().iterdir())) == 1
+
+
+def test_a_trial_can_be_cancelled_between_candidates(clock: Clock):
+    models = [Paced(clock, 1e-6) for _ in range(3)]
+    checks = iter([None, Cancelled()])
+
+    def check() -> None:
+        if (stop := next(checks)) is not None:
+            raise stop
+
+    with pytest.raises(Cancelled):
+        choose_plan("a", CPU, [candidate(str(i), model) for i, model in enumerate(models)], check=check)
+    assert not models[1].runs

@@ -27,7 +27,7 @@ def pytorch_candidates(
     dtype, _ = usable_dtype(precision, model, device)
     if device.type != "cpu":
         plans = [default, *(replace(default, pixel_budget=s * s, tiles_per_pass=n) for s, n in ACCELERATOR_TILES)]
-    elif EagerUpscaler(model, device, precision, place).stream_height(STREAM_WIDTH):
+    elif EagerUpscaler(model, device, precision).stream_height(STREAM_WIDTH):
         plans = [default, *(replace(default, stream_pixels=pixels) for pixels in STREAM_PIXELS)]
     else:
         default = replace(default, stream_pixels=0)

@@ -184,7 +184,8 @@ def tables(rows: list[dict[str, Any]], ceiling: Ceiling, facts: dict[str, str]) 
         "",
         "720p frames on a T4, projected (fp16, fused, the part of the ceiling measured here):",
         "",
-        f"| model | compute alone, ms | memory alone, ms | part of the ceiling | projected, ms | at {CAUTIOUS:.0%}, ms |",
+        "| model | compute alone, ms | memory alone, ms | part of the ceiling | projected, ms | "
+        f"at {CAUTIOUS:.0%}, ms |",
         "|---|---|---|---|---|---|",
     ]
     for row in (project(row) for row in rows if row["model"] in VIDEO):

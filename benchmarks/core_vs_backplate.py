@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pack import ROOT, commit, load_pack
 
-ROOT = Path(__file__).resolve().parents[1]
 CASES = [
     ("compact", "512x384", ""),
     ("compact", "1024x768", ""),
@@ -42,17 +42,6 @@ CASES = [
 LARGE = ("lite", "3000x3000", "4000x4000")
 SMALL = "64x64"
 NAMES = ("core", "pytorch", "auto")
-
-
-def load_pack() -> None:
-    """The pack under its own name, as ComfyUI loads it: from the path of its root file."""
-    spec = importlib.util.spec_from_file_location(
-        "backplate", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules["backplate"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
 
 
 def load_comfyui(cpu: bool) -> None:
@@ -167,7 +156,6 @@ def once(name: str, path: Path, case: list[str]) -> None:
 
 
 def machine(cpu: bool) -> dict[str, str]:
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     version = importlib.import_module("comfyui_version").__version__
     device = f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
     return {
@@ -175,7 +163,7 @@ def machine(cpu: bool) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "torch": torch.__version__,
         "ComfyUI": version,
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
     }
 
 

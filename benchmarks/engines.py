@@ -28,28 +28,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from pack import commit, load_pack, ours
 
-ROOT = Path(__file__).resolve().parents[1]
 TILES = {"compact": (0, 128, 256, 512), "rrdbnet": (0, 64, 128)}
 RRDBNET_SIDE = 160
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "ncnn", "tensorrt", "tensorrt-rtx")
-
-
-def load_pack() -> None:
-    """The pack under its own name from where it lies, installed or not."""
-    if "backplate" not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            "backplate", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["backplate"] = module
-        spec.loader.exec_module(module)
-
-
-def ours(name: str) -> Any:
-    return importlib.import_module(f"backplate.{name}")
 
 
 def seeded(kind: str, folder: Path) -> Path:
@@ -173,12 +156,11 @@ def machine() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             return None
 
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "device": ours("core.backends.plan").device_name(ours("model_loader.precision").choose_device(None)),
         "processor": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "versions": {name: found for name in PACKAGES if (found := version(name))},
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
     }
 
 
@@ -200,7 +182,7 @@ def markdown(rows: list[dict[str, Any]], where: dict[str, Any]) -> str:
             f" {best / row['seconds']:.2f} times | {row['largest_difference']:.1e} | {memory} |"
         )
     versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
-    lines += ["", f"{where['device']}; {versions}; commit {where['commit'][:12]}. Against PyTorch at its best tile."]
+    lines += ["", f"{where['device']}; {versions}; commit {where['commit']}. Against PyTorch at its best tile."]
     return "\n".join(lines) + "\n"
 
 

@@ -23,7 +23,6 @@ import argparse
 import importlib
 import json
 import platform
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -32,12 +31,12 @@ from typing import Any
 
 import torch
 from backplate.core.backends.plan import device_name
+from pack import commit
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-ROOT = Path(__file__).resolve().parents[1]
 COUNT_SIDE = 64
 T4_FLOPS, T4_BYTES = 65e12, 320e9
 FRAME = 1280 * 720
@@ -197,13 +196,12 @@ def tables(rows: list[dict[str, Any]], ceiling: Ceiling, facts: dict[str, str]) 
 
 
 def facts_of(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return {
         "device": device_name(device),
         "precision": str(dtype).removeprefix("torch."),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "torch": torch.__version__,
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
     }
 
 

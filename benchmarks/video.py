@@ -33,28 +33,12 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from pack import load_pack, ours
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
-ROOT = Path(__file__).resolve().parents[1]
 RATE = 25
 CUT_EVERY = 75
-
-
-def load_pack() -> None:
-    """The pack under its own name, as ComfyUI loads it: from the path of its root file."""
-    spec = importlib.util.spec_from_file_location(
-        "backplate", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["backplate"] = module
-    spec.loader.exec_module(module)
-
-
-def ours(name: str) -> Any:
-    return importlib.import_module(f"backplate.{name}")
 
 
 def size_of(text: str) -> tuple[int, int]:

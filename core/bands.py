@@ -17,9 +17,6 @@ from .regions import FlatKey, RegionRunner, check_finite, flat_key, from_model_c
 from .types import Box, Size
 from .upscaler import InputError, OutOfMemory, StreamingUpscaler, Upscaler, UpscalerSpec
 
-LARGEST_BAND = 16
-"""Widest band, in input pixels, over which tiles of an inexact halo are blended."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class TileSettings:
@@ -78,8 +75,7 @@ def _plan_tiles(area: Box, spec: UpscalerSpec, settings: TileSettings) -> list[l
     size = Size(settings.size, settings.size)
     if not settings.size:
         size = choose_tile(area.size, spec.aligned_halo, spec.pixel_budget, spec.alignment, spec.longest_side)
-    band = 0 if spec.halo.exact else min(spec.halo.pixels // 4, LARGEST_BAND)
-    return plan_tiles(area, size, band, spec.alignment)
+    return plan_tiles(area, size, spec.halo.band, spec.alignment)
 
 
 def _pixels_to_run(

@@ -10,6 +10,9 @@ import torch
 
 from .types import SizeRule, ceil_to
 
+LARGEST_BAND = 16
+"""Widest band, in input pixels, over which tiles of an inexact halo are blended."""
+
 
 class OutOfMemory(RuntimeError):
     """The device could not hold the work for this tile. The pipeline answers with a smaller one."""
@@ -34,6 +37,11 @@ class Halo:
 
     pixels: int
     exact: bool
+
+    @property
+    def band(self) -> int:
+        """Input pixels that a tile shares with each neighbour, to be blended; 0 where tiles are cut."""
+        return 0 if self.exact else min(self.pixels // 4, LARGEST_BAND)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from ..progress import Progress
 from ..whole_file import write_whole
+from .store import cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +47,7 @@ class Artifact:
 def artifact_folder() -> Path:
     """The user's cache folder, or ``BACKPLATE_ENGINES``; it need not exist. Everything in it may be deleted."""
     named = os.environ.get(FOLDER_VARIABLE, "").strip()
-    return (
-        Path(named).expanduser()
-        if named
-        else Path(platformdirs.user_cache_dir("backplate", appauthor=False)) / "engines"
-    )
+    return Path(named).expanduser() if named else cache_folder() / "engines"
 
 
 def obtain(artifact: Artifact, build: Callable[[], bytes], progress: Progress) -> bytes:

@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import torch
 
 from ..types import Size
 from ..upscaler import StreamingUpscaler, Upscaler
 from ..whole_file import write_whole
 from .halo import sample_strip
+from .store import cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +38,14 @@ REPEAT_SECONDS = 0.3
 CLEARLY_FASTER = 0.95
 """Part of the default's time that a candidate must stay under to be taken instead: less may be chance."""
 
+TOO_LONG = "it would take too long to try"
+
 STREAM_WIDTH = 512
 STREAM_CHUNKS = 3
 WARM_UP_SIDE = 64
 
-EXACT = 1e-4
-"""Largest difference to the first candidate, as a part of 1, of one that computes in single precision."""
+EXACT_BAR = 1e-4
+"""Largest difference, as a part of 1, that rounding in single precision may make."""
 
 HALF_RMS = 10 ** (-50 / 20)
 """The same in half precision, as root mean square: 50 dB."""
@@ -145,18 +147,23 @@ def measure(
     for candidate in candidates:
         if check:
             check()
-        seconds, reason = None, ""
-        try:
-            upscaler = candidate.open()
-            reason = _objection(upscaler, candidate, reference)
-            started = time.perf_counter()
-            seconds = None if reason else _pace(upscaler, candidate.plan, limit)
-            limit -= time.perf_counter() - started
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-        if seconds is None and not reason:
-            reason = "it would take too long to try"
+        # Opening and checking take time too, which is lost where no time is left to measure.
+        seconds, reason, spent = _tried(candidate, reference, limit) if limit > 0 else (None, TOO_LONG, 0.0)
+        limit -= spent
         yield Trial(name=candidate.name, plan=candidate.plan, seconds=seconds, reason=reason)
+
+
+def _tried(candidate: Candidate, reference: torch.Tensor | None, limit: float) -> tuple[float | None, str, float]:
+    """The pace, or None and why there is none; and the seconds that timing took."""
+    try:
+        upscaler = candidate.open()
+        if reason := _objection(upscaler, candidate, reference):
+            return None, reason, 0.0
+        started = time.perf_counter()
+        seconds = _pace(upscaler, candidate.plan, limit)
+        return seconds, TOO_LONG if seconds is None else "", time.perf_counter() - started
+    except RuntimeError as error:
+        return None, " ".join(str(error).split()), 0.0
 
 
 def _reference(candidates: Sequence[Candidate]) -> torch.Tensor | None:
@@ -181,7 +188,7 @@ def _objection(upscaler: Upscaler, candidate: Candidate, reference: torch.Tensor
         return ""
     change = (result - reference).abs()
     found = float(change.square().mean().sqrt()) if candidate.half else float(change.max())
-    allowed = HALF_RMS if candidate.half else EXACT
+    allowed = HALF_RMS if candidate.half else EXACT_BAR
     return "" if found <= allowed else f"it differs by {found:.1e}, and {allowed:.1e} is allowed"
 
 
@@ -271,7 +278,7 @@ def _version(package: str) -> str:
 
 
 def _folder() -> Path:
-    return Path(platformdirs.user_cache_dir("backplate", appauthor=False)) / "plans"
+    return cache_folder() / "plans"
 
 
 def _read(key: str, identity: dict[str, Any]) -> Choice | None:

@@ -14,6 +14,11 @@ from ..whole_file import write_whole
 logger = logging.getLogger(__name__)
 
 
+def cache_folder() -> Path:
+    """Where what was measured and built is kept for this user; it need not exist, and may be deleted."""
+    return Path(platformdirs.user_cache_dir("backplate", appauthor=False))
+
+
 class FactStore:
     """A dictionary in a file of its own. A damaged file or one of another ``version`` counts as empty, and one that
     cannot be written only costs measuring again."""
@@ -23,7 +28,7 @@ class FactStore:
 
     @property
     def path(self) -> Path:
-        return Path(platformdirs.user_cache_dir("backplate", appauthor=False)) / f"{self._name}.json"
+        return cache_folder() / f"{self._name}.json"
 
     def read(self) -> dict[str, Any]:
         try:

@@ -16,7 +16,7 @@ from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision
 from ..image.tiling import MINIMUM_TILE
 from ..progress import Progress
-from ..upscaler import Halo, ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
+from ..upscaler import ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
 from .artifacts import Artifact, drop_artifact, keep_artifact, read_artifact
 from .eager import EagerUpscaler, Placer, usable_dtype
 from .engines import EngineRequest, EngineUnusable
@@ -34,9 +34,6 @@ logger = logging.getLogger(__name__)
 
 TILE = 512
 """Side of the largest tile, context included, where none was asked for."""
-
-BLENDED = 16
-"""Widest band, in input pixels, that tiles of an inexact halo share with each neighbour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +147,7 @@ def settings_for(request: EngineRequest) -> TensorRTSettings:
 def tile_side(model: LoadedModel, tile: int) -> int:
     """Longest side of what is read for tiles of ``tile`` pixels; 0 for what suits the model."""
     spec = _spec_of(model)
-    context = 2 * (spec.aligned_halo + _band(spec.halo))
+    context = 2 * (spec.aligned_halo + spec.halo.band)
     if tile:
         return tile + context
     return max(TILE, max(MINIMUM_TILE, spec.alignment, 2 * spec.aligned_halo) + context)
@@ -169,7 +166,7 @@ def plan_profile(model: LoadedModel, settings: TensorRTSettings) -> Profile:
 
 def tiled_spec(model: LoadedModel, profile: Profile) -> UpscalerSpec:
     """The model's spec with a tile that fits the profile, the bands that tiles share included."""
-    side = max(min(profile.tile) - 2 * _band(_spec_of(model).halo), 1)
+    side = max(min(profile.tile) - 2 * _spec_of(model).halo.band, 1)
     return model_spec(
         model.facts,
         model.descriptor.model,
@@ -242,7 +239,3 @@ def _in_pytorch(model: LoadedModel, device: torch.device, place: Placer | None) 
 
 def _spec_of(model: LoadedModel) -> UpscalerSpec:
     return model_spec(model.facts, model.descriptor.model, model.descriptor, pixel_budget=0)
-
-
-def _band(halo: Halo) -> int:
-    return 0 if halo.exact else min(halo.pixels // 4, BLENDED)

@@ -13,9 +13,7 @@ from ..upscaler import Upscaler
 from .eager import Descriptor, private_copy
 from .engines import EngineUnusable
 from .halo import sample_strip
-
-EXACT_BAR = 1e-4
-"""Largest difference, as a part of 1, that rounding in single precision may make."""
+from .plan import EXACT_BAR
 
 HALF_BAR = 5e-3
 """The same for half precision, on real pictures."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from backplate.core.backends import plan as plans
 from backplate.core.backends.candidates import describe_plan, open_pytorch, pytorch_candidates
-from backplate.core.backends.plan import EXACT, Candidate, RunPlan, choose_plan, measure
+from backplate.core.backends.plan import EXACT_BAR, Candidate, RunPlan, choose_plan, measure
 from backplate.core.progress import Cancelled
 from backplate.core.types import SizeRule
 from backplate.core.upscaler import Halo, UpscalerSpec
@@ -185,7 +185,7 @@ def test_every_way_of_pytorch_gives_the_same_picture(build: Callable[[str], Load
     candidates = pytorch_candidates(model, CPU)
     assert len({describe_plan(each.plan) for each in candidates}) == len(candidates) >= 4
     results = [each.open()(picture) for each in candidates]
-    assert all((result - results[0]).abs().max() <= EXACT for result in results)
+    assert all((result - results[0]).abs().max() <= EXACT_BAR for result in results)
 
 
 def test_a_real_trial_ends_with_a_model(build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch):
@@ -208,3 +208,19 @@ def test_a_trial_can_be_cancelled_between_candidates(clock: Clock):
     with pytest.raises(Cancelled):
         choose_plan("a", CPU, [candidate(str(i), model) for i, model in enumerate(models)], check=check)
     assert not models[1].runs
+
+
+def test_nothing_is_opened_when_the_time_is_up(clock: Clock):
+    opened: list[str] = []
+
+    def opening(name: str) -> Candidate:
+        def open_it() -> Paced:
+            opened.append(name)
+            return Paced(clock, 1.0)
+
+        return Candidate(name, PLAN, open_it)
+
+    trials = list(measure([opening("first"), opening("second")], limit=5.0))
+    # The first also gives what the others are compared with.
+    assert opened == ["first", "first"]
+    assert "too long" in trials[1].reason

@@ -14,6 +14,7 @@ import torch
 from .image.tiling import MINIMUM_TILE, Edge, Tile, choose_tile, plan_tiles, ramps, read_region, size_to_read
 from .progress import Progress
 from .regions import FlatKey, RegionRunner, check_finite, flat_key, from_model_channels, to_model_channels
+from .reuse import PassReuse
 from .types import Box, Size
 from .upscaler import InputError, OutOfMemory, StreamingUpscaler, Upscaler, UpscalerSpec
 
@@ -36,7 +37,8 @@ class TileSettings:
 @dataclass(frozen=True)
 class BandPlan:
     """``area`` of the picture in tiles, or in chunks of ``chunk`` rows if that is not 0. ``keys``: which tiles are of
-    one colour, if that had to be found out."""
+    one colour, if that had to be found out. ``known``: results, by region, that need not be computed. ``reuse`` keeps
+    those that are."""
 
     area: Box
     tiles: list[list[Tile]]
@@ -44,18 +46,28 @@ class BandPlan:
     edge: Edge
     steps: int
     keys: Mapping[Box, FlatKey | None] = field(default_factory=dict[Box, "FlatKey | None"])
+    known: Mapping[Box, torch.Tensor] = field(default_factory=dict[Box, torch.Tensor])
+    reuse: PassReuse | None = None
+
+    @property
+    def regions(self) -> list[Box]:
+        return [tile.region for row in self.tiles for tile in row]
 
 
-def plan_bands(picture: torch.Tensor, area: Box, upscaler: Upscaler, settings: TileSettings) -> BandPlan:
-    """How to run the model over ``area`` of one picture (1, C, H, W).
+def plan_bands(
+    picture: torch.Tensor, area: Box, upscaler: Upscaler, settings: TileSettings, reuse: PassReuse | None = None
+) -> BandPlan:
+    """How to run the model over ``area`` of one picture (1, C, H, W). ``reuse``: results of pictures before.
 
     Rows are streamed where the model can do that, no tile size was asked for, the area is more than one tile, and
-    tiles would not be spared more by being flat than they cost by their context.
+    tiles would not be spared more by being flat, or known, than they cost by their context.
     """
     spec = upscaler.spec
     tiles = _plan_tiles(area, spec, settings)
     count = sum(map(len, tiles))
-    by_tiles = BandPlan(area, tiles, 0, settings.edge, count)
+    by_tiles = BandPlan(area, tiles, 0, settings.edge, count, reuse=reuse)
+    if reuse is not None:
+        by_tiles = replace(by_tiles, known=_recalled(picture, by_tiles, spec, reuse))
     if settings.size or count == 1 or not isinstance(upscaler, StreamingUpscaler):
         return by_tiles
     whole = Size(picture.shape[3], picture.shape[2])
@@ -63,10 +75,19 @@ def plan_bands(picture: torch.Tensor, area: Box, upscaler: Upscaler, settings: T
     chunk = upscaler.stream_height(read.width)
     if not chunk:
         return by_tiles
-    pixels, keys = _pixels_to_run(picture, tiles, settings.edge, spec)
+    pixels, keys = _pixels_to_run(picture, by_tiles, spec)
     if pixels < read.pixels:
         return replace(by_tiles, keys=keys)
-    return BandPlan(area, tiles, chunk, settings.edge, -(-read.height // chunk))
+    return replace(by_tiles, chunk=chunk, steps=-(-read.height // chunk))
+
+
+def _recalled(picture: torch.Tensor, plan: BandPlan, spec: UpscalerSpec, reuse: PassReuse) -> dict[Box, torch.Tensor]:
+    known = {region: reuse.recall(region, _read(picture, region, plan, spec)) for region in plan.regions}
+    return {region: result for region, result in known.items() if result is not None}
+
+
+def _read(picture: torch.Tensor, region: Box, plan: BandPlan, spec: UpscalerSpec) -> torch.Tensor:
+    return read_region(picture, region, spec.aligned_halo, plan.edge, spec.size_rule)[0]
 
 
 def _plan_tiles(area: Box, spec: UpscalerSpec, settings: TileSettings) -> list[list[Tile]]:
@@ -78,15 +99,14 @@ def _plan_tiles(area: Box, spec: UpscalerSpec, settings: TileSettings) -> list[l
     return plan_tiles(area, size, spec.halo.band, spec.alignment)
 
 
-def _pixels_to_run(
-    picture: torch.Tensor, tiles: list[list[Tile]], edge: Edge, spec: UpscalerSpec
-) -> tuple[int, dict[Box, FlatKey | None]]:
-    """Input pixels that the model sees when flat tiles are run once, and the key of each tile's region."""
+def _pixels_to_run(picture: torch.Tensor, plan: BandPlan, spec: UpscalerSpec) -> tuple[int, dict[Box, FlatKey | None]]:
+    """Input pixels that the model sees when known tiles are not run and flat ones once, and the key of each tile's
+    region that is not known."""
     total, keys = 0, dict[Box, FlatKey | None]()
     seen = set[FlatKey]()
-    for tile in (tile for row in tiles for tile in row):
-        pixels, inside = read_region(picture, tile.region, spec.aligned_halo, edge, spec.size_rule)
-        key = keys[tile.region] = flat_key(pixels, inside)
+    for region in (region for region in plan.regions if region not in plan.known):
+        pixels, inside = read_region(picture, region, spec.aligned_halo, plan.edge, spec.size_rule)
+        key = keys[region] = flat_key(pixels, inside)
         if key is None or key not in seen:
             total += pixels.shape[2] * pixels.shape[3]
         if key is not None:
@@ -100,11 +120,12 @@ def bands(picture: torch.Tensor, upscaler: Upscaler, plan: BandPlan, progress: P
     Raises ``OutOfMemory`` when the smallest tile does not fit, ``ModelOutputError`` when the model returns NaN.
     """
     if not plan.chunk or not isinstance(upscaler, StreamingUpscaler):
-        yield from _tiled_bands(picture, RegionRunner(picture, upscaler, plan.edge, progress, plan.keys), plan.tiles)
+        runner = RegionRunner(picture, upscaler, plan.edge, progress, plan.keys, plan.known, plan.reuse)
+        yield from _tiled_bands(picture, runner, plan.tiles)
         return
     done = 0
     try:
-        for band in _streamed_bands(picture, upscaler, plan, progress):
+        for band in _kept_bands(picture, upscaler, plan, progress):
             done += band.shape[2]
             yield band
         return
@@ -119,6 +140,32 @@ def bands(picture: torch.Tensor, upscaler: Upscaler, plan: BandPlan, progress: P
     for band in _tiled_bands(picture, RegionRunner(picture, upscaler, plan.edge, progress), tiles):
         yield band[:, :, repeated:]
         repeated = max(repeated - band.shape[2], 0)
+
+
+def _kept_bands(
+    picture: torch.Tensor, upscaler: StreamingUpscaler, plan: BandPlan, progress: Progress
+) -> Iterator[torch.Tensor]:
+    """The streamed bands; when the last one has come, their parts are the results of the tiles."""
+    streamed, reuse = _streamed_bands(picture, upscaler, plan, progress), plan.reuse
+    if reuse is None:
+        yield from streamed
+        return
+    reuse.counts.streamed += 1
+    spec, area, done = upscaler.spec, plan.area, 0
+    canvas: torch.Tensor | None = None
+    for band in streamed:
+        if not done:
+            canvas = reuse.start_whole(band, area.size.times(spec.scale))
+        if canvas is not None:
+            canvas[:, :, done : done + band.shape[2]] = band
+        done += band.shape[2]
+        yield band
+    if canvas is None:
+        return
+    for region in plan.regions:
+        place = Box(region.x - area.x, region.y - area.y, *region.size).times(spec.scale)
+        part = canvas[:, :, place.y : place.bottom, place.x : place.right]
+        reuse.keep(region, _read(picture, region, plan, spec), part)
 
 
 def _streamed_bands(

@@ -19,6 +19,7 @@ from .image.resize import RowResampler, resize
 from .image.target import FitPlan, Target, count_passes, plan_fit
 from .image.tiling import Edge, read_region
 from .progress import Progress
+from .reuse import PassReuse, Reuse
 from .types import Box, FloatBox, Size, SizeRule, ceil_to
 from .upscaler import Upscaler, UpscalerSpec
 
@@ -95,12 +96,13 @@ def upscale_to(
     tiles: TileSettings | None = None,
     background: Background | None = None,
     progress: Progress | None = None,
+    reuse: Reuse | None = None,
 ) -> FitResult:
     """Bring a picture to a target size with as few passes of the model as that takes.
 
     The picture is resampled to the target as its tiles arrive. When several passes are needed, the picture is
     reduced before the last one so that it ends exactly at the target. Without an upscaler, or when the picture is
-    already large enough, it is only resampled (Lanczos).
+    already large enough, it is only resampled (Lanczos). ``reuse`` is for pictures that follow one another.
 
     Raises what ``upscale`` raises, and ``InputError`` for a target that cannot be met.
     """
@@ -113,7 +115,7 @@ def upscale_to(
     colour = picture if alpha is None else bleed(picture, alpha)
     size = plan.placed.size
     if upscaler and passes:
-        fitted = _pass_to(colour, plan.source_box, size, upscaler, passes, tiles, progress)
+        fitted = _pass_to(colour, plan.source_box, size, upscaler, passes, tiles, progress, reuse)
     else:
         fitted = _resample(colour, plan.source_box, size, tiles.edge)
     if alpha is not None:
@@ -130,6 +132,7 @@ def _pass_to(
     passes: int,
     tiles: TileSettings,
     progress: Progress,
+    reuse: Reuse | None,
 ) -> torch.Tensor:
     """``box`` of the picture at ``size`` after ``passes`` passes of the model, each resampled as it arrives."""
     spec = upscaler.spec
@@ -142,11 +145,12 @@ def _pass_to(
         )
         inner = FloatBox(*map(float, region))
         step_x, step_y = ratio.width / region.width, ratio.height / region.height
-        picture = _pass_to(picture, inner, ratio, upscaler, passes - 1, tiles, progress)
+        picture = _pass_to(picture, inner, ratio, upscaler, passes - 1, tiles, progress, reuse)
         box = FloatBox(
             (box.x - region.x) * step_x, (box.y - region.y) * step_y, box.width * step_x, box.height * step_y
         )
-    return _fused_pass(picture, box, size, upscaler, tiles, progress)
+    memories = [reuse.of_pass(passes, place) if reuse else None for place in range(len(picture))]
+    return _fused_pass(picture, box, size, upscaler, tiles, progress, memories)
 
 
 def _before_last_pass(length: int, magnification: float, scale: int) -> int:
@@ -160,11 +164,13 @@ def _fused_pass(
     upscaler: Upscaler,
     tiles: TileSettings,
     progress: Progress,
+    memories: list[PassReuse | None],
 ) -> torch.Tensor:
     """One pass of the model over ``box``, each band of tiles resampled to ``size`` as soon as it is finished."""
     spec = upscaler.spec
     area = _needed_area(picture, box, size, spec, tiles.edge)
-    plans = [plan_bands(each, area, upscaler, tiles) for each in _one_by_one(picture)]
+    pairs = zip(_one_by_one(picture), memories, strict=True)
+    plans = [plan_bands(each, area, upscaler, tiles, memory) for each, memory in pairs]
     progress.begin(sum(plan.steps for plan in plans), "tiles")
     inner = FloatBox((box.x - area.x) * spec.scale, (box.y - area.y) * spec.scale, box.width * spec.scale,
                      box.height * spec.scale)  # fmt: skip

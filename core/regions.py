@@ -11,6 +11,7 @@ import torch
 
 from .image.tiling import Edge, read_region, size_to_read, split_region
 from .progress import Progress
+from .reuse import PassReuse
 from .types import Box, Size
 from .upscaler import InputError, ModelOutputError, OutOfMemory, OverlappingUpscaler, Upscaler, UpscalerSpec
 
@@ -38,7 +39,8 @@ class _Read:
 class RegionRunner:
     """Remembers how large a region the device could hold, and the last result of a region of one colour.
 
-    ``keys``: what ``flat_key`` gives for regions that were looked at before.
+    ``keys``: what ``flat_key`` gives for regions that were looked at before. ``known``: results of regions that need
+    not be computed. ``reuse`` keeps those that are.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class RegionRunner:
         edge: Edge,
         progress: Progress,
         keys: Mapping[Box, FlatKey | None] | None = None,
+        known: Mapping[Box, torch.Tensor] | None = None,
+        reuse: PassReuse | None = None,
     ) -> None:
         self.picture, self.upscaler, self.edge, self.progress = picture, upscaler, edge, progress
-        self.keys = keys or {}
+        self.keys, self.known, self.reuse = keys or {}, known or {}, reuse
         self.too_large: int | None = None
         self.largest_run = 0
         self.at_once = upscaler.spec.tiles_per_pass
@@ -60,6 +64,22 @@ class RegionRunner:
     def run_all(self, regions: Iterable[Box]) -> Iterator[torch.Tensor]:
         """What ``run`` gives for each region, in their order. Where the upscaler can begin with the next while a
         result is on its way, it does."""
+        regions = list(regions)
+        for region, result in zip(regions, self._results(regions), strict=True):
+            if self.reuse is not None:
+                self._keep(region, result, self.reuse)
+            yield result
+
+    def _keep(self, region: Box, result: torch.Tensor, reuse: PassReuse) -> None:
+        if region in self.known:
+            reuse.counts.tiles_reused += 1
+            return
+        reuse.counts.tiles_run += 1
+        spec = self.upscaler.spec
+        pixels, _ = read_region(self.picture, region, spec.aligned_halo, self.edge, spec.size_rule)
+        reuse.keep(region, pixels, result)
+
+    def _results(self, regions: list[Box]) -> Iterator[torch.Tensor]:
         pending: deque[Callable[[], list[torch.Tensor]]] = deque()
         for group in self._groups(regions):
             pending.append(self._begin(group))
@@ -91,22 +111,27 @@ class RegionRunner:
         return torch.cat([self.run(half) for half in halves], dim=axis)
 
     def _groups(self, regions: Iterable[Box]) -> Iterator[list[Box]]:
-        """Neighbours in the order that are read in one size, as many as share a forward."""
+        """Neighbours in the order that are read in one size, as many as share a forward; those that are known alone."""
         group: list[Box] = []
         for region in regions:
-            if group and (len(group) >= self.at_once or self._size(region) != self._size(group[0])):
+            if group and (len(group) >= self.at_once or self._kind(region) != self._kind(group[0])):
                 yield group
                 group = []
             group.append(region)
         if group:
             yield group
 
-    def _size(self, region: Box) -> Size:
+    def _kind(self, region: Box) -> Size | Box:
+        """Equal for regions that may share a forward."""
+        if region in self.known:
+            return region
         spec, whole = self.upscaler.spec, Size(self.picture.shape[3], self.picture.shape[2])
         return size_to_read(whole, region, spec.aligned_halo, self.edge, spec.size_rule)
 
     def _begin(self, group: list[Box]) -> Callable[[], list[torch.Tensor]]:
         """Hands the group to the model; the function it gives waits for the results."""
+        if group[0] in self.known:
+            return lambda: [self.known[group[0]]]
         one_by_one: Callable[[], list[torch.Tensor]] = lambda: [self.run(region) for region in group]  # noqa: E731
         if (len(group) == 1 and not self.overlapping) or any(self._is_too_large(region) for region in group):
             return one_by_one

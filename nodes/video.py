@@ -99,8 +99,8 @@ def held_inputs() -> list[io.Input]:
             "held_frames",
             options=[EXACT, NOISE, OFF],
             default=EXACT,
-            tooltip="Frames and tiles that did not change are not computed again. exact: to the last bit, the result "
-            "is the same. within noise: up to held_threshold, for anime whose drawings are held for several frames.",
+            tooltip="Frames and tiles that did not change are not computed again. exact: not by one bit; they "
+            "keep their very result. within noise: not by more than held_threshold, for anime whose drawings are held.",
         ),
         io.Float.Input(
             "held_threshold",

@@ -95,7 +95,7 @@ class EagerUpscaler:
 
     def submit(self, picture: torch.Tensor) -> Callable[[], torch.Tensor]:
         """See ``OverlappingUpscaler``: on CUDA, copies to and from the device run beside the computation."""
-        if self._transfers is None:
+        if self._transfers is None or picture.device == self._device:
             result = self(picture)
             return lambda: result
         computed = self._run(self._transfers.upload(picture))

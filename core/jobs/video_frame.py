@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -18,9 +18,9 @@ from ..media.video_decode import Frame
 from ..metrics.flicker import Flicker, flicker_of_pair
 from ..pipeline import TileSettings, upscale_to
 from ..progress import Progress
+from ..reuse import Reuse
 from ..types import Size
 from ..upscaler import Upscaler
-from .video_reuse import ReusingUpscaler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,8 @@ class FrameSettings:
 
 @dataclass(frozen=True)
 class Finished:
-    """``pixels`` as the encoder takes them. ``seconds`` is what it took, reading included: [read, upscale]."""
+    """``pixels`` as the encoder takes them. ``streamed``: the model took the frame row by row, not in tiles.
+    ``seconds`` is what it took, reading included: [read, upscale]."""
 
     pixels: Pixels
     pts: int
@@ -48,6 +49,7 @@ class Finished:
     reused: bool
     tiles_run: int
     tiles_reused: int
+    streamed: bool
     flicker: Flicker
     seconds: tuple[float, float]
     damaged: bool
@@ -57,10 +59,8 @@ class FrameUpscaler:
     """Remembers the last frame, so that one that is held costs nothing, and the last result."""
 
     def __init__(self, upscaler: Upscaler, settings: FrameSettings, progress: Progress) -> None:
-        self._settings, self._progress = settings, progress
-        self._reuse = ReusingUpscaler(upscaler, settings.held)
-        # Where nothing is reused, the model may take rows or several tiles at once.
-        self._upscaler = self._reuse if settings.held.reuse else upscaler
+        self._upscaler, self._settings, self._progress = upscaler, settings, progress
+        self._reuse = Reuse(settings.held)
         self._plan = plan_fit(settings.shown, settings.target)
         self._computed: torch.Tensor | None = None
         self._source: torch.Tensor | None = None
@@ -76,7 +76,7 @@ class FrameUpscaler:
         """Raises what ``upscale_to`` raises, and whatever the progress raises to stop."""
         started = time.perf_counter()
         self._progress.check()
-        run, reused_tiles = self._reuse.run, self._reuse.reused
+        before = replace(self._reuse.counts)
         source = to_picture(frame, self._settings.device)
         held = self._computed is not None and is_held(source, self._computed, self._settings.held)
         if not held or self._pixels is None:
@@ -88,25 +88,33 @@ class FrameUpscaler:
         seconds = time.perf_counter() - started
         flicker = self._flicker(source, result)
         self._source, self._result, self._pixels = source, result, pixels
+        counts = self._reuse.counts
         return Finished(
-            pixels,
-            frame.pts,
-            frame.duration,
-            held,
-            self._reuse.run - run,
-            self._reuse.reused - reused_tiles,
-            flicker,
-            (read_seconds, seconds),
-            frame.damaged,
+            pixels=pixels,
+            pts=frame.pts,
+            duration=frame.duration,
+            reused=held,
+            tiles_run=counts.tiles_run - before.tiles_run,
+            tiles_reused=counts.tiles_reused - before.tiles_reused,
+            streamed=counts.streamed > before.streamed,
+            flicker=flicker,
+            seconds=(read_seconds, seconds),
+            damaged=frame.damaged,
         )
 
     def _enlarged(self, picture: torch.Tensor) -> torch.Tensor:
         settings = self._settings
-        self._reuse.start_frame()
         if Size(picture.shape[3], picture.shape[2]) != settings.shown:
             picture = resize(picture, settings.shown).clamp_(0, 1)
         result = upscale_to(
-            picture, None, self._upscaler, settings.target, settings.tiles, settings.background, self._progress
+            picture,
+            None,
+            self._upscaler,
+            settings.target,
+            settings.tiles,
+            settings.background,
+            self._progress,
+            self._reuse,
         )
         return result.picture.clamp(0, 1)
 

@@ -66,6 +66,7 @@ class VideoReport:
             "frames_reused": counts.reused,
             "tiles": tiles,
             "tiles_reused": counts.tiles_reused,
+            "frames_streamed": counts.streamed,
             "frames_damaged": counts.damaged,
             "frames_from_earlier_run": self.resumed,
             "seconds": round(self.seconds, 2),
@@ -88,7 +89,8 @@ class VideoReport:
             f"({share}) in {self.seconds:.1f} s, {self.rate:.2f} fps"
         ]
         if counts.tiles_reused:
-            lines.append(f"tiles: {counts.tiles_reused} of {counts.tiles_run + counts.tiles_reused} reused")
+            whole = f"; {counts.streamed} frames were computed as a whole" if counts.streamed else ""
+            lines.append(f"tiles: {counts.tiles_reused} of {counts.tiles_run + counts.tiles_reused} reused{whole}")
         if self.resumed:
             lines.append(f"{self.resumed} frames were finished by an earlier run")
         total = self.latency.get("total")

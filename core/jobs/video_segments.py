@@ -14,18 +14,19 @@ from ..metrics.flicker import Flicker
 from ..upscaler import InputError
 from ..whole_file import settle, write_whole
 
-LAYOUT = 1
+LAYOUT = 2
 """Changes when what is written here is not understood by earlier versions, or the other way round."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What was done for some frames."""
+    """What was done for some frames. ``streamed`` ones went through the model row by row, not in tiles."""
 
     frames: int = 0
     reused: int = 0
     tiles_run: int = 0
     tiles_reused: int = 0
+    streamed: int = 0
     damaged: int = 0
     flicker: Flicker = Flicker()
 
@@ -35,6 +36,7 @@ class Counts:
             reused=self.reused + other.reused,
             tiles_run=self.tiles_run + other.tiles_run,
             tiles_reused=self.tiles_reused + other.tiles_reused,
+            streamed=self.streamed + other.streamed,
             damaged=self.damaged + other.damaged,
             flicker=self.flicker + other.flicker,
         )

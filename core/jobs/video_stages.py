@@ -88,6 +88,7 @@ def _counts_of(frame: Finished) -> Counts:
         reused=int(frame.reused),
         tiles_run=frame.tiles_run,
         tiles_reused=frame.tiles_reused,
+        streamed=int(frame.streamed),
         damaged=int(frame.damaged),
         flicker=frame.flicker,
     )

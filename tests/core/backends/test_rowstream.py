@@ -10,8 +10,11 @@ import torch
 from backplate.core.backends.eager import EagerUpscaler
 from backplate.core.backends.rowstream import NotStreamable, RowStream
 from backplate.core.bands import BandPlan, TileSettings, plan_bands
+from backplate.core.image.held import HeldSettings
+from backplate.core.image.target import Fit, Target
 from backplate.core.image.tiling import Edge
-from backplate.core.pipeline import upscale
+from backplate.core.pipeline import upscale, upscale_to
+from backplate.core.reuse import Reuse
 from backplate.core.types import Box
 from backplate.core.upscaler import OutOfMemory
 from backplate.model_loader.loaded import LoadedModel, load_model
@@ -121,6 +124,23 @@ def test_the_pipeline_streams_to_the_picture_that_tiles_give(
     by_tiles = upscale(picture, upscaler, TileSettings(edge=edge, size=64))
     exact = upscaler.spec.halo.exact
     assert (by_rows - by_tiles).abs().max() < (1e-5 if exact else 0.5 / 255)
+
+
+@pytest.mark.usefixtures("small_budget")
+@pytest.mark.parametrize("name", ["compact", "rrdbnet"])
+def test_rows_and_tiles_take_turns_over_a_sequence(build: Callable[[str], LoadedModel], name: str):
+    """Cut, a small change, nothing, another cut: each picture is what it would be alone."""
+    upscaler, reuse = EagerUpscaler(build(name), torch.device("cpu")), Reuse(HeldSettings())
+    first, target = noise(360, 90), Target(fit=Fit.STRETCH, width=150, height=500)
+    second = first.clone()
+    second[..., 100:104, 10:14] = 0
+    exact = upscaler.spec.halo.exact
+    for picture in (first, second, second, 1 - first):
+        found = upscale_to(picture, None, upscaler, target, reuse=reuse).picture
+        wanted = upscale_to(picture, None, upscaler, target).picture
+        assert (found - wanted).abs().max() < (1e-5 if exact else 0.5 / 255)
+    assert reuse.counts.streamed == 2
+    assert 0 < reuse.counts.tiles_run < reuse.counts.tiles_reused
 
 
 @pytest.mark.usefixtures("small_budget")

@@ -327,9 +327,9 @@ def test_only_tiles_that_changed_are_computed(together: int, tmp_path: Path):
     with_reuse, without = Nearest(budget=40 * 40, tiles_per_pass=together), Nearest(budget=40 * 40)
     report = run_video(job(source, tmp_path / "a.mp4", segment_frames=20), with_reuse)
     run_video(job(source, tmp_path / "b.mp4", segment_frames=20, held=HeldSettings(reuse=False)), without)
-    assert report.counts.tiles_run == with_reuse.calls
-    assert report.counts.tiles_reused + with_reuse.calls == without.calls
-    assert with_reuse.calls < without.calls / 2
+    assert report.counts.tiles_run == with_reuse.tiles
+    assert report.counts.tiles_reused + with_reuse.tiles == without.tiles
+    assert with_reuse.tiles < without.tiles / 2
     assert packets_of(tmp_path / "a.mp4", "video") == packets_of(tmp_path / "b.mp4", "video")
 
 

@@ -29,13 +29,17 @@ LANCZOS_TAPS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """A picture brought to its target. ``padded`` (B, 1, H, W) is 1 where the canvas shows no picture."""
+    """A picture brought to its target."""
 
     picture: torch.Tensor
     alpha: torch.Tensor | None
-    padded: torch.Tensor
     plan: FitPlan
     passes: int
+
+    @property
+    def padded(self) -> torch.Tensor:
+        """(B, 1, H, W), 1 where the canvas shows no picture; made anew at each call, as it is large."""
+        return padded_mask(self.plan, len(self.picture))
 
 
 def upscale(
@@ -121,7 +125,7 @@ def upscale_to(
     if alpha is not None:
         alpha = _resample(alpha, plan.source_box, size, tiles.edge, alpha=True)
     canvas, alpha = place(fitted, alpha, plan, background or Background())
-    return FitResult(picture=canvas, alpha=alpha, padded=padded_mask(plan, len(picture)), plan=plan, passes=passes)
+    return FitResult(picture=canvas, alpha=alpha, plan=plan, passes=passes)
 
 
 def _pass_to(

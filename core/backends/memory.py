@@ -1,8 +1,13 @@
-"""Out-of-memory, recognised in one place."""
+"""How much memory there is, and out-of-memory, recognised in one place."""
 
 from __future__ import annotations
 
+import os
+
 import torch
+
+ASSUMED_MEMORY = 8 * 2**30
+"""Where the system does not say how much it has."""
 
 _MESSAGES = ("can't allocate memory", "not enough memory", "MPS backend out of memory")
 
@@ -21,3 +26,11 @@ def release_cached(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def machine_memory() -> int:
+    """Bytes of main memory of this machine, used or not: what is free would make tiles differ from run to run."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return ASSUMED_MEMORY

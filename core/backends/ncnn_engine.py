@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import logging
 import tempfile
-from collections import Counter
+import weakref
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +27,9 @@ from ...model_loader.precision import Precision
 from ..progress import Progress
 from ..upscaler import ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
 from .engines import EngineRequest, EngineUnusable
-from .ncnn_param import read_param
+from .memory import machine_memory
+from .ncnn_memory import release_unused, share_pools
+from .ncnn_param import ParamFile, parse_param, read_param
 from .ncnn_rows import OUT_OF_MEMORY, NcnnRows, NotStreamable
 from .ncnn_writer import INPUT, OUTPUT, NotWritable, ncnn_files
 from .onnx_export import OnnxSettings
@@ -36,11 +38,14 @@ from .portable import portable
 from .spec import model_spec
 from .verify import verify
 
-WORKSPACE = 2**30
-"""Bytes that a tile may take in memory."""
+WORKSPACE = 3 * 2**30
+"""Bytes that a tile may take in memory, and no more than a quarter of what the machine has."""
 
 WORKSPACE_FACTOR = 12
-"""Activations of the usual width that Winograd convolutions and their neighbours hold at once, measured."""
+"""Times the largest result of a convolution that Winograd convolutions and their neighbours hold at once, measured."""
+
+LARGEST_TILE = 768 * 768
+"""Pixels from which a larger tile gains nothing."""
 
 VULKAN_PIXELS = 256 * 256
 """Tile on a Vulkan device: what realesrgan-ncnn-vulkan takes on a device with 2 GB or more is 200 pixels a side."""
@@ -87,6 +92,7 @@ class NcnnUpscaler:
     ) -> None:
         self._spec, self._names, self._rows = spec, names, rows
         self._net = _load(param, weights, settings or NcnnSettings())
+        weakref.finalize(self, release_unused)
 
     @property
     def spec(self) -> UpscalerSpec:
@@ -115,8 +121,11 @@ class NcnnUpscaler:
             yield self(first)
             return
         whole = (portion.detach().to("cpu", torch.float32)[0] for portion in chain((first, second), portions))
-        for rows in self._rows.run(whole):
-            yield rows.unsqueeze(0).clamp_(0, 1)
+        try:
+            for rows in self._rows.run(whole):
+                yield rows.unsqueeze(0).clamp_(0, 1)
+        finally:
+            release_unused()
 
     def _run(self, picture: torch.Tensor) -> torch.Tensor:
         extractor = self._net.create_extractor()
@@ -166,7 +175,7 @@ def open_model(request: EngineRequest) -> Upscaler:
         raise EngineUnusable(
             f"the architecture {request.model.facts.architecture} needs {reason}, which is not written for ncnn"
         ) from reason
-    budget = VULKAN_PIXELS if settings.vulkan is not None else pixel_budget(network)
+    budget = _tile_pixels(parse_param(param.decode("ascii")), settings)
     descriptor = request.model.descriptor
     spec = model_spec(request.model.facts, descriptor.model, descriptor, pixel_budget=budget)
     with _files(param, weights) as files:
@@ -216,11 +225,14 @@ def settings_for(device: torch.device, precision: Precision) -> NcnnSettings:
     return NcnnSettings(vulkan=min(device.index or 0, count - 1), **half)
 
 
-def pixel_budget(network: nn.Module) -> int:
-    """Pixels of a tile on the CPU that fit in ``WORKSPACE``."""
-    widths = Counter(m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d))
-    usual = widths.most_common(1)[0][0] if widths else 64
-    return WORKSPACE // (4 * usual * WORKSPACE_FACTOR)
+def _tile_pixels(graph: ParamFile, settings: NcnnSettings) -> int:
+    return VULKAN_PIXELS if settings.vulkan is not None else pixel_budget(graph, machine_memory())
+
+
+def pixel_budget(graph: ParamFile, memory: int) -> int:
+    """Pixels of a tile on the CPU of a machine with so many bytes of memory."""
+    room = min(WORKSPACE, memory // 4)
+    return min(LARGEST_TILE, int(room / (4 * graph.values_per_pixel * WORKSPACE_FACTOR)))
 
 
 def _load(param: Path, weights: Path, settings: NcnnSettings) -> Any:
@@ -235,6 +247,7 @@ def _load(param: Path, weights: Path, settings: NcnnSettings) -> Any:
 
 
 def _configure(options: Any, settings: NcnnSettings) -> None:
+    share_pools(options)
     options.num_threads = settings.threads or torch.get_num_threads()
     options.use_vulkan_compute = settings.vulkan is not None
     options.use_winograd_convolution = settings.winograd
@@ -259,9 +272,8 @@ def open_file(main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
     """See ``FileModule``."""
     settings = settings_for(device, Precision.FP32)
     graph = read_param(main)
-    budget = VULKAN_PIXELS if settings.vulkan is not None else WORKSPACE // (4 * graph.width * WORKSPACE_FACTOR)
-    names = graph.input, graph.output
-    return NcnnUpscaler(*companions(main), spec=replace(spec, pixel_budget=budget), settings=settings, names=names)
+    names, spec = (graph.input, graph.output), replace(spec, pixel_budget=_tile_pixels(graph, settings))
+    return NcnnUpscaler(*companions(main), spec=spec, settings=settings, names=names)
 
 
 def companions(main: Path) -> tuple[Path, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,10 +59,17 @@ class ParamFile:
         return 3
 
     @property
-    def width(self) -> int:
-        """Channels that most of its convolutions give."""
-        widths = Counter(layer.number(0) for layer in self.layers if layer.kind in _CONVOLUTIONS)
-        return widths.most_common(1)[0][0] if widths else 64
+    def values_per_pixel(self) -> float:
+        """Values of the largest result of a convolution, for each pixel of the picture."""
+        area: dict[str, float] = {}
+        largest = 1.0
+        for layer in self.layers:
+            before = max((area.get(name, 1.0) for name in layer.inputs), default=1.0)
+            after = before * _magnification(layer)
+            area.update(dict.fromkeys(layer.outputs, after))
+            if layer.kind in _CONVOLUTIONS:
+                largest = max(largest, after * layer.number(0))
+        return largest
 
     def stand_in(self) -> nn.Module:
         """A chain of convolutions with the reach of all convolutions of the model, or a network of unknown reach."""
@@ -81,16 +87,34 @@ class ParamFile:
 def read_param(path: Path) -> ParamFile:
     """Raises ``EngineUnusable`` for a file that is no graph of one picture."""
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
-        if lines[0].strip() != _MAGIC:
-            raise ValueError(f"it does not start with {_MAGIC}")
-        layers = tuple(_layer(line.split()) for line in lines[2:] if line.strip())
-        file = ParamFile(layers)
-        if not (file.input and file.output):
-            raise ValueError("no input or output")
+        return parse_param(path.read_text(encoding="ascii"))
     except (OSError, ValueError, IndexError, StopIteration) as error:
         raise EngineUnusable(f"{path.name} is not the graph of an ncnn model ({error or 'nothing in it'})") from error
+
+
+def parse_param(text: str) -> ParamFile:
+    """Raises ``ValueError``, ``IndexError`` or ``StopIteration`` for a text that is no graph of one picture."""
+    lines = text.splitlines()
+    if lines[0].strip() != _MAGIC:
+        raise ValueError(f"it does not start with {_MAGIC}")
+    file = ParamFile(tuple(_layer(line.split()) for line in lines[2:] if line.strip()))
+    if not (file.input and file.output):
+        raise ValueError("no input or output")
     return file
+
+
+def _magnification(layer: Layer) -> float:
+    """Pixels that a layer gives for each that it takes."""
+    if layer.kind in _CONVOLUTIONS:
+        across = layer.number(3, 1)
+        return 1.0 / (across * layer.number(13, across))
+    if layer.kind == "PixelShuffle":
+        return float(layer.number(0, 1) ** 2)
+    if layer.kind == "Reorg":
+        return 1.0 / layer.number(0, 1) ** 2
+    if layer.kind == "Interp":
+        return float(layer.options.get(1, 1.0)) * float(layer.options.get(2, 1.0))
+    return 1.0
 
 
 def _layer(words: list[str]) -> Layer:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ..upscaler import ModelOutputError, OutOfMemory
+from .ncnn_memory import release_unused
 from .ncnn_writer import INPUT, OUTPUT, Layer, files_of, ncnn_layers
 
 MOST_PARAMETERS = 5_000_000
@@ -28,6 +29,10 @@ SINGLE_PIXELS = ("PReLU", "ReLU", "Sigmoid", "Swish", "Noop")
 OUT_OF_MEMORY = -100
 _END = "-233"
 """ncnn's sign for the end of an axis."""
+
+STOP_EVERY = 8
+"""Convolutions after which memory is given back in the last portion, where each layer has more rows than the one before
+and no block fits again."""
 
 Load = Callable[[bytes, bytes], Any]
 
@@ -47,6 +52,12 @@ class _Version:
     place: dict[int, int] = field(default_factory=dict[int, int])
     taken: list[int] = field(default_factory=list[int])
     left: list[int] = field(default_factory=list[int])
+
+    @property
+    def stops(self) -> list[int]:
+        """Layers after which memory is given back."""
+        convolutions = [number for number, layer in enumerate(self.layers) if layer.kind in CONVOLUTIONS]
+        return convolutions[STOP_EVERY - 1 : -1 : STOP_EVERY] if self.last else []
 
     def add(self, layer: Layer) -> int:
         self.layers.append(layer)
@@ -105,6 +116,9 @@ class NcnnRows:
         extractor.input(INPUT, self._matrix(portion.contiguous().numpy()))
         for name, rows in zip(version.taken, carried, strict=True):
             extractor.input(str(name), rows)
+        for stop in version.stops:
+            _extract(extractor, str(stop), 1)
+            release_unused()
         result = torch.tensor(numpy.array(_extract(extractor, OUTPUT)))
         # Packed as ncnn computes with them.
         return result, [_extract(extractor, str(name), 1) for name in version.left]

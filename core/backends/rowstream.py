@@ -75,7 +75,7 @@ class _Convolution(_Layer):
         if last:
             parts.append(torch.zeros_like(self.kept[:, :, :1]).expand(-1, -1, self.reach, -1))
         rows = torch.cat(parts, dim=2) if self.reach else rows
-        keep = min(2 * self.reach, rows.shape[2])
+        keep = 0 if last else min(2 * self.reach, rows.shape[2])
         # A copy: a view would hold the whole chunk in memory.
         self.kept = rows[:, :, rows.shape[2] - keep :].clone(memory_format=torch.preserve_format)
         if rows.shape[2] <= 2 * self.reach:

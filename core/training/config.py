@@ -65,6 +65,9 @@ class LossSettings:
     """Values beyond the range that the reference has nearby: halos at edges."""
     overshoot_from: float = 0.0
     """Part of the run, 0 to 1, after which overshoot counts: from the start it slows the learning of edges."""
+    overshoot_reach: int = 0
+    """Pixels of the output that count as nearby; 0 for one of the input, but at least 2. A longer reach leaves texture
+    alone, and only halos beside even areas are left to be punished."""
     texture: float = 0.0
     frequency: float = 0.0
     perceptual: float = 0.0
@@ -251,6 +254,8 @@ def check_settings(settings: TrainSettings) -> None:
         raise InputError(
             f"losses.overshoot_from is {settings.losses.overshoot_from:g}; it must be at least 0 and under 1."
         )
+    if settings.losses.overshoot_reach < 0:
+        raise InputError(f"losses.overshoot_reach is {settings.losses.overshoot_reach}; it must be at least 0.")
     if settings.losses.overshoot_from and sum(weights) == settings.losses.overshoot:
         raise InputError("Only overshoot has a weight, and only late in the run; give losses.pixel a weight too.")
     unknown = set(settings.data.drawn_kinds) - set(PAINTERS)
@@ -259,7 +264,7 @@ def check_settings(settings: TrainSettings) -> None:
     check_degradation(settings.degradation)
 
 
-_NOT_WEIGHTS = {"vgg_weights", "gan_features", "line_width", "overshoot_from"}
+_NOT_WEIGHTS = {"vgg_weights", "gan_features", "line_width", "overshoot_from", "overshoot_reach"}
 
 
 __all__ = [

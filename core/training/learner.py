@@ -66,7 +66,8 @@ def weighted_losses(
     if settings.ringing:
         terms["ringing"] = settings.ringing * losses.ringing_loss(output, reference)
     if settings.overshoot and progress >= settings.overshoot_from:
-        terms["overshoot"] = settings.overshoot * losses.overshoot_loss(output, reference, max(2, scale))
+        reach = settings.overshoot_reach or max(2, scale)
+        terms["overshoot"] = settings.overshoot * losses.overshoot_loss(output, reference, reach)
     if settings.texture:
         terms["texture"] = settings.texture * losses.texture_loss(output, reference)
     if settings.frequency:

@@ -114,7 +114,7 @@ def test_names_of_the_blobs_are_read_from_the_file(build: Callable[[str], Loaded
     text = (out / "m.param").read_text().replace(" data", " in0").replace(" output", " out0")
     (out / "m.param").write_text(text)
     graph = read_param(out / "m.param")
-    assert (graph.input, graph.output, graph.channels, graph.width) == ("in0", "out0", 3, 8)
+    assert (graph.input, graph.output, graph.channels, graph.values_per_pixel) == ("in0", "out0", 3, 12)
     assert open_engine_file(out / "m.param", CPU).upscaler(noise(8, 9)).shape == (1, 3, 16, 18)
 
 

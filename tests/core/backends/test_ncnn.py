@@ -12,7 +12,17 @@ import torch
 from backplate.core.backends import ncnn_engine
 from backplate.core.backends.eager import EagerUpscaler
 from backplate.core.backends.engines import Engine, EngineRequest, EngineUnusable, open_upscaler
-from backplate.core.backends.ncnn_engine import NcnnSettings, NcnnUpscaler, open_model, settings_for
+from backplate.core.backends.ncnn_engine import (
+    LARGEST_TILE,
+    WORKSPACE,
+    WORKSPACE_FACTOR,
+    NcnnSettings,
+    NcnnUpscaler,
+    open_model,
+    pixel_budget,
+    settings_for,
+)
+from backplate.core.backends.ncnn_param import parse_param
 from backplate.core.backends.ncnn_writer import NotWritable, ncnn_files
 from backplate.core.backends.portable import portable
 from backplate.core.media.picture_file import read_picture
@@ -228,3 +238,26 @@ def test_real_weights_differ_by_rounding_only(real_weights: Callable[[str], Path
     picture = read_picture(shared / "images/realesrgan/OST_009.png").picture[:, :, 40:240, 60:300]
     upscaler = open_model(EngineRequest(model=model, device=CPU))
     assert (upscale(picture, upscaler, TileSettings(size=100)) - model.descriptor(picture)).abs().max() <= 1e-4
+
+
+@pytest.mark.parametrize("name", ["compact", "rrdbnet", "rrdbnet x2", "span"])
+def test_the_largest_layer_is_read_from_the_graph(build: Callable[[str], LoadedModel], name: str):
+    network = portable(build(name).descriptor.model)
+    sizes: list[int] = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda _module, _inputs, result: sizes.append(result.numel()))
+    network(noise(16, 24))
+    graph = parse_param(ncnn_files(network)[0].decode("ascii"))
+    assert graph.values_per_pixel == max(sizes) / (16 * 24)
+
+
+def test_tiles_are_small_where_layers_are_large_or_memory_is_short():
+    graph = parse_param(
+        "7767517\n3 3\nInput i 0 1 a\nConvolution c 1 1 a b 0=64 1=3 6=1728\nPixelShuffle p 1 1 b c 0=4"
+    )
+    large = parse_param("7767517\n3 3\nInput i 0 1 a\nInterp p 1 1 a b 1=4.0 2=4.0\nConvolution c 1 1 b c 0=64 6=1728")
+    assert (graph.values_per_pixel, large.values_per_pixel) == (64, 1024)
+    assert pixel_budget(graph, 64 * 2**30) == LARGEST_TILE
+    assert pixel_budget(large, 64 * 2**30) == WORKSPACE // (4 * 1024 * WORKSPACE_FACTOR)
+    assert pixel_budget(large, 2 * 2**30) == 2**29 // (4 * 1024 * WORKSPACE_FACTOR)

@@ -102,7 +102,7 @@ def test_the_pipeline_streams_and_the_picture_is_that_of_tiles(
     build: Callable[[str], LoadedModel], edge: Edge, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(ncnn_engine, "STREAM_PIXELS", 64 * 24)
-    monkeypatch.setattr(ncnn_engine, "pixel_budget", lambda _: 40 * 40)
+    monkeypatch.setattr(ncnn_engine, "pixel_budget", lambda *_: 40 * 40)
     upscaler, picture = open_model(EngineRequest(model=build("compact"), device=CPU)), noise(*size)
     assert isinstance(upscaler, StreamingUpscaler)
     assert upscaler.stream_height(64) == 24

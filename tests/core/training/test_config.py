@@ -63,6 +63,7 @@ def test_every_setting_is_written():
         ("degradation.second.resize=0,0,0", "takes 3 shares that are not negative and not all 0"),
         ("degradation.first.blur.largest_kernel=31", "kernels from 7 to 31; both sides must be odd, from 3 to 21"),
         ("degradation.final_sinc.smallest_kernel=8", "degradation.final_sinc has kernels from 8 to 21"),
+        ("losses.overshoot_reach=-1", "losses.overshoot_reach is -1; it must be at least 0"),
         ("losses.overshoot_from=1", "losses.overshoot_from is 1; it must be at least 0 and under 1"),
         ("degradation.simple.jpeg_probability=1.5", "a probability lies within 0 and 1"),
         ("losses.pixel=0", "at least one must be over 0"),

@@ -35,45 +35,23 @@ def export(
     # Not at the top: PyTorch would make --help wait.
     from .. import __version__
     from ..core.backends.export import ExportKind
-    from ..core.backends.onnx_export import OnnxSettings
-    from ..core.jobs.export import export_proved
+    from ..core.jobs.export import ExportWish, export_as_wished
     from ..model_loader.find import default_folders, find_model
     from ..model_loader.loaded import load_model
     from .screen import ModelScreen
     from .wishes import choice
 
-    if to == "tensorrt":
-        _export_engine(model, output, tile, fp16, overwrite, models_dir)
-        return
     kind = choice(ExportKind, to, "--to")
-    if tile and kind is not ExportKind.ONNX:
+    if tile and kind is ExportKind.NCNN:
         raise UsageProblem(f"--tile {tile}: {kind.value} files take pictures of any size; leave it out.")
     found = load_model(find_model(model, default_folders(models_dir)))
     output = output or Path(found.facts.name + kind.suffix)
     if output.suffix.lower() != kind.suffix:
         raise UsageProblem(f"--output {output}: a file of {kind.value} ends in {kind.suffix}.")
-    settings = OnnxSettings(dynamic=dynamic or not tile, tile=tile or OnnxSettings().tile, half=fp16)
+    wish = ExportWish(tile=tile, dynamic=dynamic, half=fp16)
     with ModelScreen(1) as screen:
         screen.start_picture(output)
-        result = export_proved(
-            found, output, settings, screen, overwrite=overwrite, made_by=f"Backplate {__version__}"
+        report = export_as_wished(
+            found, output, wish, screen, overwrite=overwrite, made_by=f"Backplate {__version__}"
         )  # fmt: skip
-    typer.echo(result.text())
-
-
-def _export_engine(
-    model: str, output: Path | None, tile: int, fp16: bool, overwrite: bool, models_dir: Path | None
-) -> None:
-    from ..core.backends.tensorrt_export import SUFFIX, export_tensorrt
-    from ..model_loader.find import default_folders, find_model
-    from ..model_loader.loaded import load_model
-    from .screen import ModelScreen
-
-    found = load_model(find_model(model, default_folders(models_dir)))
-    output = output or Path(found.facts.name + SUFFIX)
-    if output.suffix.lower() != SUFFIX:
-        raise UsageProblem(f"--output {output}: a file of tensorrt ends in {SUFFIX}.")
-    with ModelScreen(1) as screen:
-        screen.start_picture(output)
-        built = export_tensorrt(found, output, screen, tile=tile, half=fp16, overwrite=overwrite)
-    typer.echo(built.text())
+    typer.echo(report.text())

@@ -8,8 +8,7 @@ from typing import Any
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.backends.export import ExportKind
-from ..core.backends.onnx_export import OnnxSettings
-from ..core.jobs.export import export_proved
+from ..core.jobs.export import ExportWish, export_as_wished
 from . import host, places
 from .schema import CATEGORY, searchable, values
 
@@ -21,8 +20,9 @@ class ExportModel(io.ComfyNode):
             node_id="BackplateExportModel",
             display_name="Export Upscale Model (Backplate)",
             category=CATEGORY,
-            description="Writes a model as ONNX or ncnn files for other programs and small devices, and proves on "
-            "drawn pictures that they compute the same. Files that differ too much are not written.",
+            description="Writes a model as ONNX or ncnn files for other programs and small devices, or as a TensorRT "
+            "engine for this machine, and proves on drawn pictures that they compute the same. Files that differ too "
+            "much are not written.",
             inputs=[
                 io.UpscaleModel.Input("upscale_model", tooltip="From any upscale model loader."),
                 io.Combo.Input(
@@ -30,7 +30,8 @@ class ExportModel(io.ComfyNode):
                     options=values(ExportKind),
                     default=ExportKind.ONNX.value,
                     tooltip="onnx: one file for ONNX Runtime, TensorRT and many others. ncnn: .param and .bin for "
-                    "phones, single-board computers and Vulkan devices.",
+                    "phones, single-board computers and Vulkan devices. tensorrt: an engine for NVIDIA GPUs like the "
+                    "one in this machine, which takes minutes to build.",
                 ),
                 io.String.Input(
                     "file_name",
@@ -46,10 +47,10 @@ class ExportModel(io.ComfyNode):
             ],
             outputs=[
                 io.String.Output("report", tooltip="The files, and how much they differ from PyTorch."),
-                io.String.Output("file", tooltip="Path of the .onnx or .param file."),
+                io.String.Output("file", tooltip="Path of the .onnx, .param or .engine file."),
             ],
             is_output_node=True,
-            **searchable("onnx", "ncnn", "convert model", "edge device"),
+            **searchable("onnx", "ncnn", "tensorrt", "convert model", "edge device"),
         )
 
     @classmethod
@@ -64,9 +65,8 @@ class ExportModel(io.ComfyNode):
         model, _ = host.receive_model(upscale_model)
         host.leave_handles_out_of_copies(model.descriptor.model)
         output = places.result_file(file_name, ExportKind(format).suffix)
-        settings = OnnxSettings(half=half_precision)
-        exported = export_proved(model, output, settings, host.HostProgress(), overwrite=overwrite)
-        text = exported.text()
+        wish = ExportWish(half=half_precision)
+        text = export_as_wished(model, output, wish, host.HostProgress(), overwrite=overwrite).text()
         return io.NodeOutput(text, str(output), ui={"text": (text,)})
 
 

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -26,8 +26,9 @@ from ..upscaler import Halo, InputError, ModelOutputError, Upscaler, UpscalerSpe
 from .engines import EngineUnusable
 from .halo import find_halo
 from .onnx_export import OnnxSettings
+from .verify import Difference
 
-SUFFIXES: Mapping[str, str] = {".onnx": ".onnx_engine", ".param": ".ncnn_engine"}
+SUFFIXES: Mapping[str, str] = {".onnx": ".onnx_engine", ".param": ".ncnn_engine", ".engine": ".tensorrt_file"}
 """Exported models that can be run, and the module of this folder that does it."""
 
 _FORMAT = 1
@@ -35,14 +36,11 @@ _TRIED_SIDES = (33, 34, 36, 40)
 """Sides that tell multiples of 1, 2, 4 and 8 apart."""
 
 
-class FileModule(Protocol):
-    """An engine that also writes and reads files."""
+class FileReader(Protocol):
+    """An engine that reads files."""
 
-    def unusable(self) -> str | None: ...
-
-    def write_files(self, model: LoadedModel, main: Path, settings: OnnxSettings, progress: Progress) -> Sequence[Path]:
-        """Writes ``main`` and the files that belong to it into its folder; returns all of them. Raises
-        ``EngineUnusable``."""
+    def unusable(self) -> str | None:
+        """See ``EngineModule``."""
         ...
 
     def open_file(self, main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
@@ -53,16 +51,29 @@ class FileModule(Protocol):
         """Every file of the model, ``main`` included."""
         ...
 
-    def input_channels(self, main: Path) -> int: ...
+    def input_channels(self, main: Path) -> int:
+        """Of a file without a record. Raises ``EngineUnusable``."""
+        ...
 
     def stand_in(self, main: Path) -> nn.Module:
         """Convolutions with the reach of the model's, or a network of unknown reach; see ``receptive_radius``."""
         ...
 
 
+class FileWriter(FileReader, Protocol):
+    """An engine that also writes files, for any machine."""
+
+    def write_files(self, model: LoadedModel, main: Path, settings: OnnxSettings, progress: Progress) -> Sequence[Path]:
+        """Writes ``main`` and the files that belong to it into its folder; returns all of them. Raises
+        ``EngineUnusable``."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What is kept beside an exported model. ``tile``: the only side it takes, in input pixels; 0 for any size."""
+    """What is kept beside an exported model. ``tile``: the only side it takes, in input pixels; 0 for any size.
+    ``largest_difference`` and ``mean_difference``: to PyTorch; None if nothing was compared. ``built``: of an engine
+    that serves some machines only, what for, in the terms of its module."""
 
     name: str
     architecture: str
@@ -74,11 +85,12 @@ class Record:
     halo: Halo
     tile: int
     half: bool
-    largest_difference: float
-    mean_difference: float
+    largest_difference: float | None
+    mean_difference: float | None
     made_by: str
     files: Mapping[str, str]
     """SHA-256 by file name."""
+    built: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def spec(self) -> UpscalerSpec:
         return UpscalerSpec(
@@ -110,6 +122,38 @@ def record_text(record: Record) -> str:
     return json.dumps({"format": _FORMAT, **asdict(record)}, indent=2) + "\n"
 
 
+def record_for(
+    model: LoadedModel,
+    halo: Halo,
+    *,
+    half: bool,
+    found: Difference | None,
+    made_by: str,
+    files: Mapping[str, str],
+    tile: int = 0,
+    built: Mapping[str, Any] | None = None,
+) -> Record:
+    """The record of files that were made from ``model``; see ``Record``. ``found``: None if nothing was compared."""
+    facts = model.facts
+    return Record(
+        name=facts.name,
+        architecture=facts.architecture,
+        model_sha256=facts.sha256,
+        scale=facts.scale,
+        input_channels=facts.input_channels,
+        output_channels=facts.output_channels,
+        size_rule=SizeRule(minimum=facts.minimum_size, multiple_of=facts.multiple_of, square=facts.square),
+        halo=halo,
+        tile=tile,
+        half=half,
+        largest_difference=None if found is None else found.largest,
+        mean_difference=None if found is None else found.mean,
+        made_by=made_by,
+        files=files,
+        built=built or {},
+    )
+
+
 def read_record(main: Path) -> Record | None:
     """The record beside ``main``; None if there is none. Raises ``InputError`` for one that cannot be read."""
     path = record_path(main)
@@ -133,16 +177,17 @@ def is_engine_file(name: str | Path) -> bool:
     return Path(name).suffix.lower() in SUFFIXES
 
 
-def file_module(main: Path) -> FileModule:
+def file_module(main: Path) -> FileReader:
     """The engine that runs ``main``."""
-    return cast("FileModule", importlib.import_module(SUFFIXES[main.suffix.lower()], __package__))
+    return cast("FileReader", importlib.import_module(SUFFIXES[main.suffix.lower()], __package__))
 
 
 def open_engine_file(main: Path, device: torch.device) -> OpenedFile:
     """An exported model as an ``Upscaler``.
 
     Raises ``InputError`` in one sentence if a file is missing or changed since it was exported, the engine cannot be
-    used here, or the model takes one size only.
+    used here (PyTorch cannot take over, since exported files hold no model of PyTorch), or the model takes one size
+    only.
     """
     module = file_module(main)
     files = module.companions(main)
@@ -162,7 +207,7 @@ def open_engine_file(main: Path, device: torch.device) -> OpenedFile:
             spec = record.spec()
         upscaler = module.open_file(main, spec, device)
     except EngineUnusable as reason:
-        raise InputError(f"{main.name} cannot be run: {reason}.") from reason
+        raise InputError(f"{main.name} cannot be run, and PyTorch cannot run it instead: {reason}.") from reason
     digest = hashlib.sha256("".join(digests.values()).encode()).hexdigest()
     return OpenedFile(upscaler, spec.name, digest)
 
@@ -180,7 +225,7 @@ def _check(main: Path, record: Record, digests: Mapping[str, str]) -> None:
         )
 
 
-def _tried_out(main: Path, module: FileModule, device: torch.device, key: str) -> UpscalerSpec:
+def _tried_out(main: Path, module: FileReader, device: torch.device, key: str) -> UpscalerSpec:
     """The spec of a model that nothing is known about but its file."""
     channels = module.input_channels(main)
     spec = UpscalerSpec(

@@ -9,16 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from ...model_loader.files import in_megabytes, sha256_of
 from ...model_loader.loaded import LoadedModel
 from ..progress import Progress
-from ..types import Size, SizeRule
+from ..types import Size
 from ..upscaler import InputError, Upscaler
 from ..whole_file import whole_file, write_whole
-from .engine_files import SUFFIXES, FileModule, Record, file_module, record_path, record_text
+from .engine_files import FileWriter, Record, file_module, record_for, record_path, record_text
 from .engines import EngineUnusable
 from .onnx_export import OnnxSettings, example_size
 from .plan import EXACT_BAR
@@ -34,11 +35,15 @@ class ExportKind(str, Enum):
 
     ONNX = "onnx"
     NCNN = "ncnn"
+    TENSORRT = "tensorrt"
 
     @property
     def suffix(self) -> str:
         """Of the main file."""
-        return {ExportKind.ONNX: ".onnx", ExportKind.NCNN: ".param"}[self]
+        return {ExportKind.ONNX: ".onnx", ExportKind.NCNN: ".param", ExportKind.TENSORRT: ".engine"}[self]
+
+
+_FOR_ANY_MACHINE = (ExportKind.ONNX.suffix, ExportKind.NCNN.suffix)
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,7 @@ def export_model(
     """
     progress = progress or Progress()
     module = _module(output)
-    finals = [*module.companions(output), record_path(output)]
-    if not overwrite and (there := [path for path in finals if path.exists()]):
-        raise InputError(f"{there[0]} exists already; let it be overwritten, or choose another name.")
+    refuse_existing([*module.companions(output), record_path(output)], overwrite=overwrite)
     with tempfile.TemporaryDirectory(prefix="backplate-") as folder:
         main = Path(folder, output.name)
         try:
@@ -104,15 +107,21 @@ def export_model(
         return _published(exported, output)
 
 
-def _module(output: Path) -> FileModule:
-    if output.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{output.name} should end in {' or '.join(SUFFIXES)}, which says what to export to.")
-    return file_module(output)
+def refuse_existing(files: Sequence[Path], *, overwrite: bool) -> None:
+    """Raises ``InputError`` for a file that is in the way and must stay."""
+    if not overwrite and (there := [path for path in files if path.exists()]):
+        raise InputError(f"{there[0]} exists already; let it be overwritten, or choose another name.")
+
+
+def _module(output: Path) -> FileWriter:
+    if output.suffix.lower() not in _FOR_ANY_MACHINE:
+        raise InputError(f"{output.name} should end in {' or '.join(_FOR_ANY_MACHINE)}, which says what to export to.")
+    return cast("FileWriter", file_module(output))
 
 
 def _compared(
     model: LoadedModel,
-    module: FileModule,
+    module: FileWriter,
     main: Path,
     files: Sequence[Path],
     settings: OnnxSettings,
@@ -131,19 +140,12 @@ def _compared(
     bar = HALF_BAR if settings.half else EXACT_BAR
     on_drawn = _checked_difference(upscaler, model, drawn, bar, progress)
     on_noise = _checked_difference(upscaler, model, noise, None if settings.half else bar, progress)
-    record = Record(
-        name=facts.name,
-        architecture=facts.architecture,
-        model_sha256=facts.sha256,
-        scale=facts.scale,
-        input_channels=facts.input_channels,
-        output_channels=facts.output_channels,
-        size_rule=SizeRule(minimum=facts.minimum_size, multiple_of=facts.multiple_of, square=facts.square),
-        halo=spec.halo,
+    record = record_for(
+        model,
+        spec.halo,
         tile=0 if any_size else sizes[0].width,
         half=settings.half,
-        largest_difference=on_drawn.largest,
-        mean_difference=on_drawn.mean,
+        found=on_drawn,
         made_by=made_by,
         files={file.name: sha256_of(file) for file in files},
     )

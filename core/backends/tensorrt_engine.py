@@ -5,7 +5,6 @@ One path for TensorRT 10.12 and later, 11, and TensorRT for RTX; see ``tensorrt_
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,21 +15,19 @@ from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision
 from ..image.tiling import MINIMUM_TILE
 from ..progress import Progress
-from ..upscaler import ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
+from ..upscaler import Upscaler, UpscalerSpec
 from .artifacts import Artifact, drop_artifact, keep_artifact, read_artifact
 from .eager import EagerUpscaler, Placer, usable_dtype
 from .engines import EngineRequest, EngineUnusable
-from .memory import release_cached
 from .onnx_engine import exported
 from .onnx_export import OnnxSettings, missing_packages, onnx_identity
-from .precision_check import looks_broken, remember_unfit
+from .precision_check import remember_unfit
 from .spec import model_spec
 from .tensorrt_builder import BuildSettings, Profile, build_engine, profile_for
-from .tensorrt_package import Package, missing_package, open_package, target_identity
-from .tensorrt_runtime import CudaLane, EngineRunner, ExecutionFailed, load_engine
+from .tensorrt_package import Package, missing_package, no_gpu, open_package, refuse_other_devices, target_identity
+from .tensorrt_runtime import CudaLane, EngineRunner, load_engine
+from .tensorrt_upscaler import TensorRTUpscaler, tiled_spec
 from .verify import SAMPLE_SIDE, verify
-
-logger = logging.getLogger(__name__)
 
 TILE = 512
 """Side of the largest tile, context included, where none was asked for."""
@@ -47,72 +44,14 @@ class TensorRTSettings:
     build: BuildSettings = BuildSettings()
 
 
-class TensorRTUpscaler:
-    """An ``Upscaler`` over a loaded engine.
-
-    A tile larger than the engine takes is answered as one that does not fit the device: with ``OutOfMemory``, so that
-    the pipeline cuts it. The first result that is broken in half precision makes ``fallback`` take over.
-    """
-
-    def __init__(
-        self,
-        runner: EngineRunner,
-        spec: UpscalerSpec,
-        profile: Profile,
-        device: torch.device,
-        fallback: Callable[[], Upscaler] | None = None,
-    ) -> None:
-        self._runner, self._spec, self._profile, self._device = runner, spec, profile, device
-        self._fallback = fallback
-        self._other: Upscaler | None = None
-
-    @property
-    def spec(self) -> UpscalerSpec:
-        return self._spec
-
-    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
-        if self._other is not None:
-            return self._other(picture)
-        result = self._run(picture)
-        if self._fallback is not None and bool(looks_broken(result, picture)):
-            logger.warning("%s gives broken pictures in TensorRT in half precision; PyTorch goes on.", self._spec.name)
-            self._other = self._fallback()
-            return self._other(picture)
-        return result
-
-    def _run(self, picture: torch.Tensor) -> torch.Tensor:
-        height, width = picture.shape[2:]
-        most = self._profile.tile
-        if width > most.width or height > most.height:
-            raise OutOfMemory(f"the TensorRT engine was built for tiles of up to {most}, and this is {width}x{height}")
-        try:
-            batch = picture.to(self._device, torch.float32)
-            most_at_once = self._profile.batch
-            runs = [self._runner.run(batch[at : at + most_at_once]) for at in range(0, len(batch), most_at_once)]
-            return (runs[0] if len(runs) == 1 else torch.cat(runs)).clamp_(0, 1)
-        except ExecutionFailed as error:
-            raise ModelOutputError(
-                f"TensorRT failed on {self._spec.name} at {width}x{height} pixels ({error}); use the engine pytorch."
-            ) from error
-        except torch.OutOfMemoryError as error:
-            message = str(error)
-        release_cached(self._device)
-        raise OutOfMemory(message)
-
-
 def unusable() -> str | None:
     """See ``EngineModule``."""
-    if reason := missing_package():
-        return reason
-    if not torch.cuda.is_available():
-        return "PyTorch finds no NVIDIA GPU, on which TensorRT runs"
-    return missing_packages()
+    return missing_package() or no_gpu() or missing_packages()
 
 
 def open_model(request: EngineRequest) -> Upscaler:
     """See ``EngineModule``. The engine is kept and found again next time."""
-    if request.device.type != "cuda":
-        raise EngineUnusable(f"TensorRT runs on NVIDIA GPUs, and the device is {request.device}; choose cuda")
+    refuse_other_devices(request.device)
     return open_with(open_package(), request, lambda: CudaLane(request.device))
 
 
@@ -124,7 +63,7 @@ def open_with(package: Package, request: EngineRequest, lane: Callable[[], Any])
     facts = model.facts
     runner = EngineRunner(package, loaded, facts.scale, facts.output_channels, request.device, lane())
     fallback = _in_pytorch(model, request.device, request.place) if settings.half else None
-    upscaler = TensorRTUpscaler(runner, tiled_spec(model, profile), profile, request.device, fallback)
+    upscaler = TensorRTUpscaler(runner, tiled_spec(untiled_spec(model), profile), profile, request.device, fallback)
     verify(upscaler, model, half=settings.half or settings.build.tf32)
     return upscaler
 
@@ -146,7 +85,7 @@ def settings_for(request: EngineRequest) -> TensorRTSettings:
 
 def tile_side(model: LoadedModel, tile: int) -> int:
     """Longest side of what is read for tiles of ``tile`` pixels; 0 for what suits the model."""
-    spec = _spec_of(model)
+    spec = untiled_spec(model)
     context = 2 * (spec.aligned_halo + spec.halo.band)
     if tile:
         return tile + context
@@ -156,25 +95,12 @@ def tile_side(model: LoadedModel, tile: int) -> int:
 def plan_profile(model: LoadedModel, settings: TensorRTSettings) -> Profile:
     """Raises ``EngineUnusable`` for a model that cannot run in tiles: an engine takes no larger picture than it was
     built for."""
-    facts, spec = model.facts, _spec_of(model)
+    facts, spec = model.facts, untiled_spec(model)
     if not spec.tileable:
         raise EngineUnusable(
             f"the architecture {facts.architecture} needs the whole picture at once, and an engine has a largest size"
         )
     return profile_for(facts.input_channels, spec.size_rule, max(settings.tile, SAMPLE_SIDE), settings.batch)
-
-
-def tiled_spec(model: LoadedModel, profile: Profile) -> UpscalerSpec:
-    """The model's spec with a tile that fits the profile, the bands that tiles share included."""
-    side = max(min(profile.tile) - 2 * _spec_of(model).halo.band, 1)
-    return model_spec(
-        model.facts,
-        model.descriptor.model,
-        model.descriptor,
-        pixel_budget=side * side,
-        longest_side=side,
-        tiles_per_pass=profile.batch,
-    )
 
 
 def engine_artifact(
@@ -237,5 +163,6 @@ def _in_pytorch(model: LoadedModel, device: torch.device, place: Placer | None) 
     return take_over
 
 
-def _spec_of(model: LoadedModel) -> UpscalerSpec:
+def untiled_spec(model: LoadedModel) -> UpscalerSpec:
+    """The model's spec before it is known which tiles an engine takes."""
     return model_spec(model.facts, model.descriptor.model, model.descriptor, pixel_budget=0)

@@ -1,8 +1,9 @@
-"""Builds an engine of TensorRT ahead of time: it is kept where ``tensorrt_engine`` looks for it, and a copy is written
-for other programs."""
+"""Builds an engine of TensorRT ahead of time: it is kept where ``tensorrt_engine`` looks for it, and written as a file
+that ``tensorrt_file`` and other programs run."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +17,23 @@ from ..upscaler import InputError
 from ..whole_file import write_whole
 from . import onnx_engine
 from .artifacts import read_artifact
+from .engine_files import record_for, record_path, record_text
 from .engines import EngineRequest, EngineUnusable
+from .export import refuse_existing
 from .onnx_export import OnnxSettings, missing_packages
-from .spec import model_spec
 from .tensorrt_builder import Profile
-from .tensorrt_engine import TensorRTSettings, build, engine_artifact, open_model, plan_profile, tile_side
-from .tensorrt_package import Package, open_package
-from .verify import verify
-
-SUFFIX = ".engine"
+from .tensorrt_engine import (
+    TensorRTSettings,
+    build,
+    engine_artifact,
+    open_model,
+    plan_profile,
+    tile_side,
+    untiled_spec,
+)
+from .tensorrt_file import built_as
+from .tensorrt_package import Package, open_package, target_identity
+from .verify import Difference, verify
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,9 @@ class BuiltEngine:
         precision = "half" if self.half else "single"
         return "\n".join(
             [
-                f"{self.file} ({in_megabytes(self.file.stat().st_size)}), for other programs",
-                f"{self.kept}, where --engine tensorrt finds it",
+                f"{self.file} ({in_megabytes(self.file.stat().st_size)}), as a model of its own where it can be loaded",
+                str(record_path(self.file)),
+                f"{self.kept}, where the engine tensorrt finds it",
                 f"built by {self.package} for tiles of up to {self.profile.tile} pixels, {precision} precision",
                 self.proof,
             ]
@@ -59,55 +69,67 @@ def export_tensorrt(
     tile: int = 0,
     half: bool = False,
     overwrite: bool = False,
+    made_by: str = "Backplate",
 ) -> BuiltEngine:
-    """``tile``: side in input pixels of the tiles that will be run, without their context; 0 for 512 with it.
+    """Writes ``output`` and the record beside it. ``tile``: side in input pixels of the tiles that will be run, without
+    their context; 0 for 512 with it.
 
     On a machine with a GPU the engine is run and compared with PyTorch. TensorRT for RTX also builds without one; then
-    the ONNX file that the engine is built from is compared, and the report says so. The file appears whole or not at
+    the ONNX file that the engine is built from is compared, and the report says so. The files appear whole or not at
     all, and only if the comparison is within the bars of ``verify``.
 
     Raises ``InputError`` in one sentence. ``progress.check`` may end it.
     """
     progress = progress or Progress()
-    if output.exists() and not overwrite:
-        raise InputError(f"{output} exists already; let it be overwritten, or choose another name.")
+    refuse_existing([output, record_path(output)], overwrite=overwrite)
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     precision = Precision.FP16 if half else Precision.FP32
     request = EngineRequest(model=model, device=device, precision=precision, tile=tile, progress=progress)
     try:
-        return _built(open_package(), request, output, half)
+        return export_with(open_package(), request, output, made_by)
     except EngineUnusable as reason:
         raise InputError(f"{model.facts.name} is not exported: {reason}.") from reason
 
 
-def _built(package: Package, request: EngineRequest, output: Path, half: bool) -> BuiltEngine:
+def export_with(package: Package, request: EngineRequest, output: Path, made_by: str) -> BuiltEngine:
+    """``export_tensorrt`` with a package of the caller's. Raises ``EngineUnusable``."""
     if reason := missing_packages():
         raise EngineUnusable(reason)
-    model = request.model
+    model, half = request.model, request.precision is Precision.FP16
     settings = TensorRTSettings(tile=tile_side(model, request.tile), half=half)
     profile = plan_profile(model, settings)
     artifact = engine_artifact(package, model, settings, profile, request.device)
     content = read_artifact(artifact, request.progress)
     if content is None:
         content = build(package, request, settings, profile, artifact)
-    proof = _proof(request, half)
+    proof, found = _proof(request, half)
+    record = record_for(
+        model,
+        untiled_spec(model).halo,
+        half=half,
+        found=found,
+        made_by=made_by,
+        files={output.name: hashlib.sha256(content).hexdigest()},
+        built=built_as(profile, target_identity(package, request.device)),
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(record_path(output), record_text(record).encode())
     write_whole(output, content)
     return BuiltEngine(output, artifact.path, package.name, profile, half, proof)
 
 
-def _proof(request: EngineRequest, half: bool) -> str:
+def _proof(request: EngineRequest, half: bool) -> tuple[str, Difference | None]:
     """What was compared, and the result. Raises ``EngineUnusable`` if it is over the bar."""
     model = request.model
     if request.device.type == "cuda":
         found = verify(open_model(request), model, half=half)
-        return f"largest difference to PyTorch {found.largest:.1e}, run on {torch.cuda.get_device_name(request.device)}"
+        gpu = torch.cuda.get_device_name(request.device)
+        return f"largest difference to PyTorch {found.largest:.1e}, run on {gpu}", found
     if reason := onnx_engine.unusable():
-        return f"not compared with PyTorch: there is no GPU to run it, and {reason}"
-    spec = model_spec(model.facts, model.descriptor.model, model.descriptor, pixel_budget=0)
+        return f"not compared with PyTorch: there is no GPU to run it, and {reason}", None
     onnx = onnx_engine.exported(request, OnnxSettings(half=half))
-    found = verify(onnx_engine.OnnxRuntimeUpscaler(onnx, spec), model, half=half)
+    found = verify(onnx_engine.OnnxRuntimeUpscaler(onnx, untiled_spec(model)), model, half=half)
     return (
         "the engine was not run, because PyTorch finds no GPU; the ONNX file it was built from differs from PyTorch by "
         f"up to {found.largest:.1e}"
-    )
+    ), found

@@ -70,6 +70,17 @@ def missing_package() -> str | None:
     return "neither tensorrt nor tensorrt-rtx is installed; pip install tensorrt, or tensorrt-rtx for GeForce and RTX"
 
 
+def no_gpu() -> str | None:
+    """The reason if there is nothing to run engines on, as a clause."""
+    return None if torch.cuda.is_available() else "PyTorch finds no NVIDIA GPU, on which TensorRT runs"
+
+
+def refuse_other_devices(device: torch.device) -> None:
+    """Raises ``EngineUnusable`` for a device on which TensorRT does not run."""
+    if device.type != "cuda":
+        raise EngineUnusable(f"TensorRT runs on NVIDIA GPUs, and the device is {device}; choose cuda")
+
+
 @functools.cache
 def open_package() -> Package:
     """``tensorrt`` where it is installed, else ``tensorrt_rtx``. Raises ``EngineUnusable``."""

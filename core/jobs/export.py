@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from ...model_loader.loaded import LoadedModel
-from ..backends.export import Exported, export_model
+from ..backends.export import Exported, ExportKind, export_model
 from ..backends.onnx_export import OnnxSettings
+from ..backends.tensorrt_export import export_tensorrt
 from ..progress import Progress
 from ..training.synthetic import PAINTERS, draw_picture
 from ..types import Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportWish:
+    """``tile``: for ONNX the only side that the file takes, unless ``dynamic``; for TensorRT the side of the tiles that
+    will be run, without context; 0 for any size, or what suits. ``half``: half precision."""
+
+    tile: int = 0
+    dynamic: bool = False
+    half: bool = False
+
+
+class Report(Protocol):
+    """What an export wrote."""
+
+    def text(self) -> str:
+        """A few lines for a person."""
+        ...
+
+
+def export_as_wished(
+    model: LoadedModel,
+    output: Path,
+    wish: ExportWish,
+    progress: Progress | None = None,
+    *,
+    overwrite: bool = False,
+    made_by: str = "Backplate",
+) -> Report:
+    """Writes ``output``, whose suffix says what to export to. Raises what ``export_model`` and ``export_tensorrt``
+    raise: ``InputError`` in one sentence, and what ``progress.check`` raises."""
+    if output.suffix.lower() == ExportKind.TENSORRT.suffix:
+        return export_tensorrt(
+            model, output, progress, tile=wish.tile, half=wish.half, overwrite=overwrite, made_by=made_by
+        )
+    tile = wish.tile or OnnxSettings().tile
+    settings = OnnxSettings(dynamic=wish.dynamic or not wish.tile, tile=tile, half=wish.half)
+    return export_proved(model, output, settings, progress, overwrite=overwrite, made_by=made_by)
 
 
 def export_proved(

@@ -65,6 +65,7 @@ def test_an_engine_of_tensorrt_is_built_ahead_of_time(backplate, model, tmp_path
     assert kept.name[-20:] in built.stdout
     assert "half precision" in built.stdout
     assert kept.read_bytes().endswith(file.read_bytes())
+    assert json.loads((tmp_path / "tiny.engine.json").read_text())["scale"] == 2
     again = backplate(*words)
     assert again.exit_code == 1
     assert "exists already" in again.stderr
@@ -83,6 +84,15 @@ def test_without_tensorrt_the_export_names_the_package(backplate, model, tmp_pat
     assert result.exit_code == 1
     assert "is not exported: pip install something." in result.stderr
     assert list(tmp_path.glob("*.engine")) == []
+
+
+def test_an_engine_file_that_cannot_run_here_is_one_sentence(backplate, drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr("backplate.core.backends.tensorrt_file.unusable", lambda: "pip install something")
+    (tmp_path / "tiny.engine").write_bytes(b"engine")
+    result = backplate("upscale", drawn("in.png"), "-o", tmp_path / "out.png", "--model", tmp_path / "tiny.engine")
+    assert result.exit_code == 1
+    assert "tiny.engine cannot be run, and PyTorch cannot run it instead: pip install something." in result.stderr
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_an_engine_that_cannot_run_is_replaced_aloud(backplate, drawn, model, tmp_path, monkeypatch):

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from backplate.core.backends import tensorrt_engine, tensorrt_export, tensorrt_file
+from backplate.core.backends.tensorrt_package import Package
 from backplate.model_loader.loaded import LoadedModel, load_model
 from safetensors.torch import save_file
+
+from .tensorrt_house import House
 
 
 def compact(**options: int) -> torch.nn.Module:
@@ -59,3 +63,21 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured halos go to a folder of the test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("backplate.core.backends.spec._halos", {})
+
+
+@pytest.fixture
+def house(
+    build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[str], House]:
+    monkeypatch.setenv("BACKPLATE_ENGINES", str(tmp_path / "engines"))
+    monkeypatch.setattr(tensorrt_engine, "exported", lambda request, options: b"onnx")
+    monkeypatch.setattr(tensorrt_engine, "onnx_identity", lambda model, options: {"weights": model.facts.sha256})
+
+    def target(package: Package, device: torch.device | None) -> dict[str, object]:
+        return {
+            "package": package.name, "system": "Linux", "machine": "x86_64", "gpu": "NVIDIA T4", "capability": "7.5"
+        }  # fmt: skip
+
+    for module in (tensorrt_engine, tensorrt_export, tensorrt_file):
+        monkeypatch.setattr(module, "target_identity", target)
+    return lambda name: House(build(name))

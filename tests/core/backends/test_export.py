@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from backplate.core.backends import export, ncnn_engine, pnnx_convert
+from backplate.core.backends import ncnn_engine, pnnx_convert
 from backplate.core.backends.engine_files import file_module, open_engine_file, record_path
 from backplate.core.backends.engines import EngineUnusable
 from backplate.core.backends.export import export_model
@@ -250,8 +250,7 @@ def test_a_missing_package_is_named(build: Callable[[str], LoadedModel], out: Pa
     export_proved(build("compact"), out / "m.param", OnnxSettings())
     monkeypatch.setattr(ncnn_engine, "unusable", lambda: "ncnn is not installed; pip install ncnn")
     assert file_module(out / "m.param").unusable() is not None
-    with pytest.raises(InputError, match=r"m\.param cannot be run: ncnn is not installed; pip install ncnn\."):
+    with pytest.raises(InputError, match=r"m\.param cannot be run, .*: ncnn is not installed; pip install ncnn\."):
         open_engine_file(out / "m.param", CPU)
     with pytest.raises(InputError, match="compact is not exported: ncnn is not installed"):
         export_model(build("compact"), out / "n.param", OnnxSettings(), drawn_pictures)
-    assert export.SUFFIXES.keys() == {".onnx", ".param"}

@@ -7,6 +7,7 @@ them (``upscale_to``) never holds the whole magnified picture.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,10 @@ from .image.tiling import Edge, read_region
 from .progress import Progress
 from .reuse import PassReuse, Reuse
 from .types import Box, FloatBox, Size, SizeRule, ceil_to
-from .upscaler import Upscaler, UpscalerSpec
+from .upscaler import OutOfMemory, RoomyUpscaler, Upscaler, UpscalerSpec
+
+BANDS_HELD = 4
+"""Bands of tiles that lie on a device at once at most: one that grows, what it carries over, and the resampler's."""
 
 LANCZOS_TAPS = 3
 """Reach of the resampling filter, in pixels of the coarser grid."""
@@ -57,18 +61,20 @@ def upscale(
     """
     check_picture(picture)
     tiles, progress = tiles or TileSettings(), progress or Progress()
-    spec = upscaler.spec
-    whole = Box(0, 0, picture.shape[3], picture.shape[2])
-    plans = [plan_bands(each, whole, upscaler, tiles) for each in _one_by_one(picture)]
-    progress.begin(sum(plan.steps for plan in plans), "tiles")
-    result = picture.new_empty(
-        (*picture.shape[:2], whole.height * spec.scale, whole.width * spec.scale), dtype=torch.float32
-    )
-    for index, (each, plan) in enumerate(zip(_one_by_one(picture), plans, strict=True)):
-        top = 0
-        for band in bands(each, upscaler, plan, progress):
-            result[index : index + 1, :, top : top + band.shape[2]] = band
-            top += band.shape[2]
+    size = Size(picture.shape[3], picture.shape[2])
+    whole, final = Box(0, 0, *size), size.times(upscaler.spec.scale)
+    result = picture.new_empty((*picture.shape[:2], final.height, final.width), dtype=torch.float32)
+
+    def run(source: torch.Tensor) -> None:
+        plans = [plan_bands(each, whole, upscaler, tiles) for each in _one_by_one(source)]
+        progress.begin(sum(plan.steps for plan in plans), "tiles")
+        for index, (each, plan) in enumerate(zip(_one_by_one(source), plans, strict=True)):
+            top = 0
+            for band in bands(each, upscaler, plan, progress):
+                result[index : index + 1, :, top : top + band.shape[2]] = band
+                top += band.shape[2]
+
+    _run_near(picture, whole, upscaler, progress, run)
     return result
 
 
@@ -173,21 +179,51 @@ def _fused_pass(
     """One pass of the model over ``box``, each band of tiles resampled to ``size`` as soon as it is finished."""
     spec = upscaler.spec
     area = _needed_area(picture, box, size, spec, tiles.edge)
-    pairs = zip(_one_by_one(picture), memories, strict=True)
-    plans = [plan_bands(each, area, upscaler, tiles, memory) for each, memory in pairs]
-    progress.begin(sum(plan.steps for plan in plans), "tiles")
     inner = FloatBox((box.x - area.x) * spec.scale, (box.y - area.y) * spec.scale, box.width * spec.scale,
                      box.height * spec.scale)  # fmt: skip
     result = picture.new_empty((*picture.shape[:2], size.height, size.width), dtype=torch.float32)
-    for index, (each, plan) in enumerate(zip(_one_by_one(picture), plans, strict=True)):
-        resampler = RowResampler(area.size.times(spec.scale), size, inner)
-        top = 0
-        for band in bands(each, upscaler, plan, progress):
-            fitted = resampler.push(band)
-            result[index : index + 1, :, top : top + fitted.shape[2]] = fitted.clamp(0, 1)
-            top += fitted.shape[2]
-        resampler.finish()
+
+    def run(source: torch.Tensor) -> None:
+        pairs = zip(_one_by_one(source), memories, strict=True)
+        plans = [plan_bands(each, area, upscaler, tiles, memory) for each, memory in pairs]
+        progress.begin(sum(plan.steps for plan in plans), "tiles")
+        for index, (each, plan) in enumerate(zip(_one_by_one(source), plans, strict=True)):
+            resampler = RowResampler(area.size.times(spec.scale), size, inner)
+            top = 0
+            for band in bands(each, upscaler, plan, progress):
+                fitted = resampler.push(band)
+                result[index : index + 1, :, top : top + fitted.shape[2]] = fitted.clamp(0, 1)
+                top += fitted.shape[2]
+            resampler.finish()
+
+    _run_near(picture, area, upscaler, progress, run)
     return result
+
+
+def _run_near(
+    picture: torch.Tensor, area: Box, upscaler: Upscaler, progress: Progress, run: Callable[[torch.Tensor], None]
+) -> None:
+    """Runs with the picture on the model's device, where that has room, so that tiles are put together and resampled
+    there and only the finished rows are copied; else, or when the room did not last, with the picture where it is."""
+    device = _device_with_room(picture, area, upscaler)
+    if device != picture.device:
+        try:
+            run(picture.to(device))
+        except (torch.OutOfMemoryError, OutOfMemory):
+            progress.note(f"There was no room on {device} to put the tiles together; going on in main memory.")
+        else:
+            return
+    run(picture)
+
+
+def _device_with_room(picture: torch.Tensor, area: Box, upscaler: Upscaler) -> torch.device:
+    if not isinstance(upscaler, RoomyUpscaler):
+        return picture.device
+    spec = upscaler.spec
+    device, room = upscaler.room()
+    tile = math.isqrt(spec.pixel_budget) or area.height
+    band = area.width * min(tile, area.height) * spec.scale**2
+    return device if 4 * (picture.numel() + BANDS_HELD * picture.shape[1] * band) <= room else picture.device
 
 
 def _needed_area(picture: torch.Tensor, box: FloatBox, size: Size, spec: UpscalerSpec, edge: Edge) -> Box:

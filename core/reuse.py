@@ -41,7 +41,7 @@ class PassReuse:
     def recall(self, region: Box, pixels: torch.Tensor) -> torch.Tensor | None:
         """The region's result, if all that the model sees of it, ``pixels``, is what it was when that was computed."""
         known = self._known.get(region)
-        if known is None or not is_held(pixels, known.pixels, self._settings):
+        if known is None or known.pixels.device != pixels.device or not is_held(pixels, known.pixels, self._settings):
             return None
         return known.result
 

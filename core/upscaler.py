@@ -115,3 +115,13 @@ class OverlappingUpscaler(Upscaler, Protocol):
         """Begins what a call does and returns at once; the function it gives waits for the result, which may lie on
         the device of ``picture``. At most two at a time. Both may raise ``OutOfMemory``."""
         ...
+
+
+@runtime_checkable
+class RoomyUpscaler(Upscaler, Protocol):
+    """An upscaler whose device can hold more than its tiles."""
+
+    def room(self) -> tuple[torch.device, int]:
+        """The device, and how many of its bytes a picture and its magnified bands may take now; 0 where it gains
+        nothing to have them there."""
+        ...

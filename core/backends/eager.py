@@ -15,7 +15,7 @@ from torch import nn
 from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision, choose_dtype
 from ..upscaler import OutOfMemory, UpscalerSpec
-from .memory import is_out_of_memory, release_cached
+from .memory import device_room, is_out_of_memory, release_cached
 from .plan import RunPlan
 from .precision_check import is_unfit, looks_broken, remember_unfit, rounding
 from .rowstream import NotStreamable, RowStream
@@ -88,6 +88,10 @@ class EagerUpscaler:
             return self._redone(picture, result)
         return result
 
+    def room(self) -> tuple[torch.device, int]:
+        """See ``RoomyUpscaler``."""
+        return self._device, device_room(self._device)
+
     @property
     def overlaps(self) -> bool:
         """See ``OverlappingUpscaler``."""
@@ -100,11 +104,12 @@ class EagerUpscaler:
             return lambda: result
         computed = self._run(self._transfers.upload(picture))
         broken = looks_broken(computed, picture) if self.dtype != torch.float32 else None
-        download = self._transfers.download(computed)
+        stays = picture.device == self._device
+        download = (lambda: computed) if stays else self._transfers.download(computed)
 
         def collect() -> torch.Tensor:
             result = download()
-            return self._redone(picture, result).cpu() if broken is not None and bool(broken) else result
+            return self._redone(picture, result).to(picture.device) if broken is not None and bool(broken) else result
 
         return collect
 

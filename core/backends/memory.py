@@ -6,6 +6,9 @@ import os
 
 import torch
 
+ROOM_SHARE = 4
+"""Pictures may take one part in so many of what is free on a device."""
+
 ASSUMED_MEMORY = 8 * 2**30
 """Where the system does not say how much it has."""
 
@@ -34,3 +37,13 @@ def machine_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return ASSUMED_MEMORY
+
+
+def device_room(device: torch.device) -> int:
+    """Bytes of a CUDA device that pictures may take, so that most of it is left for the model and its tiles; 0 for
+    others, where copies gain nothing."""
+    if device.type != "cuda":
+        return 0
+    free, _ = torch.cuda.mem_get_info(device)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return (free + unused) // ROOM_SHARE

@@ -5,13 +5,15 @@ grows with the reduction, taps outside the picture are dropped and the remaining
 kernel is Lanczos' windowed sinc with three lobes (Duchon 1979, doi:10.1175/1520-0450(1979)018<1016:LFIOAT>2.0.CO;2).
 
 A short run of neighbouring target samples draws on a short window of source samples, so each run is one dense
-matrix product. Products are float64 wherever the device has it: no process-wide setting for reduced matrix
-precision (TF32, bfloat16) can touch the result, and it costs a CPU little more than torch's own filter, which is
-CPU only, takes no box and whose float32 weights leave errors of 1e-4.
+matrix product. On the CPU products are float64: no process-wide setting for reduced matrix precision can touch the
+result, and it costs little more than torch's own filter, which is CPU only, takes no box and whose float32 weights
+leave errors of 1e-4.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -119,9 +121,24 @@ def axis_runs(edges: Edges, dtype: torch.dtype, device: torch.device) -> tuple[R
     return tuple(runs)
 
 
-def product_dtype(device: torch.device) -> torch.dtype:
-    """float64 where every device of that kind has it, else float32."""
-    return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
+def product_dtype(rows: torch.Tensor) -> torch.dtype:
+    """float64 on the CPU and for float64 rows, else float32: most graphics cards compute float64 at a thirtieth of the
+    speed, and some not at all."""
+    return torch.float64 if rows.device.type == "cpu" or rows.dtype == torch.float64 else torch.float32
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Generator[None]:
+    """Products of float32 in this block are not rounded to TF32 on CUDA, whatever the process has chosen."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def checked_edges(source: Size, target: Size, box: FloatBox | None) -> tuple[Edges, Edges]:
@@ -202,9 +219,10 @@ class RowResampler:
         offset = self._done
         row_bytes = 8 * batch * channels * max(width, self._target.width)
         band = max(1, BAND_BYTES // max(row_bytes, 1))
-        for top in range(0, height, band):
-            self._take(rows[:, :, top : top + band])
-            self._emit(result, offset)
+        with full_precision(rows.device):
+            for top in range(0, height, band):
+                self._take(rows[:, :, top : top + band])
+                self._emit(result, offset)
         return result
 
     def finish(self) -> None:
@@ -234,7 +252,7 @@ class RowResampler:
         """(B, C, h, source.width) -> (held rows + h, B, C, target.width) in the type of the products."""
         batch, channels, height, width = band.shape
         kept = 0 if held is None else held.shape[0]
-        dtype, device = product_dtype(band.device), band.device
+        dtype, device = product_dtype(band), band.device
         result = torch.empty((kept + height, batch, channels, self._target.width), dtype=dtype, device=device)
         if held is not None:
             result[:kept] = held

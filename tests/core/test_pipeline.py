@@ -10,9 +10,9 @@ from backplate.core.image.place import Background
 from backplate.core.image.resize import resize
 from backplate.core.image.target import Fit, Target
 from backplate.core.image.tiling import Edge
-from backplate.core.pipeline import TileSettings, upscale, upscale_to, upscale_with_alpha
+from backplate.core.pipeline import BANDS_HELD, TileSettings, _device_with_room, upscale, upscale_to, upscale_with_alpha
 from backplate.core.progress import Cancelled, Progress
-from backplate.core.types import FloatBox, Size, SizeRule
+from backplate.core.types import Box, FloatBox, Size, SizeRule
 from backplate.core.upscaler import Halo, InputError, ModelOutputError, OutOfMemory, UpscalerSpec
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
@@ -40,6 +40,14 @@ class Nearest:
         assert self.spec.size_rule.padded(size) == size
         assert picture.shape[1] == self.spec.input_channels
         return interpolate(picture.float(), scale_factor=self.spec.scale)
+
+
+class Noting(Progress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, sentence: str) -> None:
+        self.notes.append(sentence)
 
 
 class Blurred(Nearest):
@@ -141,14 +149,7 @@ def test_out_of_memory_at_every_nth_call_gives_the_same_picture(every: int, size
 
 
 def test_out_of_memory_above_a_size_is_met_once():
-    class Notes(Progress):
-        def __init__(self) -> None:
-            self.notes: list[str] = []
-
-        def note(self, sentence: str) -> None:
-            self.notes.append(sentence)
-
-    notes, model = Notes(), Failing(above=40 * 40, halo=Halo(pixels=2, exact=True))
+    notes, model = Noting(), Failing(above=40 * 40, halo=Halo(pixels=2, exact=True))
     picture = noise(200, 200)
     result = upscale(picture, model, TileSettings(size=100), notes)
     assert torch.equal(result, interpolate(picture, scale_factor=4))
@@ -299,3 +300,58 @@ def test_alpha_stays_beside_the_picture():
     assert none is None
     visible = interpolate(alpha, scale_factor=2).expand_as(plain) > 0
     assert torch.equal(plain[visible], result[visible])
+
+
+class Roomy(Blurred):
+    """Has room for so many bytes on a device of its own, the same memory by another name; runs out of it once, at a
+    call."""
+
+    device = torch.device("cpu", 0)
+
+    def __init__(self, room: int, fails_at: int = 0) -> None:
+        super().__init__(scale=2, halo=Halo(pixels=3, exact=True), pixel_budget=32 * 32)
+        self.bytes, self.fails_at = room, fails_at
+
+    def room(self) -> tuple[torch.device, int]:
+        return self.device, self.bytes
+
+    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+        if self.calls + 1 == self.fails_at:
+            self.fails_at = 0
+            raise torch.OutOfMemoryError("the band did not fit")
+        return super().__call__(picture)
+
+
+@pytest.mark.parametrize(("room", "fails_at"), [(10**9, 0), (10**9, 3), (10**9, 1), (1000, 0)])
+def test_a_picture_goes_to_the_device_where_there_is_room_and_back_if_it_does_not_last(room: int, fails_at: int):
+    picture, target = noise(70, 50), Target(width=90, height=126, fit=Fit.COVER)
+    plain, progress = Blurred(2, halo=Halo(pixels=3, exact=True), pixel_budget=32 * 32), Noting()
+    result = upscale(picture, Roomy(room, fails_at), progress=progress)
+    assert torch.equal(result, upscale(picture, plain))
+    assert len(progress.notes) == int(fails_at > 0)
+    assert all("no room on cpu:0" in note for note in progress.notes)
+    fitted = upscale_to(picture, None, Roomy(room, fails_at), target).picture
+    assert (fitted - upscale_to(picture, None, plain, target).picture).abs().max() < 1e-6
+
+
+def test_room_is_asked_for_the_picture_and_its_bands():
+    picture = noise(64, 48)
+    whole, band = Box(0, 0, 48, 64), 3 * 48 * 32 * 4
+    needed = 4 * (picture.numel() + BANDS_HELD * band)
+    assert _device_with_room(picture, whole, Roomy(needed)) == Roomy.device
+    assert _device_with_room(picture, whole, Roomy(needed - 1)) == picture.device
+
+
+@pytest.mark.cuda
+def test_what_is_put_together_on_cuda_is_the_same() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    upscaler = Roomy(10**9)
+    upscaler.device = torch.device("cuda", 0)
+    picture, target = noise(200, 150), Target(width=333, height=444, fit=Fit.COVER)
+    plain = Blurred(2, halo=Halo(pixels=3, exact=True))
+    result = upscale(picture, upscaler)
+    assert result.device == picture.device
+    assert (result - upscale(picture, plain)).abs().max() < 1e-5
+    fitted, expected = (upscale_to(picture, None, each, target).picture for each in (upscaler, plain))
+    assert (fitted - expected).abs().max() < 1e-5

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from backplate.core.image import resize as resize_module
 from backplate.core.image.resize import RowResampler, resize
 from backplate.core.types import FloatBox, Size
 from backplate.core.upscaler import InputError
@@ -171,6 +172,25 @@ def test_is_not_moved_by_reduced_matrix_precision() -> None:
         torch.set_float32_matmul_precision(before)
 
 
+def test_products_in_single_precision_are_close_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are on a graphics card."""
+    picture = noise(Size(900, 700))
+    expected = resize(picture, Size(170, 1130))
+    monkeypatch.setattr(resize_module, "product_dtype", lambda _: torch.float32)
+    assert (resize(picture, Size(170, 1130)) - expected).abs().max() < 5e-6
+
+
+def test_the_precision_of_the_process_is_put_back() -> None:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with resize_module.full_precision(torch.device("cuda")):
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_gives_the_same() -> None:
@@ -178,7 +198,7 @@ def test_cuda_gives_the_same() -> None:
     box = FloatBox(10.3, 4.4, 400.1, 280.7)
     result = resize(picture.cuda(), Size(213, 777), box)
     assert result.is_cuda
-    torch.testing.assert_close(result.cpu(), resize(picture, Size(213, 777), box), atol=1e-6, rtol=0)
+    torch.testing.assert_close(result.cpu(), resize(picture, Size(213, 777), box), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

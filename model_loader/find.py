@@ -47,8 +47,9 @@ def default_folders(models_dir: Path | None = None) -> list[Path]:
     return list(dict.fromkeys(folders))
 
 
-def model_files(folders: Sequence[Path]) -> dict[str, Path]:
+def model_files(folders: Sequence[Path], suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:
     """Every model file in ``folders`` and below, by its path within its folder (with ``/`` on all systems).
+    ``suffixes``: of the files that count, in small letters.
 
     Sorted by name without regard to case. Where two folders hold the same name, the earlier folder wins.
     Hidden files and folders are left out, links are followed, folders that do not exist are passed over.
@@ -56,7 +57,7 @@ def model_files(folders: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
         for path in _walk(folder):
-            if path.suffix.lower() in SUFFIXES:
+            if path.suffix.lower() in suffixes:
                 found.setdefault(path.relative_to(folder).as_posix(), path)
     return dict(sorted(found.items(), key=lambda item: (item[0].lower(), item[0])))
 

@@ -10,6 +10,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 from ..core.backends.export import ExportKind
 from ..core.jobs.export import ExportWish, export_as_wished
 from . import host, places
+from .exchange import receive_model
 from .schema import CATEGORY, searchable, values
 
 
@@ -62,7 +63,7 @@ class ExportModel(io.ComfyNode):
     def execute(
         cls, upscale_model: Any, format: str, file_name: str, half_precision: bool, overwrite: bool
     ) -> io.NodeOutput:
-        model, _ = host.receive_model(upscale_model)
+        model = receive_model(upscale_model).model
         host.leave_handles_out_of_copies(model.descriptor.model)
         output = places.result_file(file_name, ExportKind(format).suffix)
         wish = ExportWish(half=half_precision)

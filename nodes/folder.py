@@ -19,6 +19,7 @@ from ..core.jobs.summary import summarise
 from ..core.media.folder import list_pictures, parse_template, plan_errands, refuse_inputs_as_outputs
 from ..core.pipeline import TileSettings
 from . import host, places
+from .exchange import identify, upscaler_for
 from .resolution import target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
 
@@ -155,9 +156,8 @@ class UpscaleFolder(io.ComfyNode):
     def execute(
         cls, upscale_model: Any, folder: str, subfolders: bool, output_folder: str, **wanted: Any
     ) -> io.NodeOutput:
-        model, precision = host.receive_model(upscale_model)
         source, output = places.picture_folder(folder), places.result_folder(output_folder)
-        identity = Model(name=model.facts.name, sha256=model.facts.sha256, precision=precision.value)
+        identity = identify(upscale_model)
         settings = settings_of(wanted, identity)
         template = parse_template(wanted["name_template"], identity.name)
         pictures = list_pictures(source, recursive=subfolders, without=output)
@@ -174,7 +174,7 @@ class UpscaleFolder(io.ComfyNode):
             roots=places.input_roots(),
         )
         progress = CountingPictures()
-        run = run_folder(job, host.upscaler_for(upscale_model, progress), progress)
+        run = run_folder(job, upscaler_for(upscale_model, progress), progress)
         summary = summarise(job, run)
         write_report(job, summary)
         text = summary.text()

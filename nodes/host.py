@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,10 @@ from server import PromptServer  # pyright: ignore[reportMissingImports]
 from torch.nn import functional
 
 from ..core.backends.eager import ACCELERATOR_PIXELS
-from ..core.backends.engines import Engine, open_upscaler
+from ..core.backends.engine_files import SUFFIXES as ENGINE_SUFFIXES
 from ..core.progress import Progress
-from ..core.upscaler import Upscaler
 from ..model_loader.find import BUNDLED, DEFAULT_MODEL, SUFFIXES, find_model, model_files
-from ..model_loader.loaded import LoadedModel, describe_foreign
+from ..model_loader.loaded import LoadedModel
 from ..model_loader.precision import Precision, choose_dtype
 
 logger = logging.getLogger(__name__)
@@ -54,17 +52,20 @@ class UncopiedSet(set[Any]):
 
 def model_names() -> list[str]:
     """The bundled models, then files in the folders for upscale models that can hold weights for us (ncnn's
-    ``.bin`` cannot)."""
+    ``.bin`` cannot), then exported models, which ComfyUI does not list."""
     names = folder_paths.get_filename_list(MODEL_FOLDER)
     found = [name for name in names if name.lower().endswith(SUFFIXES)]
     bundled = sorted(model_files([BUNDLED]), key=lambda name: Path(name).stem != DEFAULT_MODEL)
-    return list(dict.fromkeys([*bundled, *found]))
+    return list(dict.fromkeys([*bundled, *found, *model_files(model_folders(), tuple(ENGINE_SUFFIXES))]))
+
+
+def model_folders() -> list[Path]:
+    return [Path(folder) for folder in folder_paths.get_folder_paths(MODEL_FOLDER)]
 
 
 def model_path(name: str) -> Path:
     """The file behind a name of ``model_names``, never one outside of the folders. Raises ``ModelError``."""
-    folders = [*(Path(folder) for folder in folder_paths.get_folder_paths(MODEL_FOLDER)), BUNDLED]
-    return find_model(name, folders, allow_paths=False)
+    return find_model(name, [*model_folders(), BUNDLED], allow_paths=False)
 
 
 def model_fingerprint(name: str) -> str:
@@ -75,37 +76,6 @@ def model_fingerprint(name: str) -> str:
 
 def model_device() -> torch.device:
     return mm.get_torch_device()
-
-
-def send_model(model: LoadedModel, precision: Precision, engine: Engine = Engine.PYTORCH) -> Any:
-    """An UPSCALE_MODEL for our nodes and for all others: the shared model in single precision, with the patcher
-    that core asks for and, for us, ``.backplate`` and the engine."""
-    attach_patcher(model.descriptor, model_device())
-    descriptor: Any = copy.copy(model.descriptor)
-    descriptor.backplate = (model, precision)
-    descriptor.backplate_engine = engine
-    return descriptor
-
-
-def receive_model(upscale_model: Any) -> tuple[LoadedModel, Precision]:
-    """What any loader's UPSCALE_MODEL is to us. Raises ``ModelError`` if it is none."""
-    ours = getattr(upscale_model, "backplate", None)
-    return ours if ours is not None else (describe_foreign(upscale_model), Precision.AUTO)
-
-
-def engine_of(upscale_model: Any) -> Engine:
-    """What was chosen to run the model; PyTorch for those of other loaders."""
-    return getattr(upscale_model, "backplate_engine", Engine.PYTORCH)
-
-
-def upscaler_for(upscale_model: Any, progress: Progress) -> Upscaler:
-    """Ready to run on the device that ComfyUI has for the model, brought there by its memory management. An engine that
-    cannot run it is replaced by PyTorch, with a note; building one shows progress and can be cancelled."""
-    model, precision = receive_model(upscale_model)
-    leave_handles_out_of_copies(model.descriptor.model)
-    patcher = getattr(upscale_model, "patcher", None)
-    device = model_device() if patcher is None else patcher.load_device
-    return open_upscaler(model, device, precision, engine_of(upscale_model), place=place, progress=progress)
 
 
 def attach_patcher(descriptor: Any, device: torch.device) -> Any:

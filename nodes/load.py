@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from ..core.backends.engine_files import is_engine_file, open_engine_file
 from ..core.backends.engines import Engine
 from ..model_loader.blend import blend_models
 from ..model_loader.loaded import load_model
 from ..model_loader.precision import Precision
 from . import host
+from .exchange import ExportedModel, Received, receive_model, send_model
 from .schema import CATEGORY, searchable
 
 
@@ -65,9 +68,13 @@ class LoadUpscaleModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model_name: str, precision: str, engine: str = Engine.PYTORCH.value) -> io.NodeOutput:
-        wish = Precision(precision)
-        model = load_model(host.model_path(model_name))
-        return io.NodeOutput(host.send_model(model, wish, Engine(engine)), host.describe(model, wish))
+        wish, path = Precision(precision), host.model_path(model_name)
+        if is_engine_file(path):
+            opened = open_engine_file(path, host.model_device())
+            return io.NodeOutput(ExportedModel(path, opened, wish), opened.text())
+        model = load_model(path)
+        sent = send_model(Received(model=model, precision=wish, engine=Engine(engine)))
+        return io.NodeOutput(sent, host.describe(model, wish))
 
 
 class BlendUpscaleModels(io.ComfyNode):
@@ -104,11 +111,9 @@ class BlendUpscaleModels(io.ComfyNode):
 
     @classmethod
     def execute(cls, model_a: Any, model_b: Any, weight: float) -> io.NodeOutput:
-        first, precision = host.receive_model(model_a)
-        second, _ = host.receive_model(model_b)
-        model = blend_models(first, second, weight)
-        sent = host.send_model(model, precision, host.engine_of(model_a))
-        return io.NodeOutput(sent, host.describe(model, precision))
+        first, second = receive_model(model_a), receive_model(model_b)
+        blend = replace(first, model=blend_models(first.model, second.model, weight))
+        return io.NodeOutput(send_model(blend), host.describe(blend.model, blend.precision))
 
 
 NODES: list[type[io.ComfyNode]] = [LoadUpscaleModel, BlendUpscaleModels]

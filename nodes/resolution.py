@@ -12,6 +12,7 @@ from ..core.image.target import Anchor, Fit, Target
 from ..core.image.tiling import Edge
 from ..core.pipeline import FitResult, TileSettings, upscale_to
 from . import convert, host
+from .exchange import upscaler_for
 from .schema import CATEGORY, LARGEST_SIDE, mask_input, searchable, tile_inputs, values
 
 
@@ -165,7 +166,7 @@ class UpscaleToResolution(io.ComfyNode):
         target, background = target_of(wanted)
         tiles = TileSettings(size=tile_size, edge=Edge(edge))
         progress = host.HostProgress()
-        upscaler = host.upscaler_for(upscale_model, progress)
+        upscaler = upscaler_for(upscale_model, progress)
         result = upscale_to(received.picture, received.alpha, upscaler, target, tiles, background, progress)
         progress.show(result.picture)
         return send(result, received.has_channel, background)

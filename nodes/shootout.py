@@ -32,6 +32,7 @@ from ..core.shootout.samples import (
 from ..core.upscaler import InputError, Upscaler
 from ..model_loader.errors import ModelError
 from . import convert, host
+from .exchange import identify, upscaler_for
 from .measure import metrics_input
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs, values
 
@@ -176,13 +177,13 @@ def contestants_of(models: list[Any], names: str, progress: Progress) -> list[Co
 
 def name_of(model: Any, number: int) -> str:
     try:
-        return host.receive_model(model)[0].facts.name
+        return identify(model).name
     except ModelError:
         return f"model_{number}"
 
 
 def opener(model: Any, progress: Progress) -> Callable[[], Upscaler]:
-    return lambda: host.upscaler_for(model, progress)
+    return lambda: upscaler_for(model, progress)
 
 
 def samples_of(

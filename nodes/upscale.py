@@ -10,6 +10,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 from ..core.image.tiling import Edge
 from ..core.pipeline import TileSettings, upscale_with_alpha
 from . import convert, host
+from .exchange import upscaler_for
 from .schema import CATEGORY, mask_input, searchable, tile_inputs
 
 
@@ -53,7 +54,7 @@ class TiledUpscale(io.ComfyNode):
         received = convert.receive(image, mask)
         tiles = TileSettings(size=tile_size, edge=Edge(edge))
         progress = host.HostProgress()
-        upscaler = host.upscaler_for(upscale_model, progress)
+        upscaler = upscaler_for(upscale_model, progress)
         picture, alpha = upscale_with_alpha(received.picture, received.alpha, upscaler, tiles, progress)
         progress.show(picture)
         device, dtype = host.where()

@@ -17,7 +17,6 @@ from comfy_api.latest import InputImpl, io  # pyright: ignore[reportMissingImpor
 
 from ..core.image.held import LARGEST_THRESHOLD, HeldSettings
 from ..core.image.tiling import Edge
-from ..core.jobs.folder_job import Model
 from ..core.jobs.video import VideoProgress, run_video
 from ..core.jobs.video_compare import compare_videos
 from ..core.jobs.video_frame import Finished
@@ -28,6 +27,7 @@ from ..core.media.video_join import Carry
 from ..core.media.video_probe import Source
 from ..core.pipeline import TileSettings
 from . import host
+from .exchange import identify, upscaler_for
 from .resolution import target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
 
@@ -224,8 +224,7 @@ class UpscaleVideo(io.ComfyNode):
     @classmethod
     def execute(cls, upscale_model: Any, video: Any, **wanted: Any) -> io.NodeOutput:
         source, part = part_of_video(video)
-        model, precision = host.receive_model(upscale_model)
-        known = Model(name=model.facts.name, sha256=model.facts.sha256, precision=precision.value)
+        known = identify(upscale_model)
         output, subfolder = result_file(wanted)
         job = VideoJob(
             source=source,
@@ -237,7 +236,7 @@ class UpscaleVideo(io.ComfyNode):
             software=f"Backplate; {known.name}; sha256 {known.sha256[:12]}",
         )
         progress = CountingFrames()
-        upscaler = host.upscaler_for(upscale_model, progress)
+        upscaler = upscaler_for(upscale_model, progress)
         plan = plan_video(job, upscaler)
         identity = json.dumps(identity_of(job, plan), sort_keys=True)
         name = f".backplate-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parts"

@@ -105,11 +105,26 @@ class Record:
 
 @dataclass(frozen=True)
 class OpenedFile:
-    """An exported model, ready to run. ``sha256``: of all of its files."""
+    """An exported model, ready to run. ``sha256``: of all of its files. ``record``: None if none lies beside it."""
 
     upscaler: Upscaler
     name: str
     sha256: str
+    record: Record | None
+
+    def text(self) -> str:
+        """A few short lines for a person."""
+        spec, record = self.upscaler.spec, self.record
+        lines = [f"{self.name}: x{spec.scale}, {spec.input_channels} to {spec.output_channels} channels"]
+        if record is None:
+            lines.append("an exported model of unknown origin")
+        else:
+            precision = "half" if record.half else "single"
+            lines.append(f"exported from {record.architecture} by {record.made_by}, {precision} precision")
+        if record is not None and record.largest_difference is not None:
+            lines.append(f"largest difference to PyTorch when it was exported {record.largest_difference:.1e}")
+        lines.append("runs in Backplate only, in the engine that it was made for")
+        return "\n".join([*lines, f"SHA-256 {self.sha256}"])
 
 
 def record_path(main: Path) -> Path:
@@ -209,7 +224,7 @@ def open_engine_file(main: Path, device: torch.device) -> OpenedFile:
     except EngineUnusable as reason:
         raise InputError(f"{main.name} cannot be run, and PyTorch cannot run it instead: {reason}.") from reason
     digest = hashlib.sha256("".join(digests.values()).encode()).hexdigest()
-    return OpenedFile(upscaler, spec.name, digest)
+    return OpenedFile(upscaler, spec.name, digest, record)
 
 
 def _check(main: Path, record: Record, digests: Mapping[str, str]) -> None:

@@ -175,9 +175,12 @@ def _auto_sentence(name: str, choice: Choice) -> str:
     for trial in choice.trials:
         if trial.seconds is not None:
             paces[trial.plan.engine] = min(trial.seconds, paces.get(trial.plan.engine, trial.seconds))
+    if not paces:
+        return f"{name} runs in {choice.best.name}, because nothing was measured ({choice.trials[0].reason})."
     figures = ", ".join(f"{engine} {pace:.3g}" for engine, pace in sorted(paces.items(), key=lambda item: item[1]))
-    how = f"seconds a megapixel: {figures}" if figures else "nothing else could be tried"
-    return f"{name} runs in {choice.best.name}, the fastest that computes the same here ({how})."
+    return (
+        f"{name} runs in {choice.best.name}, the fastest that computes the same here (seconds a megapixel: {figures})."
+    )
 
 
 def _open(request: EngineRequest, engine: Engine) -> Upscaler:

@@ -128,7 +128,8 @@ def choose_plan(
     candidates if there is one, unless ``anew``. One candidate alone, or with tuning switched off the first, is chosen
     without a trial. ``check`` is called before each candidate; what it raises ends the trial."""
     if not anew and (len(candidates) == 1 or not tuning_wanted()):
-        return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason="not tried"),))
+        why = "it is the only way" if len(candidates) == 1 else f"{SWITCH} switches trials off"
+        return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=why),))
     identity = _identity(model_sha256, device, candidates)
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     choice = None if anew else _chosen.get(key) or _read(key, identity)

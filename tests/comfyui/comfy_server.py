@@ -127,6 +127,8 @@ class Run:
     prompt_id: str
     events: list[dict[str, Any]] = field(default_factory=list)
     previews: int = 0
+    texts: list[str] = field(default_factory=list)
+    """Lines that nodes showed below themselves."""
     outputs: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -233,7 +235,10 @@ class Client:
     @staticmethod
     def record(message: str | bytes, run: Run) -> None:
         if isinstance(message, bytes):
-            run.previews += int.from_bytes(message[:4], "big") in (1, 4)
+            kind = int.from_bytes(message[:4], "big")
+            run.previews += kind in (1, 4)
+            if kind == 3:
+                run.texts.append(message[8 + int.from_bytes(message[4:8], "big") :].decode())
             return
         event = json.loads(message)
         if event.get("data", {}).get("prompt_id") == run.prompt_id:

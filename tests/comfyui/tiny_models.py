@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import torch
@@ -11,8 +12,9 @@ COMPACT = "tiny_compact_x4.pth"
 COMPACT_OTHER = "other/tiny_compact_x4_b.pth"
 RRDB_OLD = "tiny_rrdb_old_x4.pth"
 RRDB_NEW = "tiny_rrdb_new_x2.safetensors"
+RRDB_DEEP = "tiny_rrdb_deep_x4.safetensors"
 TRUNCATED = "truncated.pth"
-HIDDEN = ("tiny_ncnn.bin", "tiny_ncnn.param", "tiny_pickle.pkl")
+HIDDEN = ("tiny_ncnn.bin", "tiny_ncnn.param.json", "tiny_pickle.pkl")
 
 
 def write_tiny_models(folder: Path) -> None:
@@ -22,6 +24,7 @@ def write_tiny_models(folder: Path) -> None:
     torch.save({"params": compact(seed=2)}, folder / COMPACT_OTHER)
     torch.save(old_layout(rrdb(seed=3, scale=4)), folder / RRDB_OLD)
     save_file(rrdb(seed=4, scale=2), folder / RRDB_NEW)
+    save_file(rrdb(seed=5, scale=4, blocks=23), folder / RRDB_DEEP)
     whole = (folder / COMPACT).read_bytes()
     (folder / TRUNCATED).write_bytes(whole[: len(whole) // 2])
     for name in HIDDEN:
@@ -39,16 +42,15 @@ def compact(seed: int, features: int = 8, convolutions: int = 2, scale: int = 4)
     return state
 
 
-def rrdb(seed: int, scale: int, features: int = 8, growth: int = 32) -> dict[str, torch.Tensor]:
-    """State of an RRDBNet with one block in the layout of Real-ESRGAN; x2 reads 2x2 pixels as channels."""
+def rrdb(seed: int, scale: int, blocks: int = 1, features: int = 8, growth: int = 32) -> dict[str, torch.Tensor]:
+    """State of an RRDBNet in the layout of Real-ESRGAN; x2 reads 2x2 pixels as channels."""
     generator = torch.Generator().manual_seed(seed)
     state: dict[str, torch.Tensor] = {}
     convolution(state, "conv_first", features, 3 * (4 // scale) ** 2, generator)
-    for dense in (1, 2, 3):
-        for index in range(1, 6):
-            channels = features if index == 5 else growth
-            name = f"body.0.rdb{dense}.conv{index}"
-            convolution(state, name, channels, features + growth * (index - 1), generator)
+    for block, dense, index in itertools.product(range(blocks), (1, 2, 3), range(1, 6)):
+        channels = features if index == 5 else growth
+        name = f"body.{block}.rdb{dense}.conv{index}"
+        convolution(state, name, channels, features + growth * (index - 1), generator)
     for name in ("conv_body", "conv_up1", "conv_up2", "conv_hr"):
         convolution(state, name, features, features, generator, gain=1.5)
     convolution(state, "conv_last", 3, features, generator)

@@ -51,7 +51,7 @@ def test_our_models_carry_a_patcher_and_share_their_weights(host: Host, compact:
     assert first.model is second.model
     assert first.patcher is second.patcher
     assert first.patcher.model is first.model
-    assert [first.backplate[1].value, second.backplate[1].value] == ["fp32", "auto"]
+    assert [first.backplate.precision.value, second.backplate.precision.value] == ["fp32", "auto"]
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32", "fp16", "bf16"])
@@ -143,14 +143,17 @@ def test_weights_that_comfyui_left_behind_are_brought_along(host: Host, compact:
     assert how["memory_required"] > 0
 
 
-def test_only_files_that_may_hold_weights_are_offered(host: Host, compact: Path) -> None:
-    for name in ("a.safetensors", "b.bin", "c.pkl", "d.param", "e.PTH"):
+def test_only_files_that_may_hold_models_are_offered(host: Host, compact: Path) -> None:
+    for name in ("a.safetensors", "b.bin", "c.pkl", "d.param", "e.PTH", "f.engine", "g.onnx", "g.onnx.json"):
         (host.models / name).touch()
     names = host.node("host", "model_names")()
     assert [name for name in names if not name.startswith("backplate-lite")] == [
         "a.safetensors",
         "compact.pth",
         "e.PTH",
+        "d.param",
+        "f.engine",
+        "g.onnx",
     ]
 
 

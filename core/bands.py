@@ -18,6 +18,11 @@ from .reuse import PassReuse
 from .types import Box, Size
 from .upscaler import InputError, OutOfMemory, StreamingUpscaler, Upscaler, UpscalerSpec
 
+REUSED_SIDE = 64
+HALOS_IN_REUSED_SIDE = 8
+"""Tiles that a change is looked for in, where rows can be streamed instead: sides in pixels, and in halos, so that the
+context of a changed tile is at most 56 % on top of it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TileSettings:
@@ -64,15 +69,17 @@ def plan_bands(
     """
     spec = upscaler.spec
     tiles = _plan_tiles(area, spec, settings)
-    count = sum(map(len, tiles))
-    by_tiles = BandPlan(area, tiles, 0, settings.edge, count, reuse=reuse)
-    if reuse is not None:
-        by_tiles = replace(by_tiles, known=_recalled(picture, by_tiles, spec, reuse))
-    if settings.size or count == 1 or not isinstance(upscaler, StreamingUpscaler):
-        return by_tiles
     whole = Size(picture.shape[3], picture.shape[2])
     read = size_to_read(whole, area, spec.aligned_halo, settings.edge, spec.size_rule)
-    chunk = upscaler.stream_height(read.width)
+    chunk = 0
+    if not settings.size and (len(tiles) > 1 or len(tiles[0]) > 1) and isinstance(upscaler, StreamingUpscaler):
+        chunk = upscaler.stream_height(read.width)
+    if chunk and reuse is not None:
+        # They only ever compute what changed; where that is much, their context costs nothing.
+        tiles = _plan_tiles(area, spec, settings, max(REUSED_SIDE, HALOS_IN_REUSED_SIDE * spec.aligned_halo))
+    by_tiles = BandPlan(area, tiles, 0, settings.edge, sum(map(len, tiles)), reuse=reuse)
+    if reuse is not None:
+        by_tiles = replace(by_tiles, known=_recalled(picture, by_tiles, spec, reuse))
     if not chunk:
         return by_tiles
     pixels, keys = _pixels_to_run(picture, by_tiles, spec)
@@ -90,12 +97,14 @@ def _read(picture: torch.Tensor, region: Box, plan: BandPlan, spec: UpscalerSpec
     return read_region(picture, region, spec.aligned_halo, plan.edge, spec.size_rule)[0]
 
 
-def _plan_tiles(area: Box, spec: UpscalerSpec, settings: TileSettings) -> list[list[Tile]]:
+def _plan_tiles(area: Box, spec: UpscalerSpec, settings: TileSettings, most: int = 0) -> list[list[Tile]]:
+    """``most``: longest side of a tile that the device decides on, 0 for no limit."""
     if not spec.tileable:
         return plan_tiles(area, area.size)
     size = Size(settings.size, settings.size)
     if not settings.size:
         size = choose_tile(area.size, spec.aligned_halo, spec.pixel_budget, spec.alignment, spec.longest_side)
+        size = Size(*(min(side, most or side) for side in size))
     return plan_tiles(area, size, spec.halo.band, spec.alignment)
 
 

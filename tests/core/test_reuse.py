@@ -22,7 +22,7 @@ HALO = 3
 class Tiled:
     """Looks 3 pixels around each pixel and enlarges twice, in tiles of about 24x24; remembers what it was given."""
 
-    def __init__(self, at_once: int = 1, most: int = 10**9) -> None:
+    def __init__(self, at_once: int = 1, most: int = 10**9, budget: int = 38 * 38) -> None:
         self.spec = UpscalerSpec(
             name="blurred",
             scale=2,
@@ -30,11 +30,11 @@ class Tiled:
             output_channels=3,
             size_rule=SizeRule(),
             halo=Halo(pixels=HALO, exact=True),
-            pixel_budget=38 * 38,
+            pixel_budget=budget,
             tiles_per_pass=at_once,
         )
         self.most = most
-        self.tiles = self.streamed = 0
+        self.tiles = self.pixels = self.streamed = 0
 
     def compute(self, picture: torch.Tensor) -> torch.Tensor:
         return interpolate(avg_pool2d(pad(picture, (HALO,) * 4), 2 * HALO + 1, stride=1), scale_factor=2)
@@ -43,6 +43,7 @@ class Tiled:
         if picture.shape[0] * picture.shape[2] * picture.shape[3] > self.most:
             raise OutOfMemory("forced")
         self.tiles += len(picture)
+        self.pixels += picture[:, 0].numel()
         return self.compute(picture)
 
 
@@ -130,6 +131,18 @@ def test_after_a_streamed_picture_only_the_tiles_that_see_a_change_are_computed(
     # The change, what the model makes of it, and three coarse pixels of the resampling.
     assert torch.equal(first[..., 40:, :], second[..., 40:, :])
     assert not torch.equal(first, second)
+
+
+def test_a_change_is_looked_for_in_tiles_smaller_than_the_device_could_take():
+    model, reuse, picture = Streaming(budget=200 * 200), Reuse(HeldSettings()), torch.rand(1, 3, 400, 300)
+    target = Target(fit=Fit.STRETCH, width=450, height=500)
+    upscale_to(picture, None, model, target, reuse=reuse)
+    changed = picture.clone()
+    changed[..., 210:214, 110:114] = 0
+    again = upscale_to(changed, None, model, target, reuse=reuse).picture
+    assert (model.streamed, model.tiles) == (1, 1)
+    assert model.pixels <= (64 + 2 * HALO) ** 2
+    assert (again - upscale_to(changed, None, Tiled(), target).picture).abs().max() < 1e-5
 
 
 def test_a_picture_that_changes_in_most_tiles_is_streamed_again():

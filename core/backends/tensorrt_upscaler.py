@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from ..upscaler import ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
-from .memory import release_cached
+from .memory import device_room, release_cached
 from .precision_check import looks_broken
 from .tensorrt_builder import Profile
 from .tensorrt_runtime import EngineRunner, ExecutionFailed
@@ -39,6 +39,10 @@ class TensorRTUpscaler:
     @property
     def spec(self) -> UpscalerSpec:
         return self._spec
+
+    def room(self) -> tuple[torch.device, int]:
+        """See ``RoomyUpscaler``."""
+        return self._device, device_room(self._device)
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         if self._other is not None:

@@ -1,17 +1,22 @@
 """Every engine that this machine can use, with tiles of several sizes: time, memory, difference to PyTorch.
 
-    python benchmarks/engines.py --weights realesr-general-x4v3.safetensors --picture OST_009.png -o results
+    python benchmarks/engines.py --model compact --weights realesr-general-x4v3.safetensors --picture OST_009.png -o out
+    python benchmarks/engines.py --model rrdbnet --picture OST_009.png --side 96 -o out
 
-The same command serves a machine with a GPU and TensorRT. Without ``--weights`` a Compact model of the shape of
+The same commands serve a machine with a GPU and TensorRT. Without ``--weights`` a Compact model of the shape of
 realesr-general-x4v3 with seeded random weights is measured; RRDBNet-23 always has seeded weights, and runs on a corner
-of the picture. Engines take turns within one process, the fastest of the runs counts; peak memory is that of a process
-of its own above what it had before the model ran. Prints a Markdown table and writes it as ``engines.md`` and
-``engines.json``, with machine, versions and commit.
+of the picture with ``--side`` pixels, because it takes a hundred times as long. Engines take turns within one process,
+the fastest of the runs counts. Memory is measured for each engine and tile in a process of its own: the most that was
+resident in it while the picture was enlarged (PyTorch and the loaded model included), or, on a GPU, the most that the
+card had in use above what it had before the engine was opened. The difference is the largest to PyTorch with the same
+tile, and to PyTorch without tiles. Prints a Markdown table and writes it as ``engines-MODEL.md`` and ``.json``, with
+machine, versions and commit.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -21,8 +26,9 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +38,8 @@ from pack import commit, load_pack, ours
 
 TILES = {"compact": (0, 128, 256, 512), "rrdbnet": (0, 64, 128)}
 RRDBNET_SIDE = 160
+SAMPLING = 0.005
+"""Seconds between two looks at the memory of a card."""
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "ncnn", "tensorrt", "tensorrt-rtx")
 
 
@@ -51,24 +59,25 @@ def seeded(kind: str, folder: Path) -> Path:
     return path
 
 
-def read_picture(path: Path | None, kind: str) -> torch.Tensor:
+def read_picture(path: Path | None, side: int) -> torch.Tensor:
+    """The picture, or its upper left corner of ``side`` pixels."""
     if path is None:
         draw = ours("core.training.synthetic").draw_picture
         canvas = draw("leaves", 640, 448, np.random.default_rng(1))
         picture = torch.from_numpy(canvas).movedim(2, 0).unsqueeze(0).float() / 255
     else:
         picture = ours("core.media.picture_file").read_picture(path).picture
-    return picture if kind == "compact" else picture[:, :, :RRDBNET_SIDE, :RRDBNET_SIDE].contiguous()
+    return picture[:, :, :side, :side].contiguous() if side else picture
 
 
 class Case:
     """One model on one picture, opened in engines on demand."""
 
-    def __init__(self, kind: str, weights: Path, picture: Path | None, device: str | None) -> None:
+    def __init__(self, kind: str, weights: Path, picture: Path | None, side: int, device: str | None) -> None:
         self.kind = kind
         self.model = ours("model_loader.loaded").load_model(weights)
         self.device = ours("model_loader.precision").choose_device(device)
-        self.picture = read_picture(picture, kind).to(self.device)
+        self.picture = read_picture(picture, side).to(self.device)
 
     def open(self, engine: str) -> Any:
         """Raises ``RuntimeError`` if the engine cannot run the model."""
@@ -96,22 +105,25 @@ class Case:
         return result.cpu(), time.perf_counter() - started
 
 
-def measure(case: Case, runs: int) -> Iterator[dict[str, Any]]:
+def measure(case: Case, engines: list[str], runs: int) -> Iterator[dict[str, Any]]:
     opened: dict[str, Any] = {}
-    for engine in usable():
+    for engine in engines:
+        print(f"opening {case.kind} in {engine}", file=sys.stderr)
         try:
             opened[engine] = case.open(engine)
         except RuntimeError as reason:
             yield {"model": case.kind, "engine": engine, "tile": 0, "reason": str(reason)}
-    reference, _ = case.run(opened["pytorch"], 0)
+    untiled, _ = case.run(opened["pytorch"], 0)
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     for _ in range(runs):
         for tile in TILES[case.kind]:
+            results: dict[str, torch.Tensor] = {}
             for engine, upscaler in opened.items():
-                result, seconds = case.run(upscaler, tile)
+                results[engine], seconds = case.run(upscaler, tile)
                 row = rows.setdefault((engine, tile), {"seconds": seconds})
                 row["seconds"] = min(seconds, row["seconds"])
-                row["largest_difference"] = float((result - reference).abs().max())
+                row["largest_difference"] = float((results[engine] - results["pytorch"]).abs().max())
+                row["difference_to_untiled"] = float((results[engine] - untiled).abs().max())
     pixels = case.picture.shape[2] * case.picture.shape[3]
     for (engine, tile), row in rows.items():
         pace = row["seconds"] / pixels * 1e6
@@ -119,34 +131,76 @@ def measure(case: Case, runs: int) -> Iterator[dict[str, Any]]:
 
 
 def usable() -> list[str]:
+    """PyTorch first, which the others are compared with."""
     rows = ours("core.backends.engines").list_engines()
     return [row.engine.value for row in rows if row.reason is None and row.engine.value != "auto"]
 
 
-def peak_memory(arguments: argparse.Namespace, kind: str, engine: str, weights: Path) -> float | None:
-    """MB above what the process had before the model ran, measured in a process of its own; None if it failed."""
-    command = [sys.executable, __file__, "--one", kind, engine, str(weights)]
+def peak_memory(arguments: argparse.Namespace, kind: str, row: dict[str, Any], weights: Path) -> float | None:
+    """MB that a process of its own needs for the picture, see ``print_peak``; None if it failed."""
+    print(f"memory of {kind} in {row['engine']}, tile {row['tile']}", file=sys.stderr)
+    command = [sys.executable, __file__, "--one", kind, row["engine"], str(row["tile"]), str(weights)]
     command += ["--picture", str(arguments.picture)] if arguments.picture else []
+    command += ["--side", str(arguments.side)] if arguments.side is not None else []
     command += ["--device", arguments.device] if arguments.device else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return float(done.stdout.split()[-1]) if done.returncode == 0 else None
+    if done.returncode:
+        print(f"no memory for {row['engine']}, tile {row['tile']}: {done.stderr[-300:]}", file=sys.stderr)
+        return None
+    return float(done.stdout.split()[-1])
 
 
 def print_peak(arguments: argparse.Namespace) -> None:
-    kind, engine, weights = arguments.one
-    case = Case(kind, Path(weights), arguments.picture, arguments.device)
+    kind, engine, tile, weights = arguments.one
+    on_card = torch.cuda.is_available() and not str(arguments.device).startswith("cpu")
+    before = card_memory() if on_card else 0.0
+    case = Case(kind, Path(weights), arguments.picture, side_of(kind, arguments.side), arguments.device)
     upscaler = case.open(engine)
-    before = _resident()
-    case.run(upscaler, 0)
-    print(_resident() - before)
+    if on_card:
+        print(most_on_card(lambda: case.run(upscaler, int(tile))) - before)
+    else:
+        print(most_resident(lambda: case.run(upscaler, int(tile))))
 
 
-def _resident() -> float:
-    """Peak MB; of the card where the model is on one."""
-    if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        return (total - free) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+def side_of(kind: str, side: int | None) -> int:
+    return side if side is not None else RRDBNET_SIDE if kind == "rrdbnet" else 0
+
+
+def most_resident(work: Callable[[], object]) -> float:
+    """MB of this process at their most during ``work``. Linux forgets an earlier peak when asked to; elsewhere that of
+    opening the engine counts too."""
+    gc.collect()
+    forgets = Path("/proc/self/clear_refs")
+    if not forgets.exists():
+        work()
+        unit = 1e6 if sys.platform == "darwin" else 1e3
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    forgets.write_text("5")
+    work()
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def most_on_card(work: Callable[[], object]) -> float:
+    """MB in use on the card at their most during ``work``, by all that use it."""
+    most, stop = card_memory(), threading.Event()
+
+    def look() -> None:
+        nonlocal most
+        while not stop.wait(SAMPLING):
+            most = max(most, card_memory())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    work()
+    stop.set()
+    watcher.join()
+    return max(most, card_memory())
+
+
+def card_memory() -> float:
+    free, total = torch.cuda.mem_get_info()
+    return (total - free) / 1e6
 
 
 def machine() -> dict[str, Any]:
@@ -158,7 +212,7 @@ def machine() -> dict[str, Any]:
 
     return {
         "device": ours("core.backends.plan").device_name(ours("model_loader.precision").choose_device(None)),
-        "processor": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "processor": f"{platform.machine()} {platform.system()}",
         "versions": {name: found for name in PACKAGES if (found := version(name))},
         "commit": commit(),
     }
@@ -166,12 +220,12 @@ def machine() -> dict[str, Any]:
 
 def markdown(rows: list[dict[str, Any]], where: dict[str, Any]) -> str:
     lines = [
-        "| model | engine | tile | seconds a megapixel | against PyTorch | largest difference | memory |",
-        "|---|---|---|---|---|---|---|",
+        "| model | engine | tile | seconds a megapixel | against PyTorch | difference | to untiled | memory |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         if "reason" in row:
-            lines.append(f"| {row['model']} | {row['engine']} | - | {row['reason']} | | | |")
+            lines.append(f"| {row['model']} | {row['engine']} | - | {row['reason']} | | | | |")
             continue
         same = [other for other in rows if other["model"] == row["model"] and "reason" not in other]
         best = min(other["seconds"] for other in same if other["engine"] == "pytorch")
@@ -179,10 +233,15 @@ def markdown(rows: list[dict[str, Any]], where: dict[str, Any]) -> str:
         memory = f"{row['memory_mb']:.0f} MB" if row.get("memory_mb") is not None else ""
         lines.append(
             f"| {row['model']} | {row['engine']} | {tile} | {row['seconds_a_megapixel']:.1f} |"
-            f" {best / row['seconds']:.2f} times | {row['largest_difference']:.1e} | {memory} |"
+            f" {best / row['seconds']:.2f} times | {row['largest_difference']:.1e} |"
+            f" {row['difference_to_untiled']:.1e} | {memory} |"
         )
     versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
-    lines += ["", f"{where['device']}; {versions}; commit {where['commit']}. Against PyTorch at its best tile."]
+    lines += [
+        "",
+        f"{where['device']}, {where['processor']}; {versions}; commit {where['commit']}. {where['pictures']}. Speed"
+        " against PyTorch at its best tile; difference to PyTorch with the same tile, and without tiles.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -190,34 +249,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="a Compact model")
     parser.add_argument("--picture", type=Path)
-    parser.add_argument("--model", choices=["compact", "rrdbnet"], help="only this one")
+    parser.add_argument("--side", type=int, help="of the corner of the picture; 0 for all of it")
+    parser.add_argument("--model", choices=list(TILES), help="only this one")
+    parser.add_argument("--engines", help="only these beside pytorch, such as ncnn,onnxruntime")
     parser.add_argument("--device")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("-o", "--output", type=Path)
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     load_pack()
     if arguments.one:
         print_peak(arguments)
         return
     rows: list[dict[str, Any]] = []
+    kinds = [arguments.model] if arguments.model else list(TILES)
+    engines = usable()
+    if arguments.engines is not None:
+        engines = [engine for engine in engines if engine in ("pytorch", *arguments.engines.split(","))]
+    sizes: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        for kind in [arguments.model] if arguments.model else ["compact", "rrdbnet"]:
+        for kind in kinds:
             given = arguments.weights if kind == "compact" else None
             weights = given or seeded(kind, Path(folder))
-            found = list(measure(Case(kind, weights, arguments.picture, arguments.device), arguments.runs))
+            side = side_of(kind, arguments.side)
+            case = Case(kind, weights, arguments.picture, side, arguments.device)
+            sizes.append(f"{kind} on {case.picture.shape[3]}x{case.picture.shape[2]} pixels")
+            found = list(measure(case, engines, arguments.runs))
             for row in found:
-                if row["tile"] == 0 and "reason" not in row and not arguments.no_memory:
-                    row["memory_mb"] = peak_memory(arguments, kind, row["engine"], weights)
+                if "reason" not in row and not arguments.no_memory:
+                    row["memory_mb"] = peak_memory(arguments, kind, row, weights)
             rows += found
-    where = machine()
+    where = {**machine(), "pictures": ", ".join(sizes), "runs": arguments.runs}
     table = markdown(rows, where)
     print(table)
     if arguments.output:
+        name = f"engines-{arguments.model}" if arguments.model else "engines"
         arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / "engines.md").write_text(table)
-        (arguments.output / "engines.json").write_text(json.dumps({"machine": where, "rows": rows}, indent=1) + "\n")
+        (arguments.output / f"{name}.md").write_text(table)
+        content = json.dumps({"machine": where, "rows": rows}, indent=1) + "\n"
+        (arguments.output / f"{name}.json").write_text(content)
 
 
 if __name__ == "__main__":

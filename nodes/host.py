@@ -16,12 +16,12 @@ from PIL import Image
 from server import PromptServer  # pyright: ignore[reportMissingImports]
 from torch.nn import functional
 
-from ..core.backends.eager import ACCELERATOR_PIXELS
+from ..core.backends.eager import ACCELERATOR_PIXELS, usable_dtype
 from ..core.backends.engine_files import SUFFIXES as ENGINE_SUFFIXES
 from ..core.progress import Progress
 from ..model_loader.find import BUNDLED, DEFAULT_MODEL, SUFFIXES, find_model, model_files
 from ..model_loader.loaded import LoadedModel
-from ..model_loader.precision import Precision, choose_dtype
+from ..model_loader.precision import Precision
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def place(descriptor: Any, device: torch.device) -> Any:
 
 def describe(model: LoadedModel, precision: Precision) -> str:
     """The model's facts, and whether the wish for a precision can be followed on this device."""
-    _, note = choose_dtype(precision, model.facts, model_device())
+    _, note = usable_dtype(precision, model, model_device())
     return "\n".join(filter(None, [model.facts.text(), note]))
 
 

@@ -13,11 +13,10 @@ import torch
 from torch import nn
 
 from ...model_loader.loaded import LoadedModel
-from ...model_loader.precision import choose_dtype
 from ..progress import Progress
 from ..upscaler import ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
 from .artifacts import Artifact, obtain
-from .eager import ACCELERATOR_PIXELS
+from .eager import ACCELERATOR_PIXELS, usable_dtype
 from .engines import EngineRequest, EngineUnusable
 from .memory import is_out_of_memory
 from .onnx_export import OnnxSettings, export_onnx, missing_packages, onnx_identity
@@ -101,7 +100,7 @@ def open_model(request: EngineRequest) -> Upscaler:
 
 def half_wanted(request: EngineRequest) -> bool:
     """Half precision where PyTorch would take it; other precisions become single with a note."""
-    dtype, note = choose_dtype(request.precision, request.model.facts, request.device)
+    dtype, note = usable_dtype(request.precision, request.model, request.device)
     if note:
         request.progress.note(note)
     return dtype == torch.float16

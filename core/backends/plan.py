@@ -144,20 +144,25 @@ def measure(
     candidates: Sequence[Candidate], limit: float = TRIAL_SECONDS, check: Callable[[], None] | None = None
 ) -> Iterator[Trial]:
     """Tries one candidate after the other; timed runs take at most ``limit`` seconds in all, opening not counted."""
-    reference = _reference(candidates)
+    reference, opened = _reference(candidates)
     for candidate in candidates:
         if check:
             check()
         # Opening and checking take time too, which is lost where no time is left to measure.
-        seconds, reason, spent = _tried(candidate, reference, limit) if limit > 0 else (None, TOO_LONG, 0.0)
+        trial = _tried(candidate, opened, reference, limit) if limit > 0 else (None, TOO_LONG, 0.0)
+        opened = None
+        seconds, reason, spent = trial
         limit -= spent
         yield Trial(name=candidate.name, plan=candidate.plan, seconds=seconds, reason=reason)
 
 
-def _tried(candidate: Candidate, reference: torch.Tensor | None, limit: float) -> tuple[float | None, str, float]:
-    """The pace, or None and why there is none; and the seconds that timing took."""
+def _tried(
+    candidate: Candidate, opened: Upscaler | None, reference: torch.Tensor | None, limit: float
+) -> tuple[float | None, str, float]:
+    """The pace, or None and why there is none; and the seconds that timing took. ``opened``: the candidate, if it is
+    open already."""
     try:
-        upscaler = candidate.open()
+        upscaler = opened or candidate.open()
         if reason := _objection(upscaler, candidate, reference):
             return None, reason, 0.0
         started = time.perf_counter()
@@ -167,13 +172,17 @@ def _tried(candidate: Candidate, reference: torch.Tensor | None, limit: float) -
         return None, " ".join(str(error).split()), 0.0
 
 
-def _reference(candidates: Sequence[Candidate]) -> torch.Tensor | None:
-    """What the first candidate in single precision makes of a small picture."""
+def _reference(candidates: Sequence[Candidate]) -> tuple[torch.Tensor | None, Upscaler | None]:
+    """What the first candidate in single precision makes of a small picture; and that candidate, opened, if it is the
+    first of all. A later one would take memory while others are measured."""
     exact = next((candidate for candidate in candidates if not candidate.half), None)
+    if exact is None:
+        return None, None
     try:
-        return None if exact is None else _small_result(exact.open())
+        upscaler = exact.open()
+        return _small_result(upscaler), upscaler if exact is candidates[0] else None
     except RuntimeError:
-        return None
+        return None, None
 
 
 def _small_result(upscaler: Upscaler) -> torch.Tensor:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from backplate.core.backends import child, onnx_engine, onnx_export
+from backplate.core.backends import child, onnx_engine, onnx_export, precision_check
 from backplate.core.backends.artifacts import artifact_folder
 from backplate.core.backends.eager import EagerUpscaler
 from backplate.core.backends.engines import Engine, EngineRequest, EngineUnusable, open_upscaler
@@ -144,6 +144,20 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch):
 def test_a_package_without_a_provider_for_the_card_is_named():
     with pytest.raises(EngineUnusable, match=r"no provider for cuda.*onnxruntime-gpu"):
         onnx_engine.settings_for(torch.device("cuda"))
+
+
+def test_half_precision_that_broke_before_is_not_exported_again(
+    build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(precision_check, "_unfit", set())
+    monkeypatch.setattr("backplate.core.backends.eager.choose_dtype", lambda *_: (torch.float16, None))
+    progress = Listening()
+    request = EngineRequest(model=build("compact"), device=CPU, progress=progress)
+    assert onnx_engine.half_wanted(request)
+    precision_check.remember_unfit(request.model.facts.sha256, torch.float16, CPU)
+    assert not onnx_engine.half_wanted(request)
+    (note,) = progress.notes
+    assert "broken pictures in float16" in note
 
 
 def test_a_provider_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch):

@@ -1,23 +1,26 @@
 """The video job on made clips: frames per second, time a frame by stage, and memory for 10 s against 60 s.
 
-    python benchmarks/video.py --model backplate-lite-x2 -o benchmarks/results
-    python benchmarks/video.py --size 320x180 --target 480x270 --clip some.mp4
-    COMFYUI_PATH=~/ComfyUI ~/ComfyUI/.venv/bin/python benchmarks/video.py --comfyui
+    python benchmarks/video.py --clip some.mp4 --clip-target 1440x1080 -o benchmarks/results
+    python benchmarks/video.py --model backplate-lite-x2 --seconds 2 4 --only streamed
+    COMFYUI_PATH=~/ComfyUI ~/ComfyUI/.venv/bin/python benchmarks/video.py --comfyui --only batch
 
-The made clip has moving texture, text and cuts, each drawing shown ``--held`` times; its held version shows every
-drawing twice as long. Each case runs in a process of its own, whose peak resident memory the system tells. ``all
-frames`` decodes every frame into one float32 batch, upscales that and encodes the second batch, as a graph of image
-nodes has to; with ``--comfyui``, and that ComfyUI's interpreter, its own nodes do the same: Load Video, Upscale Image
-(using Model), Upscale Image, Save Video. Memory of both grows with the length, so they get ``--batch-seconds`` of it.
-Without ``--model`` a Compact model of 16 features with seeded weights is measured. Prints a Markdown table and writes
-it as ``video.md`` and ``video.json``, with machine and versions.
+Three clips are drawn: every frame new, each drawing for two frames, and a small part that moves. ``--clip`` is measured
+as it is and with every second frame held. Frames and tiles are reused within a noise of 1.5 levels, which is more than
+encoding the clips adds. ``all frames`` decodes every frame into one float32 batch, upscales that and encodes the second
+batch, as a graph of image nodes has to; with ``--comfyui``, and that ComfyUI's interpreter, its own nodes do the same:
+Load Video, Upscale Image (using Model), Upscale Image, Save Video. Memory of both grows with the length, so they get
+few frames, two numbers of them, and the memory of a frame is the slope between the two.
+
+Each case runs in a process of its own, whose peak resident memory the system tells. Without ``--model`` a Compact model
+of 16 features with seeded weights is measured. Prints a Markdown table and writes it as ``video.md`` and
+``video.json``, with machine, versions and commit, anew after each case, so that what was measured is there if the rest
+is not awaited.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import json
 import os
 import platform
@@ -25,55 +28,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 import torch
-from pack import load_pack, ours
-from PIL import Image, ImageDraw
+from clips import FAST, KINDS, RATE, held_version, make_clip
+from pack import commit, load_pack, ours
 from safetensors.torch import save_file
 
-RATE = 25
-CUT_EVERY = 75
+GROUPS = ("batch", "streamed", "long", "clip")
+HEAD = ("case", "frames", "reused", "streamed", "tiles reused", "fps", "ms a frame, 50th / 95th / 99th",
+        "of which upscaling", "peak MB")  # fmt: skip
 
 
 def size_of(text: str) -> tuple[int, int]:
     width, height = text.split("x")
     return int(width), int(height)
-
-
-def make_clip(path: Path, size: tuple[int, int], frames: int, held: int) -> None:
-    """Texture that drifts, a line of text that runs, a new scene every three seconds; each drawing ``held`` times."""
-    width, height = size
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "crf": "20"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        context = stream.codec_context
-        context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
-        for number in range(frames):
-            picture = draw(width, height, number // held)
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame = frame.reformat(format="yuv420p", src_color_range=2, dst_colorspace=1, dst_color_range=1)
-            frame.pts, frame.time_base = number, Fraction(1, RATE)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
-@lru_cache(maxsize=1)
-def draw(width: int, height: int, number: int) -> np.ndarray:
-    scene, step = divmod(number, CUT_EVERY)
-    generator = np.random.default_rng(scene)
-    texture = generator.integers(0, 90, (height // 4 + 2, width // 4 + CUT_EVERY + 2), dtype=np.uint8)
-    grown = np.kron(texture[:, step : step + width // 4 + 1], np.ones((4, 4), np.uint8))[:height, :width]
-    colour = generator.integers(40, 160, 3)
-    image = Image.fromarray((colour + grown[..., None]).clip(0, 255).astype(np.uint8))
-    text = "Backplate 720p 0123456789 " * 4
-    ImageDraw.Draw(image).text((-3 * step, height // 2), text, fill=(255, 255, 255), font_size=max(10, height // 24))
-    return np.asarray(image)
 
 
 def model_file(model: str, folder: Path) -> Path:
@@ -82,12 +53,6 @@ def model_file(model: str, folder: Path) -> Path:
     if not model and not path.is_file():
         save_file(compact(scale=2, features=16, convolutions=2), path)
     return find.find_model(model, find.default_folders(None)) if model else path
-
-
-def upscaler_of(model: str, folder: Path) -> Any:
-    device = ours("model_loader.precision").choose_device(None)
-    loaded = ours("model_loader.loaded").load_model(model_file(model, folder))
-    return ours("core.backends.eager").EagerUpscaler(loaded, device)
 
 
 def compact(scale: int, features: int, convolutions: int) -> dict[str, torch.Tensor]:
@@ -104,10 +69,20 @@ def compact(scale: int, features: int, convolutions: int) -> dict[str, torch.Ten
     return state
 
 
-def stream_case(source: Path, output: Path, target: tuple[int, int], model: str, folder: Path) -> dict[str, Any]:
-    video, plan, target_of = ours("core.jobs.video"), ours("core.jobs.video_plan"), ours("core.image.target")
+def upscaler_of(path: Path) -> Any:
+    device = ours("model_loader.precision").choose_device(None)
+    return ours("core.backends.eager").EagerUpscaler(ours("model_loader.loaded").load_model(path), device)
+
+
+def target_of(size: tuple[int, int]) -> Any:
+    target = ours("core.image.target")
+    return target.Target(fit=target.Fit.STRETCH, width=size[0], height=size[1])
+
+
+def stream_case(source: Path, output: Path, target: tuple[int, int], model: Path) -> dict[str, Any]:
+    plan = ours("core.jobs.video_plan")
     settings = plan.VideoSettings(
-        target=target_of.Target(fit=target_of.Fit.STRETCH, width=target[0], height=target[1]),
+        target=target_of(target),
         encode=ours("core.media.video_encode").EncodeSettings(preset="veryfast"),
         held=ours("core.image.held").HeldSettings(threshold=1.5),
     )
@@ -120,38 +95,36 @@ def stream_case(source: Path, output: Path, target: tuple[int, int], model: str,
         overwrite=True,
         measure=False,
     )
-    return video.run_video(job, upscaler_of(model, folder)).as_dict()
+    facts = ours("core.jobs.video").run_video(job, upscaler_of(model)).as_dict()
+    names = ("frames", "frames_reused", "frames_streamed", "tiles", "tiles_reused", "frames_per_second", "milliseconds")
+    return {name: facts[name] for name in names}
 
 
-def batch_case(source: Path, output: Path, target: tuple[int, int], model: str, folder: Path) -> dict[str, Any]:
-    target_of, upscale_to = ours("core.image.target"), ours("core.pipeline").upscale_to
-    upscaler = upscaler_of(model, folder)
+def batch_case(source: Path, output: Path, target: tuple[int, int], model: Path) -> dict[str, Any]:
+    upscale_to, wanted = ours("core.pipeline").upscale_to, target_of(target)
+    upscaler = upscaler_of(model)
     started = time.perf_counter()
     with av.open(str(source)) as container:
         decoded = [torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
     batch = torch.stack([frame.permute(2, 0, 1).float() / 255 for frame in decoded])
-    wanted = target_of.Target(fit=target_of.Fit.STRETCH, width=target[0], height=target[1])
-    result = torch.cat([upscale_to(each[None], None, upscaler, wanted).picture for each in batch])
+    result = torch.empty(len(batch), 3, target[1], target[0])
+    for number in range(len(batch)):
+        result[number : number + 1] = upscale_to(batch[number : number + 1], None, upscaler, wanted).picture
     with av.open(str(output), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "crf": "18"})
+        stream: Any = container.add_stream("libx264", rate=RATE, options=FAST)
         stream.width, stream.height, stream.pix_fmt = *target, "yuv420p"
         for picture in result:
             pixels = (picture.permute(1, 2, 0) * 255).round().byte().numpy()
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
-    seconds = time.perf_counter() - started
-    return {"frames": len(batch), "frames_per_second": len(batch) / seconds, "frames_reused": 0, "milliseconds": {}}
+    return {"frames": len(batch), "frames_per_second": len(batch) / (time.perf_counter() - started)}
 
 
-def core_case(source: Path, output: Path, target: tuple[int, int], model: str, folder: Path) -> dict[str, Any]:
-    home = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
-    sys.path.insert(0, str(home))
-    sys.argv = ["main.py", *([] if torch.cuda.is_available() else ["--cpu"])]
-    importlib.import_module("comfy.options").enable_args_parsing()
-    importlib.import_module("comfy.cli_args")
+def core_case(source: Path, output: Path, target: tuple[int, int], model: Path) -> dict[str, Any]:
+    load_comfyui()
     management, latest = importlib.import_module("comfy.model_management"), importlib.import_module("comfy_api.latest")
     upscale = importlib.import_module("comfy_extras.nodes_upscale_model").ImageUpscaleWithModel
-    descriptor: Any = ours("model_loader.loaded").load_model(model_file(model, folder)).descriptor
+    descriptor: Any = ours("model_loader.loaded").load_model(model).descriptor
     patcher = importlib.import_module("comfy.model_patcher")
     descriptor.patcher = getattr(patcher, "CoreModelPatcher", patcher.ModelPatcher)(
         descriptor.model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
@@ -163,8 +136,15 @@ def core_case(source: Path, output: Path, target: tuple[int, int], model: str, f
         (result,) = importlib.import_module("nodes").ImageScale().upscale(result, "lanczos", *target, "disabled")
         whole = latest.Types.VideoComponents(images=result, audio=parts.audio, frame_rate=parts.frame_rate)
         latest.InputImpl.VideoFromComponents(whole).save_to(str(output))
-    rate = len(result) / (time.perf_counter() - started)
-    return {"frames": len(result), "frames_per_second": rate, "frames_reused": 0, "milliseconds": {}}
+    return {"frames": len(result), "frames_per_second": len(result) / (time.perf_counter() - started)}
+
+
+def load_comfyui() -> None:
+    home = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
+    sys.path.insert(0, str(home))
+    sys.argv = ["main.py", *([] if torch.cuda.is_available() else ["--cpu"])]
+    importlib.import_module("comfy.options").enable_args_parsing()
+    importlib.import_module("comfy.cli_args")
 
 
 CASES = {"stream": stream_case, "batch": batch_case, "core": core_case}
@@ -181,86 +161,137 @@ def peak_megabytes() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def in_own_process(case: str, source: Path, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def in_own_process(case: str, source: Path, target: str, model: Path) -> dict[str, Any]:
     """The case's figures, and its peak resident memory in MB."""
-    words = ["--case", case, "--clip", str(source), "--target", options.target, "--model", options.model]
-    command = [sys.executable, __file__, *words, "--folder", str(folder)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    with tempfile.TemporaryDirectory(prefix="backplate-benchmark-") as folder:
+        words = [case, str(source), f"{folder}/out.mp4", target, str(model)]
+        command = [sys.executable, __file__, "--case", *words]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode:
-        raise SystemExit(f"The case {case} ended with status {done.returncode}.")
-    found = json.loads(done.stdout.splitlines()[-1])
-    print(row(case, found), file=sys.stderr, flush=True)
-    return found
+        raise SystemExit(f"The case {case} of {source.name} ended with status {done.returncode}.")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def row(name: str, facts: dict[str, Any]) -> str:
-    times = facts["milliseconds"].get("total", {})
-    latency = " / ".join(f"{times[key]:.0f}" for key in ("p50", "p95", "p99")) if times else "-"
-    figures = (facts["frames"], facts["frames_reused"], f"{facts['frames_per_second']:.2f}", latency)
-    return f"| {name} | " + " | ".join(map(str, figures)) + f" | {facts['peak_mb']:.0f} |"
+def run_case(case: str, source: str, output: str, target: str, model: str) -> None:
+    result = CASES[case](Path(source), Path(output), size_of(target), Path(model))
+    print(json.dumps({**result, "peak_mb": peak_megabytes()}))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="", help="name or path; see `backplate models`")
-    parser.add_argument("--size", default="1280x720")
-    parser.add_argument("--target", default="1920x1080")
+    parser.add_argument("--size", default="1280x720", help="of the drawn clips")
+    parser.add_argument("--target", default="1920x1080", help="what they are brought to")
     parser.add_argument("--seconds", type=int, nargs=2, default=(10, 60), help="length of the short and long clip")
-    parser.add_argument("--held", type=int, default=1, help="how many frames show the same drawing")
-    parser.add_argument("--batch-seconds", type=int, default=2, help="length of the clip for all frames at once")
+    parser.add_argument("--batch-frames", type=int, nargs=2, default=(6, 18), help="frames of those that hold all")
     parser.add_argument("--comfyui", action="store_true", help="measure ComfyUI's own nodes as well")
     parser.add_argument("--clip", type=Path, help="another clip to measure as well")
+    parser.add_argument("--clip-target", default="1440x1080", help="what that is brought to")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="only these cases")
     parser.add_argument("--output", "-o", type=Path, help="folder for video.md and video.json")
-    parser.add_argument("--case", choices=tuple(CASES), help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--case", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     load_pack()
     if options.case:
-        output, target = options.folder / "out.mp4", size_of(options.target)
-        result = CASES[options.case](options.clip, output, target, options.model, options.folder)
-        print(json.dumps({**result, "peak_mb": peak_megabytes()}))
+        run_case(*options.case)
         return
     with tempfile.TemporaryDirectory(prefix="backplate-benchmark-") as name:
-        report(measured(options, Path(name)), options)
+        measure(options, Path(name))
 
 
-def measured(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
-    (short, long), few, held = options.seconds, options.batch_seconds, options.held
-    clips = {"short": (short, held), "long": (long, held), "held": (short, 2 * held), "few": (few, held)}
-    for kind, (seconds, times) in clips.items():
-        make_clip(folder / f"{kind}.mp4", size_of(options.size), RATE * seconds, times)
-    cases = {
-        f"streamed, {short} s": ("stream", folder / "short.mp4"),
-        f"streamed, {long} s": ("stream", folder / "long.mp4"),
-        f"streamed, {short} s, every drawing twice as long": ("stream", folder / "held.mp4"),
-        f"all frames, {few} s": ("batch", folder / "few.mp4"),
+def measure(options: argparse.Namespace, folder: Path) -> None:
+    found: dict[str, dict[str, Any]] = {}
+    model, text = model_file(options.model, folder), ""
+    for name, case, source, target in cases(options, folder):
+        found[name] = in_own_process(case, source, target, model)
+        print(row(name, found[name]), file=sys.stderr, flush=True)
+        text = table(found, options)
+        if options.output:
+            options.output.mkdir(parents=True, exist_ok=True)
+            (options.output / "video.md").write_text(text, encoding="utf-8")
+            content = {**facts_of(options), "rows": found}
+            (options.output / "video.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print(text)
+
+
+def cases(options: argparse.Namespace, folder: Path) -> Any:
+    """(row, case, clip, target) one after the other; each clip is drawn when its turn comes."""
+    size, (short, long), new = size_of(options.size), options.seconds, next(iter(KINDS))
+
+    def drawn(kind: str, frames: int) -> Path:
+        path = folder / f"{kind.replace(' ', '_')}_{frames}.mp4"
+        return path if path.is_file() else make_clip(path, kind, size, frames)
+
+    if "streamed" in options.only:
+        for kind in KINDS:
+            yield f"streamed, {short} s, {kind}", "stream", drawn(kind, RATE * short), options.target
+    if "batch" in options.only:
+        for frames in options.batch_frames:
+            yield f"all frames at once, {frames}", "batch", drawn(new, frames), options.target
+        for frames in options.batch_frames if options.comfyui else ():
+            yield f"ComfyUI's own nodes, {frames}", "core", drawn(new, frames), options.target
+    if "clip" in options.only and options.clip:
+        yield options.clip.name, "stream", options.clip, options.clip_target
+        held = held_version(options.clip, folder / "held.mp4")
+        yield f"{options.clip.name}, every second frame held", "stream", held, options.clip_target
+    if "long" in options.only:
+        yield f"streamed, {long} s, {new}", "stream", drawn(new, RATE * long), options.target
+
+
+def row(name: str, facts: dict[str, Any]) -> str:
+    times = facts.get("milliseconds", {})
+    cells = [name, str(facts["frames"]), str(facts.get("frames_reused", "-")), str(facts.get("frames_streamed", "-"))]
+    cells.append(f"{facts['tiles_reused']} of {facts['tiles']}" if "tiles" in facts else "-")
+    cells.append(f"{facts['frames_per_second']:.2f}")
+    cells += [" / ".join(f"{times[stage][key]:.0f}" for key in ("p50", "p95", "p99")) if times else "-"
+              for stage in ("total", "upscale")]  # fmt: skip
+    return f"| {' | '.join(cells)} | {facts['peak_mb']:.0f} |"
+
+
+def table(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
+    lines = ["; ".join(f"{key} {value}" for key, value in facts_of(options).items()), "", f"| {' | '.join(HEAD)} |"]
+    lines += ["|---" * len(HEAD) + "|", *(row(name, facts) for name, facts in found.items()), ""]
+    return "\n".join([*lines, *growth_lines(found, options)]) + "\n"
+
+
+def growth_lines(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> list[str]:
+    """How memory grows with the length: measured for the stream, by the measured slope for those that hold all."""
+    (short, long), (few, more), new = options.seconds, options.batch_frames, next(iter(KINDS))
+    lines: list[str] = []
+    ends = [found.get(f"streamed, {seconds} s, {new}") for seconds in (short, long)]
+    if ends[0] and ends[1]:
+        growth = ends[1]["peak_mb"] / ends[0]["peak_mb"] - 1
+        lines.append(f"Streamed: peak memory of {long} s against {short} s {growth:+.1%}.")
+    for name in ("all frames at once", "ComfyUI's own nodes"):
+        first, second = (found.get(f"{name}, {frames}") for frames in (few, more))
+        if first and second:
+            slope = (second["peak_mb"] - first["peak_mb"]) / (more - few)
+            whole = second["peak_mb"] + slope * (RATE * long - more)
+            lines.append(
+                f"{name}: {slope:.0f} MB a frame, measured between {few} and {more} frames; at that slope {long} s, "
+                f"{RATE * long} frames, would take {whole / 1000:.0f} GB (projected, not run)."
+            )
+    return lines
+
+
+def facts_of(options: argparse.Namespace) -> dict[str, str]:
+    device = f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    facts = {
+        "job": f"{options.size} to {options.target}",
+        "model": options.model or "Compact of 16 features, x2, seeded",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else device,
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "torch": torch.__version__,
+        "PyAV": av.__version__,
+        "commit": commit(),
     }
-    if options.comfyui:
-        cases[f"ComfyUI's own nodes, {few} s"] = ("core", folder / "few.mp4")
-    if options.clip:
-        cases[options.clip.name] = ("stream", options.clip)
-    return {name: in_own_process(case, path, options, folder) for name, (case, path) in cases.items()}
+    return {**facts, "ComfyUI": comfyui_version()} if options.comfyui else facts
 
 
-def report(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> None:
-    short, long = (f"streamed, {seconds} s" for seconds in options.seconds)
-    growth = found[long]["peak_mb"] / found[short]["peak_mb"] - 1
-    lines = [
-        f"{options.size} to {options.target}, {options.model or 'Compact of 16 features, seeded'}, "
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, "
-        f"PyAV {av.__version__}",
-        "",
-        "| case | frames | reused | fps | ms a frame, 50th / 95th / 99th | peak MB |",
-        "|---|---|---|---|---|---|",
-        *(row(name, facts) for name, facts in found.items()),
-        "",
-        f"Peak memory of {options.seconds[1]} s against {options.seconds[0]} s: {growth:+.1%}.",
-    ]
-    print("\n".join(lines))
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "video.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        (options.output / "video.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+def comfyui_version() -> str:
+    home = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
+    found = (home / "comfyui_version.py").read_text(encoding="utf-8").split('"')
+    return found[-2] if len(found) > 2 else ""
 
 
 if __name__ == "__main__":

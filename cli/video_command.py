@@ -204,6 +204,7 @@ def _run(
     from ..core.jobs.video import run_video
     from ..core.jobs.video_budget import for_live, settle_budget
     from ..core.jobs.video_plan import plan_video
+    from .picture_job import maker
     from .video_screen import VideoScreen
 
     plan: VideoPlan = plan_video(job, upscaler)
@@ -211,7 +212,7 @@ def _run(
     if budget_ms is not None:
         budget = settle_budget(job, plan, upscaler, budget_ms, others, live=live)
         sentence, upscaler = budget.sentence, budget.upscaler
-        job = replace(job, model=budget.model)
+        job = replace(job, model=budget.model, software=maker(budget.model))
         say(sentence)
     if live:
         job = for_live(job)

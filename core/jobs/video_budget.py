@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -26,6 +27,8 @@ LONGEST_TRIAL = 20.0
 CROP = 128
 """Side in pixels of the part of a frame by which hopeless models are told before a whole frame is tried."""
 
+PRECISIONS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+
 HOPELESS = 3.0
 """A model whose crop promises so many times the budget is not tried on a whole frame."""
 
@@ -33,9 +36,11 @@ HOPELESS = 3.0
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """What one model would take for a frame, upscaling and fitting, without decoding and encoding, which run beside
-    it. ``estimated`` from a crop if the model is far too slow to be worth a whole frame."""
+    it; infinite if it cannot run here. ``precision`` is the one it ran in. ``estimated`` from a crop if the model is
+    far too slow to be worth a whole frame."""
 
     model: Model
+    precision: str
     milliseconds: float
     estimated: bool = False
 
@@ -45,9 +50,11 @@ class Trial:
         return 1000 / self.milliseconds
 
     def text(self) -> str:
+        if math.isinf(self.milliseconds):
+            return f"{self.model.name} does not run here"
         about = "about " if self.estimated else ""
         time = f"{self.milliseconds:.{0 if self.milliseconds >= 10 else 1}f} ms"
-        return f"{self.model.name} in {self.model.precision}: {about}{time}, {self.rate:.1f} fps"
+        return f"{self.model.name} in {self.precision}: {about}{time}, {self.rate:.1f} fps"
 
 
 Candidate = Callable[[], tuple[Upscaler, Model]]
@@ -125,10 +132,15 @@ def measure_frame(
     progress: Progress,
 ) -> Trial:
     """The median of a few runs over the frame, or an estimate from a part of it where that is hopeless already."""
+
+    def trial(time: float, *, estimated: bool = False) -> Trial:
+        precision = precision_of(upscaler, model)
+        return Trial(model=model, precision=precision, milliseconds=time, estimated=estimated)
+
     try:
         estimate = _crop_milliseconds(upscaler, frame, job.device)
         if estimate > HOPELESS * milliseconds:
-            return Trial(model=model, milliseconds=estimate, estimated=True)
+            return trial(estimate, estimated=True)
         settings = FrameSettings(
             shown=plan.facts.shown,
             target=plan.target,
@@ -145,9 +157,18 @@ def measure_frame(
             frames.forget()
             frames.finish(frame, 0.0)
 
-        return Trial(model=model, milliseconds=_median_milliseconds(run))
+        return trial(_median_milliseconds(run))
     except (OutOfMemory, ModelOutputError, InputError):
-        return Trial(model=model, milliseconds=float("inf"))
+        return trial(math.inf)
+
+
+def precision_of(upscaler: Upscaler, model: Model) -> str:
+    """What the model runs in: half precision may be broken here, and ``auto`` says nothing."""
+    wish = "fp32" if model.precision == "auto" else model.precision
+    dtype = getattr(upscaler, "dtype", None)
+    if dtype == torch.float32 and wish in PRECISIONS.values():
+        return "fp32"
+    return PRECISIONS.get(dtype, wish) if isinstance(dtype, torch.dtype) else model.precision
 
 
 def _crop_milliseconds(upscaler: Upscaler, frame: Frame, device: torch.device) -> float:

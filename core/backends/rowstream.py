@@ -76,13 +76,20 @@ class _Convolution(_Layer):
             parts.append(torch.zeros_like(self.kept[:, :, :1]).expand(-1, -1, self.reach, -1))
         rows = torch.cat(parts, dim=2) if self.reach else rows
         keep = 0 if last else min(2 * self.reach, rows.shape[2])
-        # A copy: a view would hold the whole chunk in memory.
-        self.kept = rows[:, :, rows.shape[2] - keep :].clone(memory_format=torch.preserve_format)
+        self._keep(rows[:, :, rows.shape[2] - keep :])
         if rows.shape[2] <= 2 * self.reach:
             shape = (rows.shape[0], self.module.out_channels, 0, rows.shape[3])
             return rows.new_empty(shape).contiguous(memory_format=_layout(rows))
         m = self.module
         return functional.conv2d(rows, m.weight, m.bias, 1, (0, self.columns), m.dilation, m.groups)
+
+    def _keep(self, rows: Rows) -> None:
+        """A copy, as a view would hold the whole chunk in memory; in the same place each time, as small pieces between
+        the large ones would scatter the heap."""
+        if self.kept is not None and self.kept.shape == rows.shape:
+            self.kept.copy_(rows)
+        else:
+            self.kept = rows.clone(memory_format=torch.preserve_format)
 
 
 def _layout(rows: Rows) -> torch.memory_format:
@@ -143,9 +150,13 @@ class RowStream:
         """
         layers = [step.start() for step in self._steps]
         for index, chunk in enumerate(chunks):
-            rows = self._pass(layers, chunk, index + 1 == count)
-            if rows.shape[2]:
-                yield rows
+            last = index + 1 == count
+            # In the last pass every layer catches up; with a whole chunk on top that would take the most memory.
+            parts = (chunk[:, :, :-1], chunk[:, :, -1:]) if last and chunk.shape[2] > 1 else (chunk,)
+            for number, part in enumerate(parts, start=1):
+                rows = self._pass(layers, part, last and number == len(parts))
+                if rows.shape[2]:
+                    yield rows
 
     def _pass(self, layers: list[_Layer], chunk: torch.Tensor, last: bool) -> torch.Tensor:
         values: dict[int, Rows] = {-1: chunk}

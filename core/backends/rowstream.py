@@ -149,22 +149,46 @@ class RowStream:
         Equals the model on the whole picture up to rounding.
         """
         layers = [step.start() for step in self._steps]
+        tallest = 1
         for index, chunk in enumerate(chunks):
             last = index + 1 == count
+            tallest = max(tallest, chunk.shape[2])
             # In the last pass every layer catches up; with a whole chunk on top that would take the most memory.
             parts = (chunk[:, :, :-1], chunk[:, :, -1:]) if last and chunk.shape[2] > 1 else (chunk,)
             for number, part in enumerate(parts, start=1):
-                rows = self._pass(layers, part, last and number == len(parts))
-                if rows.shape[2]:
-                    yield rows
+                most = tallest / chunk.shape[3]
+                for rows in self._pass(layers, 0, {-1: part}, most, last and number == len(parts)):
+                    if rows.shape[2]:
+                        yield rows
 
-    def _pass(self, layers: list[_Layer], chunk: torch.Tensor, last: bool) -> torch.Tensor:
-        values: dict[int, Rows] = {-1: chunk}
-        for index, (step, layer) in enumerate(zip(self._steps, layers, strict=True)):
-            values[index] = layer.step([values[i] for i in step.inputs], last)
+    def _pass(
+        self, layers: list[_Layer], start: int, values: dict[int, Rows], most: float, last: bool
+    ) -> Iterator[torch.Tensor]:
+        """New rows through the layers from number ``start`` on. ``most``: rows for each column of a value that may go
+        on together; more of them, as layers give when they catch up, go on in slices."""
+        for index in range(start, len(layers)):
+            step = self._steps[index]
+            rows = layers[index].step([values[i] for i in step.inputs], last)
             for done in step.frees:
                 del values[done]
-        return values[len(layers) - 1]
+            height = max(1, round(most * rows.shape[3]))
+            if last and rows.shape[2] > height and index + 1 < len(layers):
+                yield from self._slices(layers, index, rows, values, most, height)
+                return
+            values[index] = rows
+        yield values[len(layers) - 1]
+
+    def _slices(
+        self, layers: list[_Layer], index: int, rows: Rows, values: dict[int, Rows], most: float, height: int
+    ) -> Iterator[torch.Tensor]:
+        """``rows`` of layer ``index`` in slices through the layers after it. Other values wait there for theirs."""
+        nothing = {i: value[:, :, :0].clone(memory_format=torch.preserve_format) for i, value in values.items()}
+        pieces = deque(cast("tuple[Rows, ...]", rows.split(height, dim=2)))  # pyright: ignore[reportUnknownMemberType]
+        del rows
+        while pieces:
+            piece = pieces.popleft()
+            yield from self._pass(layers, index + 1, {**values, index: piece}, most, not pieces)
+            values = nothing
 
     @property
     def rows_kept(self) -> int:

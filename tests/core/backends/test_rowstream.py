@@ -72,6 +72,25 @@ def test_models_as_they_are_loaded(build: Callable[[str], LoadedModel], name: st
         assert torch.allclose(rows, descriptor.model(picture), atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1, 2])
+def test_layers_that_catch_up_at_the_end_do_so_in_slices(monkeypatch: pytest.MonkeyPatch, scale: int):
+    """Twenty convolutions lag by twenty rows, which would all come at once in the last pass."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(2, 2, 3, padding=1) for _ in range(20)]
+    model = nn.Sequential(*layers[:10], nn.Upsample(scale_factor=scale), *layers[10:]).requires_grad_(False)
+    picture, heights = noise(40, 9, 2), list[int]()
+    expected, convolution = model(picture), functional.conv2d
+
+    def recorded(rows: torch.Tensor, *rest: object) -> torch.Tensor:
+        heights.append(rows.shape[2] * 9 // rows.shape[3])
+        return convolution(rows, *rest)
+
+    monkeypatch.setattr("backplate.core.backends.rowstream.functional.conv2d", recorded)
+    rows = torch.cat(list(RowStream(model).run(*chunks_of(picture, 4))), dim=2)
+    assert torch.allclose(rows, expected, atol=1e-5)
+    assert max(heights) <= 4 + 3  # with the rows kept above and the zeros below
+
+
 @pytest.mark.parametrize(
     "model",
     [

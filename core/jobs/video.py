@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from av.error import FFmpegError
 
-from ..media.video_decode import ReadSettings
+from ..media.video_decode import BrokenVideo, ReadSettings
 from ..media.video_join import join_segments, kind_of
 from ..media.video_probe import VideoFacts, reason_of
 from ..progress import Progress
@@ -141,7 +141,8 @@ class _Stream:
         if error is None:
             return self._writer.latency, ""
         if isinstance(error, InputError) and self._job.keep_partial:
-            return self._writer.latency, str(error)
+            fact = f"{error.fact}; the result ends there." if isinstance(error, BrokenVideo) else str(error)
+            return self._writer.latency, fact
         raise error
 
     def _work(self, expected: int) -> None:

@@ -29,7 +29,11 @@ SEEKABLE = ("mov", "matroska")
 
 
 class BrokenVideo(InputError):
-    """The file turned out to be damaged after frames had been read from it."""
+    """The file turned out to be damaged after frames had been read from it. ``fact`` says no more than that."""
+
+    def __init__(self, fact: str) -> None:
+        super().__init__(f"{fact}; ask for a partial result to keep what was decoded (--keep-partial).")
+        self.fact = fact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +177,7 @@ def _promised_end(container: InputContainer, stream: VideoStream) -> float:
 def _break(facts: VideoFacts, count: int, reached: float, reason: str) -> str:
     return (
         f"{facts.name} is damaged or cut off: it can be read for {reached:.2f} s, {count} frames from where reading "
-        f"began ({reason}); ask for a partial result to keep what was decoded (--keep-partial)."
+        f"began ({reason})"
     )
 
 

@@ -147,6 +147,11 @@ def _pixel_format(settings: EncodeSettings, codec: Codec, encoder: str, source_d
     for form in (name for names in order for name in names):
         if form in taken:
             return form
+    if not any(VideoFormat(form).components for form in taken):
+        raise InputError(
+            f"{encoder} takes only pictures that lie on its device already ({', '.join(taken)}), which PyAV cannot put "
+            "there; choose an encoder with _nvenc, _qsv or _amf where the device has one, or h264."
+        )
     raise InputError(
         f"{encoder} takes no {depth}-bit format ({', '.join(taken)}); choose another codec, such as hevc, or another "
         "bit depth (--bit-depth 8)."

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 import torch
+from av.video.format import VideoFormat
 from backplate.core.image.target import Fit, Target
 from backplate.core.jobs.video import run_video
 from backplate.core.media.video_encode import EncodeSettings
@@ -47,6 +49,7 @@ def test_a_truncated_file_is_said_and_kept_where_asked(tmp_path: Path):
     assert not output.exists()
     report = run_video(job(source, output, {"keep_partial": True}), Nearest())
     assert "cut off" in report.problem
+    assert report.problem.endswith("; the result ends there.")
     frames = times_of(output)
     assert 5 < len(frames) < 20
     assert frames == times_of(tmp_path / "whole.mp4")[: len(frames)]
@@ -115,6 +118,17 @@ def test_an_encoder_whose_device_is_missing_is_refused_in_a_sentence(tmp_path: P
     source = write_clip(tmp_path / "in.mp4", pictures=[drawing(0, 320, 240)] * 2)
     with pytest.raises(InputError, match="h264_nvenc does not open"):
         run_video(job(source, tmp_path / "out.mp4", encode=EncodeSettings(codec="h264_nvenc")), Nearest())
+
+
+def test_an_encoder_that_takes_pictures_of_its_device_only_is_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """As VAAPI's do, which not every FFmpeg has."""
+    codec = SimpleNamespace(video_formats=[VideoFormat("vaapi")])
+    monkeypatch.setattr("backplate.core.media.video_encode._find_encoder", lambda name: codec)
+    source = write_clip(tmp_path / "in.mp4")
+    with pytest.raises(InputError, match=r"h264_vaapi takes only pictures .*vaapi.*choose an encoder with _nvenc"):
+        run_video(job(source, tmp_path / "out.mp4", encode=EncodeSettings(codec="h264_vaapi")), Nearest())
 
 
 def test_odd_sizes_are_rounded_where_asked(tmp_path: Path):

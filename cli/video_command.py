@@ -224,12 +224,13 @@ def _run(
 def _other_models(
     wanted: Model, models_dir: Path | None, open_model: Callable[[str], tuple[Upscaler, Model]]
 ) -> Iterator[Candidate]:
-    """The catalogue's models that are on this machine."""
+    """The bundled models, and those of the catalogue that are on this machine."""
     from ..model_loader.catalogue import entry_by_name
-    from ..model_loader.find import default_folders, model_files
+    from ..model_loader.find import BUNDLED, default_folders, model_files
 
     for name, path in model_files(default_folders(models_dir)).items():
-        if entry_by_name(path.name) is not None and Path(name).stem != wanted.name:
+        known = path.parent == BUNDLED or entry_by_name(path.name) is not None
+        if known and Path(name).stem != wanted.name:
             yield partial(open_model, str(path))
 
 

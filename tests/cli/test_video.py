@@ -118,7 +118,7 @@ def test_the_budget_is_measured_first_and_live_needs_a_model_that_holds_it(
     assert "over the budget of 0.001 ms" in over.stderr
     live = backplate("video", source, "-o", tmp_path / "c.mp4", *common, "--budget-ms", 0.001, "--live")
     assert live.exit_code == 1
-    assert "none is fast enough" in live.stderr
+    assert "none is fast enough: backplate-lite-x2 in " in live.stderr
     assert not (tmp_path / "c.mp4").exists()
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -18,10 +20,11 @@ import torch
 from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision
 from ..progress import Progress
-from ..upscaler import Upscaler
+from ..upscaler import StreamingUpscaler, Upscaler
 from .candidates import open_pytorch, pytorch_candidates
 from .eager import Placer, usable_dtype
-from .plan import Candidate, Choice, RunPlan, choose_plan
+from .plan import STREAM_WIDTH, Candidate, Choice, RunPlan, Trial, choose_plan
+from .tiles_and_rows import TilesAndRows
 
 logger = logging.getLogger(__name__)
 
@@ -164,23 +167,32 @@ def auto_candidates(request: EngineRequest) -> list[Candidate]:
 def _open_auto(request: EngineRequest) -> Upscaler:
     candidates, check = auto_candidates(request), request.progress.check
     choice = choose_plan(request.model.facts.sha256, request.device, candidates, limit=AUTO_SECONDS, check=check)
-    best = next(candidate for candidate in candidates if candidate.plan == choice.best.plan)
-    request.progress.note(_auto_sentence(request.model.facts.name, choice))
-    return best.open()
+    best = _opened(candidates, choice.best)
+    alone = choice.best_alone
+    if alone is None or not (isinstance(best, StreamingUpscaler) and best.stream_height(STREAM_WIDTH)):
+        request.progress.note(_auto_sentence(request.model.facts.name, choice))
+        return best
+    both = TilesAndRows(_opened(candidates, alone), best)
+    side = math.isqrt(both.spec.pixel_budget)
+    request.progress.note(_auto_sentence(request.model.facts.name, choice, f"{alone.name} up to {side}x{side} pixels"))
+    return both
 
 
-def _auto_sentence(name: str, choice: Choice) -> str:
-    """What was chosen, with the figures of the fastest way of each engine that was measured."""
+def _opened(candidates: Sequence[Candidate], trial: Trial) -> Upscaler:
+    return next(candidate for candidate in candidates if candidate.plan == trial.plan).open()
+
+
+def _auto_sentence(name: str, choice: Choice, small: str = "") -> str:
+    """What was chosen, with the figures of the fastest way of each engine that was measured. ``small``: what was chosen
+    for small pictures, and for which."""
     paces: dict[str, float] = {}
     for trial in choice.trials:
         if trial.seconds is not None:
             paces[trial.plan.engine] = min(trial.seconds, paces.get(trial.plan.engine, trial.seconds))
-    if not paces:
-        return f"{name} runs in {choice.best.name}, because nothing was measured ({choice.trials[0].reason})."
     figures = ", ".join(f"{engine} {pace:.3g}" for engine, pace in sorted(paces.items(), key=lambda item: item[1]))
-    return (
-        f"{name} runs in {choice.best.name}, the fastest that computes the same here (seconds a megapixel: {figures})."
-    )
+    how = f"seconds a megapixel: {figures}" if figures else "nothing else could be tried"
+    what = f"{choice.best.name}, and in {small}" if small else choice.best.name
+    return f"{name} runs in {what}, the fastest that computes the same here ({how})."
 
 
 def _open(request: EngineRequest, engine: Engine) -> Upscaler:

@@ -100,7 +100,11 @@ class NcnnUpscaler:
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         batch = picture.detach().to("cpu", torch.float32).contiguous()
-        return torch.cat([self._run(each).unsqueeze(0) for each in batch]).clamp_(0, 1)
+        result = torch.cat([self._run(each).unsqueeze(0) for each in batch]).clamp_(0, 1)
+        if 2 * picture.shape[2] * picture.shape[3] >= self._spec.pixel_budget:
+            # It may have taken gigabytes, which the host wants back; to get them again takes far less than the tile.
+            release_unused()
+        return result
 
     def stream_height(self, width: int) -> int:
         """See ``StreamingUpscaler``."""

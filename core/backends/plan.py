@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ EXACT_BAR = 1e-4
 HALF_RMS = 10 ** (-50 / 20)
 """The same in half precision, as root mean square: 50 dB."""
 
-_FORMAT = 1
+_FORMAT = 2
 _chosen: dict[str, Choice] = {}
 
 
@@ -80,12 +80,13 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What a candidate did. ``seconds``: for a million source pixels, halo included; None if it was left out, for
-    ``reason``."""
+    """What a candidate did. ``seconds``: for a million source pixels of a large picture, halo included; None if it was
+    left out, for ``reason``. ``alone``: for a million pixels of pictures that are one tile, which has no halo."""
 
     name: str
     plan: RunPlan
     seconds: float | None = None
+    alone: float | None = None
     reason: str = ""
 
 
@@ -105,6 +106,18 @@ class Choice:
         if measured[0] is self.trials[0] and _seconds(fastest) > _seconds(measured[0]) * CLEARLY_FASTER:
             return self.trials[0]
         return fastest
+
+    @property
+    def best_alone(self) -> Trial | None:
+        """Another that is clearly faster than the best for pictures of one tile."""
+        best = self.best
+        measured = [trial for trial in self.trials if trial.alone is not None]
+        fastest = min(measured, key=_alone, default=best)
+        return fastest if _alone(fastest) < _alone(best) * CLEARLY_FASTER else None
+
+
+def _alone(trial: Trial) -> float:
+    return float("inf") if trial.alone is None else trial.alone
 
 
 def _seconds(trial: Trial) -> float:
@@ -149,27 +162,30 @@ def measure(
         if check:
             check()
         # Opening and checking take time too, which is lost where no time is left to measure.
-        trial = _tried(candidate, opened, reference, limit) if limit > 0 else (None, TOO_LONG, 0.0)
+        late = Trial(name=candidate.name, plan=candidate.plan, reason=TOO_LONG)
+        trial, spent = _tried(candidate, opened, reference, limit) if limit > 0 else (late, 0.0)
         opened = None
-        seconds, reason, spent = trial
         limit -= spent
-        yield Trial(name=candidate.name, plan=candidate.plan, seconds=seconds, reason=reason)
+        yield trial
 
 
 def _tried(
     candidate: Candidate, opened: Upscaler | None, reference: torch.Tensor | None, limit: float
-) -> tuple[float | None, str, float]:
-    """The pace, or None and why there is none; and the seconds that timing took. ``opened``: the candidate, if it is
-    open already."""
+) -> tuple[Trial, float]:
+    """The trial, and the seconds that timing took. ``opened``: the candidate, if it is open already."""
+    trial = Trial(name=candidate.name, plan=candidate.plan)
     try:
         upscaler = opened or candidate.open()
         if reason := _objection(upscaler, candidate, reference):
-            return None, reason, 0.0
+            return replace(trial, reason=reason), 0.0
         started = time.perf_counter()
-        seconds = _pace(upscaler, candidate.plan, limit)
-        return seconds, TOO_LONG if seconds is None else "", time.perf_counter() - started
+        paces = _paces(upscaler, candidate.plan, limit)
+        spent = time.perf_counter() - started
     except RuntimeError as error:
-        return None, " ".join(str(error).split()), 0.0
+        return replace(trial, reason=" ".join(str(error).split())), 0.0
+    if paces is None:
+        return replace(trial, reason=TOO_LONG), spent
+    return replace(trial, seconds=paces[0], alone=paces[1]), spent
 
 
 def _reference(candidates: Sequence[Candidate]) -> tuple[torch.Tensor | None, Upscaler | None]:
@@ -202,8 +218,8 @@ def _objection(upscaler: Upscaler, candidate: Candidate, reference: torch.Tensor
     return "" if found <= allowed else f"it differs by {found:.1e}, and {allowed:.1e} is allowed"
 
 
-def _pace(upscaler: Upscaler, plan: RunPlan, limit: float) -> float | None:
-    """Seconds for a million source pixels of a large picture; None if that takes over ``limit`` seconds to find out."""
+def _paces(upscaler: Upscaler, plan: RunPlan, limit: float) -> tuple[float, float] | None:
+    """``seconds`` and ``alone`` of a trial; None if that takes over ``limit`` seconds to find out."""
     small = _probe(upscaler, WARM_UP_SIDE, WARM_UP_SIDE)
     warm_up = min(_timed(lambda: _finished(upscaler(small))) for _ in range(2))
     run, read, useful = _work(upscaler, plan)
@@ -213,7 +229,7 @@ def _pace(upscaler: Upscaler, plan: RunPlan, limit: float) -> float | None:
     while passed < REPEAT_SECONDS:
         again = _timed(run)
         best, passed = min(best, again), passed + again
-    return best / useful * 1e6
+    return best / useful * 1e6, best / read * 1e6
 
 
 def _timed(run: Callable[[], None]) -> float:
@@ -304,7 +320,8 @@ def _read(key: str, identity: dict[str, Any]) -> Choice | None:
 
 
 def _trial(data: dict[str, Any]) -> Trial:
-    return Trial(name=data["name"], plan=RunPlan(**data["plan"]), seconds=data["seconds"], reason=data["reason"])
+    values: dict[str, Any] = {**data, "plan": RunPlan(**data["plan"])}
+    return Trial(**values)
 
 
 def _write(key: str, identity: dict[str, Any], choice: Choice) -> None:

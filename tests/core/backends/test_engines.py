@@ -10,6 +10,9 @@ import torch
 from backplate.core.backends import engines
 from backplate.core.backends.eager import EagerUpscaler
 from backplate.core.backends.engines import Engine, EngineRequest, EngineUnusable, list_engines, open_upscaler
+from backplate.core.backends.plan import Candidate, Choice, RunPlan, Trial
+from backplate.core.backends.tiles_and_rows import TilesAndRows
+from backplate.core.pipeline import upscale
 from backplate.core.progress import Progress
 from backplate.core.upscaler import Upscaler
 from backplate.model_loader.loaded import LoadedModel
@@ -79,3 +82,33 @@ def test_every_engine_is_listed_with_a_reason_or_without():
     assert rows[0].engine is Engine.PYTORCH
     assert rows[0].reason is None
     assert len({row.engine for row in rows}) == len(rows)
+
+
+def test_auto_may_take_one_engine_for_small_pictures_and_another_for_large_ones(
+    build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch
+):
+    model = build("compact")
+    tiles = EagerUpscaler(model, CPU, plan=RunPlan(pixel_budget=48 * 48))
+    monkeypatch.setattr(
+        engines, "engine_module", lambda _: SimpleNamespace(unusable=lambda: None, open_model=lambda _: tiles)
+    )
+
+    def choose(_sha256: str, _device: torch.device, candidates: list[Candidate], **_options: object) -> Choice:
+        figures = {candidates[0].name: (1.0, 1.0), "ncnn": (2.0, 0.5)}
+        return Choice(
+            tuple(
+                Trial(name=each.name, plan=each.plan, seconds=figures[each.name][0], alone=figures[each.name][1])
+                for each in candidates
+                if each.name in figures
+            )
+        )
+
+    monkeypatch.setattr(engines, "choose_plan", choose)
+    progress = Listening()
+    upscaler = open_upscaler(model, CPU, engine=Engine.AUTO, progress=progress)
+    assert isinstance(upscaler, TilesAndRows)
+    assert len(progress.notes) == 1
+    assert "and in ncnn up to 48x48 pixels" in progress.notes[0]
+    for side in (40, 100):
+        picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1))
+        assert (upscale(picture, upscaler) - model.descriptor(picture)).abs().max() < 1e-5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import torch
 from backplate.core.backends import plan as plans
 from backplate.core.backends.candidates import describe_plan, open_pytorch, pytorch_candidates
 from backplate.core.backends.plan import EXACT_BAR, Candidate, RunPlan, choose_plan, measure
+from backplate.core.backends.tiles_and_rows import TilesAndRows
+from backplate.core.pipeline import upscale
 from backplate.core.progress import Cancelled
 from backplate.core.types import SizeRule
 from backplate.core.upscaler import Halo, UpscalerSpec
@@ -79,6 +81,36 @@ def test_the_fastest_is_chosen(clock: Clock):
 def test_what_is_hardly_faster_is_taken_for_chance(clock: Clock):
     models = [Paced(clock, each) for each in (1e-6, 0.97e-6)]
     assert choose_plan("a", CPU, [candidate(str(i), model) for i, model in enumerate(models)]).best.name == "0"
+
+
+class Streaming(Paced):
+    """As fast in rows as in tiles, and rows have no context."""
+
+    def stream_height(self, width: int) -> int:
+        return 32
+
+    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
+        yield from map(self, chunks)
+
+
+def test_one_engine_may_be_the_fastest_for_small_pictures_and_another_for_large_ones(clock: Clock):
+    rows = Candidate("rows", replace(PLAN, stream_pixels=4096), lambda: Streaming(clock, 1.05e-6))
+    slow = candidate("slow", Paced(clock, 1.2e-6))
+    choice = choose_plan("a", CPU, [rows, candidate("tiles", Paced(clock, 0.95e-6)), slow])
+    assert choice.best.name == "rows", "a tile of 128 computes 14 % of context"
+    assert choice.best_alone is not None
+    assert choice.best_alone.name == "tiles"
+    assert choice.best_alone.alone == pytest.approx(0.95)
+    assert choose_plan("b", CPU, [rows, slow]).best_alone is None
+
+
+def test_small_pictures_then_go_in_tiles_and_large_ones_in_rows(clock: Clock):
+    tiles, rows = Paced(clock, 1e-6), Streaming(clock, 1e-6)
+    both = TilesAndRows(tiles, rows)
+    for size, (in_tiles, in_rows) in (((128, 128), (1, 0)), ((200, 200), (1, 7))):
+        picture = torch.rand(1, 3, *size)
+        assert torch.equal(upscale(picture, both), picture)
+        assert (tiles.runs, rows.runs) == (in_tiles, in_rows)
 
 
 def test_results_that_differ_are_not_chosen(clock: Clock):

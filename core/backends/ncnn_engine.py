@@ -45,8 +45,8 @@ WORKSPACE_FACTOR = 12
 """Times the largest result of a convolution that Winograd convolutions and their neighbours hold at once, measured."""
 
 AMPLE_MEMORY = 16 * 2**30
-"""Of a machine on which what a large tile took stays for the next: to get 3 GB again takes a seventh of the tile's time.
-It is given back with the model."""
+"""Of a machine on which what a large tile took stays for the next, until the model is dropped: to get 3 GB again takes
+a seventh of the time of the tile."""
 
 LARGEST_TILE = 768 * 768
 """Pixels from which a larger tile gains nothing."""

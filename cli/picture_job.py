@@ -34,6 +34,9 @@ def load_upscaler(
     path, where = find_model(name, default_folders(models_dir)), choose_device(device)
     if is_engine_file(path):
         opened = open_engine_file(path, where)
+        if engine is not Engine.PYTORCH:
+            with ModelScreen(1) as screen:
+                screen.note(f"{opened.name} runs in the engine that it was made for; --engine is for other models.")
         return opened.upscaler, Model(name=opened.name, sha256=opened.sha256, precision=precision.value)
     model = load_model(path)
     with ModelScreen(1) as screen:

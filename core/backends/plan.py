@@ -41,7 +41,11 @@ CLEARLY_FASTER = 0.95
 TOO_LONG = "it would take too long to try"
 
 STREAM_WIDTH = 512
-STREAM_CHUNKS = 3
+STREAM_CHUNKS = (3, 12)
+"""Fewest and most chunks of a trial. The first and the last pass of a stream are slower than those between, which are
+most of a large picture; so it is as many as take ``STREAM_SHARE`` of the time that is left."""
+
+STREAM_SHARE = 0.25
 WARM_UP_SIDE = 64
 
 EXACT_BAR = 1e-4
@@ -50,7 +54,7 @@ EXACT_BAR = 1e-4
 HALF_RMS = 10 ** (-50 / 20)
 """The same in half precision, as root mean square: 50 dB."""
 
-_FORMAT = 2
+_FORMAT = 3
 _chosen: dict[str, Choice] = {}
 
 
@@ -222,8 +226,9 @@ def _paces(upscaler: Upscaler, plan: RunPlan, limit: float) -> tuple[float, floa
     """``seconds`` and ``alone`` of a trial; None if that takes over ``limit`` seconds to find out."""
     small = _probe(upscaler, WARM_UP_SIDE, WARM_UP_SIDE)
     warm_up = min(_timed(lambda: _finished(upscaler(small))) for _ in range(2))
-    run, read, useful = _work(upscaler, plan)
-    if 2 * warm_up + warm_up / (small.shape[2] * small.shape[3]) * read > limit:
+    pixel = warm_up / (small.shape[2] * small.shape[3])
+    run, read, useful = _work(upscaler, plan, most=round(STREAM_SHARE * limit / pixel))
+    if 2 * warm_up + pixel * read > limit:
         return None
     best = passed = _timed(run)
     while passed < REPEAT_SECONDS:
@@ -238,12 +243,15 @@ def _timed(run: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def _work(upscaler: Upscaler, plan: RunPlan) -> tuple[Callable[[], None], int, int]:
-    """What is timed, the pixels that the model reads in it, and those of them that are not context."""
+def _work(upscaler: Upscaler, plan: RunPlan, most: int) -> tuple[Callable[[], None], int, int]:
+    """What is timed, the pixels that the model reads in it, and those of them that are not context. ``most``: pixels of
+    a stream, unless they are too few for one."""
     spec = upscaler.spec
     if plan.stream_pixels and isinstance(upscaler, StreamingUpscaler) and upscaler.stream_height(STREAM_WIDTH):
         height = upscaler.stream_height(STREAM_WIDTH)
-        strip = _probe(upscaler, height * STREAM_CHUNKS, STREAM_WIDTH)
+        fewest, largest = STREAM_CHUNKS
+        count = min(max(most // (height * STREAM_WIDTH), fewest), largest)
+        strip = _probe(upscaler, height * count, STREAM_WIDTH)
         chunks = [strip[:, :, top : top + height] for top in range(0, strip.shape[2], height)]
         pixels = strip.shape[2] * strip.shape[3]
 

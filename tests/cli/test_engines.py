@@ -43,10 +43,13 @@ def test_an_exported_model_and_the_engine_give_what_pytorch_gives(backplate, dra
         "pytorch": ["--model", model],
         "engine": ["--model", model, "--engine", "ncnn"],
         "file": ["--model", tmp_path / "tiny.param"],
+        "file in vain": ["--model", tmp_path / "tiny.param", "--engine", "onnxruntime"],
     }.items():
         result = backplate("upscale", source, "-o", tmp_path / f"{name}.png", *words)
         assert result.exit_code == 0, result.stderr
         assert "instead of" not in result.stderr
+        text = " ".join((result.stdout + result.stderr).split())
+        assert ("runs in the engine that it was made for" in text) == (name == "file in vain")
         assert np.abs(levels(tmp_path / f"{name}.png") - levels(tmp_path / "pytorch.png")).max() <= 1
 
 

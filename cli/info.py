@@ -20,9 +20,17 @@ def info(
     """Tell what a model file is."""
     from dataclasses import asdict
 
+    from ..core.backends.engine_files import is_engine_file, open_engine_file
     from ..model_loader import default_folders, find_model, load_model
+    from ..model_loader.precision import choose_device
 
     path = find_model(model, default_folders(models_dir))
+    if is_engine_file(path):
+        opened = open_engine_file(path, choose_device(None))
+        record = asdict(opened.record) if opened.record else None
+        values = {"path": str(path), "name": opened.name, "sha256": opened.sha256, "record": record}
+        typer.echo(json.dumps(values, indent=2) if as_json else f"{opened.text()}\n{path}")
+        return
     facts = load_model(path).facts
     if as_json:
         typer.echo(json.dumps({"path": str(path), **asdict(facts)}, indent=2))

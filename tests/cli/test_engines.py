@@ -39,6 +39,10 @@ def test_an_exported_model_and_the_engine_give_what_pytorch_gives(backplate, dra
     exported = backplate("export", model, "--to", "ncnn", "-o", tmp_path / "tiny.param")
     assert exported.exit_code == 0, exported.stderr
     assert "largest difference to PyTorch" in exported.stdout
+    told = backplate("info", tmp_path / "tiny.param")
+    assert "x2, 3 to 3 channels" in told.stdout
+    facts = json.loads(backplate("info", tmp_path / "tiny.param", "--json").stdout)
+    assert facts["record"]["scale"] == 2
     for name, words in {
         "pytorch": ["--model", model],
         "engine": ["--model", model, "--engine", "ncnn"],

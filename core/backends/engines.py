@@ -50,7 +50,7 @@ _MODULES: dict[Engine, str] = {
 
 
 AUTO_ENGINES = (Engine.NCNN, Engine.ONNXRUNTIME)
-AUTO_SECONDS = 40.0
+AUTO_SECONDS = 90.0
 """Longest trial when ``auto`` is asked for; it is made once for a model."""
 
 AUTO_TILE = 256

@@ -54,7 +54,7 @@ EXACT_BAR = 1e-4
 HALF_RMS = 10 ** (-50 / 20)
 """The same in half precision, as root mean square: 50 dB."""
 
-_FORMAT = 3
+_FORMAT = 4
 _chosen: dict[str, Choice] = {}
 
 

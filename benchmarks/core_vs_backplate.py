@@ -18,7 +18,6 @@ import argparse
 import importlib
 import importlib.util
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -31,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pack import ROOT, commit, load_pack
+from pack import ROOT, commit, device_name, load_comfyui, load_pack, peak_megabytes
 
 CASES = [
     ("compact", "512x384", ""),
@@ -42,14 +41,6 @@ CASES = [
 LARGE = ("lite", "3000x3000", "4000x4000")
 SMALL = "64x64"
 NAMES = ("core", "pytorch", "auto")
-
-
-def load_comfyui(cpu: bool) -> None:
-    home = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
-    sys.path.insert(0, str(home))
-    sys.argv = ["main.py", *(["--cpu"] if cpu else [])]
-    importlib.import_module("comfy.options").enable_args_parsing()
-    importlib.import_module("comfy.cli_args")
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -150,16 +141,13 @@ def once(name: str, path: Path, case: list[str]) -> None:
     work = contestants(path, case[1], case[2])[name]
     with torch.inference_mode():
         work()
-    # Not getrusage: its peak is carried over from the process that started this one.
-    status = Path("/proc/self/status").read_text()
-    print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
+    print(peak_megabytes())
 
 
 def machine(cpu: bool) -> dict[str, str]:
     version = importlib.import_module("comfyui_version").__version__
-    device = f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
     return {
-        "device": device if cpu else torch.cuda.get_device_name(),
+        "device": device_name(torch.device("cpu" if cpu else "cuda")),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "torch": torch.__version__,
         "ComfyUI": version,

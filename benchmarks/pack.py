@@ -1,9 +1,10 @@
-"""What the scripts of this folder share: the pack under its own name, and the commit that was measured."""
+"""What the scripts of this folder share: the pack under its own name, ComfyUI, and what is said about a measurement."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,3 +33,31 @@ def commit() -> str:
     """The commit that is checked out, short; empty outside of a repository."""
     done = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def device_name(device: Any) -> str:
+    """The device as the kept plans name it."""
+    return ours("core.backends.plan").device_name(device)
+
+
+def comfyui_home() -> Path:
+    return Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
+
+
+def load_comfyui(cpu: bool) -> None:
+    """Makes the modules of a real ComfyUI importable, which reads its options from the command line."""
+    sys.path.insert(0, str(comfyui_home()))
+    sys.argv = ["main.py", *(["--cpu"] if cpu else [])]
+    importlib.import_module("comfy.options").enable_args_parsing()
+    importlib.import_module("comfy.cli_args")
+
+
+def peak_megabytes() -> float:
+    """Of this process. On Linux getrusage would carry over the peak of the process that started it."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

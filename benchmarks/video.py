@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -34,7 +33,7 @@ from typing import Any
 import av
 import torch
 from clips import FAST, KINDS, RATE, held_version, make_clip
-from pack import commit, load_pack, ours
+from pack import comfyui_home, commit, device_name, load_comfyui, load_pack, ours, peak_megabytes
 from safetensors.torch import save_file
 
 GROUPS = ("batch", "streamed", "long", "clip")
@@ -121,7 +120,7 @@ def batch_case(source: Path, output: Path, target: tuple[int, int], model: Path)
 
 
 def core_case(source: Path, output: Path, target: tuple[int, int], model: Path) -> dict[str, Any]:
-    load_comfyui()
+    load_comfyui(cpu=not torch.cuda.is_available())
     management, latest = importlib.import_module("comfy.model_management"), importlib.import_module("comfy_api.latest")
     upscale = importlib.import_module("comfy_extras.nodes_upscale_model").ImageUpscaleWithModel
     descriptor: Any = ours("model_loader.loaded").load_model(model).descriptor
@@ -139,26 +138,7 @@ def core_case(source: Path, output: Path, target: tuple[int, int], model: Path) 
     return {"frames": len(result), "frames_per_second": len(result) / (time.perf_counter() - started)}
 
 
-def load_comfyui() -> None:
-    home = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
-    sys.path.insert(0, str(home))
-    sys.argv = ["main.py", *([] if torch.cuda.is_available() else ["--cpu"])]
-    importlib.import_module("comfy.options").enable_args_parsing()
-    importlib.import_module("comfy.cli_args")
-
-
 CASES = {"stream": stream_case, "batch": batch_case, "core": core_case}
-
-
-def peak_megabytes() -> float:
-    """Of this process. On Linux getrusage would carry over the peak of the process that started it."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def in_own_process(case: str, source: Path, target: str, model: Path) -> dict[str, Any]:
@@ -275,11 +255,10 @@ def growth_lines(found: dict[str, dict[str, Any]], options: argparse.Namespace) 
 
 
 def facts_of(options: argparse.Namespace) -> dict[str, str]:
-    device = f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
     facts = {
         "job": f"{options.size} to {options.target}",
         "model": options.model or "Compact of 16 features, x2, seeded",
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else device,
+        "device": device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "torch": torch.__version__,
         "PyAV": av.__version__,
@@ -289,8 +268,7 @@ def facts_of(options: argparse.Namespace) -> dict[str, str]:
 
 
 def comfyui_version() -> str:
-    home = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
-    found = (home / "comfyui_version.py").read_text(encoding="utf-8").split('"')
+    found = (comfyui_home() / "comfyui_version.py").read_text(encoding="utf-8").split('"')
     return found[-2] if len(found) > 2 else ""
 
 

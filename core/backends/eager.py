@@ -104,12 +104,11 @@ class EagerUpscaler:
             return lambda: result
         computed = self._run(self._transfers.upload(picture))
         broken = looks_broken(computed, picture) if self.dtype != torch.float32 else None
-        stays = picture.device == self._device
-        download = (lambda: computed) if stays else self._transfers.download(computed)
+        download = self._transfers.download(computed)
 
         def collect() -> torch.Tensor:
             result = download()
-            return self._redone(picture, result).to(picture.device) if broken is not None and bool(broken) else result
+            return self._redone(picture, result).cpu() if broken is not None and bool(broken) else result
 
         return collect
 

@@ -26,6 +26,7 @@ from ..upscaler import Halo, InputError, ModelOutputError, Upscaler, UpscalerSpe
 from .engines import EngineUnusable
 from .halo import find_halo
 from .onnx_export import OnnxSettings
+from .spec import size_rule_of
 from .verify import Difference
 
 SUFFIXES: Mapping[str, str] = {".onnx": ".onnx_engine", ".param": ".ncnn_engine", ".engine": ".tensorrt_file"}
@@ -157,7 +158,7 @@ def record_for(
         scale=facts.scale,
         input_channels=facts.input_channels,
         output_channels=facts.output_channels,
-        size_rule=SizeRule(minimum=facts.minimum_size, multiple_of=facts.multiple_of, square=facts.square),
+        size_rule=size_rule_of(facts),
         halo=halo,
         tile=tile,
         half=half,

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from ...model_loader.loaded import LoadedModel
 from ..progress import Progress
-from ..types import Size, SizeRule
+from ..types import Size
 from ..whole_file import whole_file
 from .child import run_in_child
 from .engines import EngineUnusable
 from .onnx_child import RESULT
+from .spec import size_rule_of
 
 INPUT, OUTPUT = "input", "output"
 
@@ -66,7 +67,7 @@ def export_onnx(
 def example_size(model: LoadedModel, settings: OnnxSettings) -> Size:
     """Size of the picture that the network is traced with; where sizes are not free, the only one it takes."""
     facts = model.facts
-    rule = SizeRule(minimum=facts.minimum_size, multiple_of=facts.multiple_of, square=facts.square)
+    rule = size_rule_of(facts)
     side = Size(56, 40) if settings.dynamic else Size(settings.tile, settings.tile)
     return rule.padded(side)
 

@@ -14,6 +14,10 @@ from .halo import find_halo
 _halos: dict[str, Halo] = {}
 
 
+def size_rule_of(facts: ModelFacts) -> SizeRule:
+    return SizeRule(minimum=facts.minimum_size, multiple_of=facts.multiple_of, square=facts.square)
+
+
 def model_spec(
     facts: ModelFacts,
     network: torch.nn.Module,
@@ -25,7 +29,7 @@ def model_spec(
 ) -> UpscalerSpec:
     """The spec of a model. ``run`` calls ``network`` on a (B, C, H, W) batch; the halo is found with it once for each
     model and holds for every engine, because all of them compute the same function."""
-    rule = SizeRule(minimum=facts.minimum_size, multiple_of=facts.multiple_of, square=facts.square)
+    rule = size_rule_of(facts)
     if facts.sha256 not in _halos:
         _halos[facts.sha256] = find_halo(
             network, run, scale=facts.scale, channels=facts.input_channels, size_rule=rule, key=facts.sha256

@@ -211,7 +211,7 @@ def machine() -> dict[str, Any]:
             return None
 
     return {
-        "device": ours("core.backends.plan").device_name(ours("model_loader.precision").choose_device(None)),
+        "device": ours("core.backends.store").device_name(ours("model_loader.precision").choose_device(None)),
         "processor": f"{platform.machine()} {platform.system()}",
         "versions": {name: found for name in PACKAGES if (found := version(name))},
         "commit": commit(),

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from backplate.core.backends.plan import device_name
+from backplate.core.backends.store import device_name
 from pack import commit
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode

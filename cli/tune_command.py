@@ -30,7 +30,8 @@ def tune(
     they found from then on; BACKPLATE_TUNE=0 stops them. This measures anew, longer, and shows the table.
     """
     from ..core.backends.engines import EngineRequest, auto_candidates
-    from ..core.backends.plan import choose_plan, device_name
+    from ..core.backends.plan_choice import choose_plan
+    from ..core.backends.store import device_name
     from ..model_loader import default_folders, find_model, load_model
     from ..model_loader.precision import Precision, choose_device
     from .wishes import as_usage, choice

@@ -10,7 +10,9 @@ from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision
 from ..upscaler import Upscaler
 from .eager import EagerUpscaler, Placer, default_plan, usable_dtype
-from .plan import STREAM_WIDTH, Candidate, RunPlan, choose_plan
+from .plan import Candidate, RunPlan
+from .plan_choice import choose_plan
+from .plan_trial import STREAM_WIDTH
 
 STREAM_PIXELS = (12_288, 49_152)
 CPU_TILES = (192, 256)

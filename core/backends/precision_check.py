@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from .plan import device_name
-from .store import FactStore
+from .store import FactStore, device_name
 
 FLAT = 1 / 255
 """Range of values below which a result shows nothing."""

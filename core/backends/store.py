@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import platformdirs
+import torch
 
 from ..whole_file import write_whole
 
@@ -17,6 +18,15 @@ logger = logging.getLogger(__name__)
 def cache_folder() -> Path:
     """Where what was measured and built is kept for this user; it need not exist, and may be deleted."""
     return Path(platformdirs.user_cache_dir("backplate", appauthor=False))
+
+
+def device_name(device: torch.device) -> str:
+    """The device as a person knows it, with what decides its speed."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    return str(device)
 
 
 class FactStore:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from backplate.core.backends import plan as plans
+from backplate.core.backends import plan_store, plan_trial
 from backplate.core.backends.candidates import describe_plan, open_pytorch, pytorch_candidates
-from backplate.core.backends.plan import EXACT_BAR, Candidate, RunPlan, choose_plan, measure
+from backplate.core.backends.plan import EXACT_BAR, Candidate, RunPlan
+from backplate.core.backends.plan_choice import SWITCH, choose_plan
+from backplate.core.backends.plan_trial import measure
 from backplate.core.backends.tiles_and_rows import TilesAndRows
 from backplate.core.pipeline import upscale
 from backplate.core.progress import Cancelled
@@ -57,9 +59,9 @@ class Paced:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(plans, "time", clock)
-    monkeypatch.setenv(plans.SWITCH, "1")
-    monkeypatch.setattr(plans, "_chosen", {})
+    monkeypatch.setattr(plan_trial, "time", clock)
+    monkeypatch.setenv(SWITCH, "1")
+    monkeypatch.setattr(plan_store, "_chosen", {})
     return clock
 
 
@@ -155,7 +157,7 @@ def test_a_choice_is_kept_on_disk(clock: Clock, monkeypatch: pytest.MonkeyPatch)
     first, second = Paced(clock, 2e-6), Paced(clock, 1e-6)
     candidates = [candidate("a", first), candidate("b", second)]
     kept = choose_plan("model", CPU, candidates)
-    monkeypatch.setattr(plans, "_chosen", {})
+    monkeypatch.setattr(plan_store, "_chosen", {})
     runs = first.runs, second.runs
     assert choose_plan("model", CPU, candidates) == kept
     assert (first.runs, second.runs) == runs, "read, not measured"
@@ -187,9 +189,9 @@ def test_whatever_it_depends_on_measures_anew(clock: Clock, monkeypatch: pytest.
 def test_a_damaged_file_is_measured_anew(clock: Clock, content: str, monkeypatch: pytest.MonkeyPatch):
     candidates = [candidate("a", Paced(clock, 2e-6)), candidate("b", Paced(clock, 1e-6))]
     kept = choose_plan("model", CPU, candidates)
-    (file,) = plans._folder().iterdir()
+    (file,) = plan_store.folder().iterdir()
     file.write_text(content)
-    monkeypatch.setattr(plans, "_chosen", {})
+    monkeypatch.setattr(plan_store, "_chosen", {})
     assert choose_plan("model", CPU, candidates).best.name == kept.best.name
     assert json.loads(file.read_text())["trials"]
 
@@ -204,7 +206,7 @@ def test_a_home_that_cannot_be_written_only_costs_the_next_trial(
 
 
 def test_the_switch_takes_the_default(clock: Clock, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(plans.SWITCH, "0")
+    monkeypatch.setenv(SWITCH, "0")
     slow, fast = Paced(clock, 2e-6), Paced(clock, 1e-6)
     assert choose_plan("a", CPU, [candidate("slow", slow), candidate("fast", fast)]).best.name == "slow"
     assert not slow.runs + fast.runs
@@ -221,12 +223,12 @@ def test_every_way_of_pytorch_gives_the_same_picture(build: Callable[[str], Load
 
 
 def test_a_real_trial_ends_with_a_model(build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(plans.SWITCH, "1")
-    monkeypatch.setattr(plans, "_chosen", {})
+    monkeypatch.setenv(SWITCH, "1")
+    monkeypatch.setattr(plan_store, "_chosen", {})
     model = build("compact")
     picture = torch.rand(1, 3, 40, 30)
     assert (open_pytorch(model, CPU)(picture) - model.descriptor(picture)).abs().max() < 1e-5
-    assert len(list(plans._folder().iterdir())) == 1
+    assert len(list(plan_store.folder().iterdir())) == 1
 
 
 def test_a_trial_can_be_cancelled_between_candidates(clock: Clock):

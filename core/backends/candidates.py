@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -42,11 +43,15 @@ def pytorch_candidates(
 
 
 def open_pytorch(
-    model: LoadedModel, device: torch.device, precision: Precision = Precision.AUTO, place: Placer | None = None
+    model: LoadedModel,
+    device: torch.device,
+    precision: Precision = Precision.AUTO,
+    place: Placer | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Upscaler:
-    """The model in PyTorch, as it was measured to be fastest on this device; see ``choose_plan``."""
+    """The model in PyTorch, as it was measured to be fastest on this device; see ``choose_plan`` for ``check``."""
     candidates = pytorch_candidates(model, device, precision, place)
-    best = choose_plan(model.facts.sha256, device, candidates).best
+    best = choose_plan(model.facts.sha256, device, candidates, check=check).best
     return next(candidate for candidate in candidates if candidate.plan == best.plan).open()
 
 

@@ -136,7 +136,7 @@ def open_upscaler(
     and about another precision than the one asked for, goes to ``progress.note``.
 
     See ``EngineRequest`` for ``place`` and ``tile``. Whatever ``progress.check`` raises ends the building of an
-    engine and passes through.
+    engine, or the trial of a plan, and passes through.
     """
     progress = progress or Progress()
     request = EngineRequest(model=model, device=device, precision=precision, place=place, tile=tile, progress=progress)
@@ -150,7 +150,7 @@ def open_upscaler(
     _, note = usable_dtype(precision, model, device)
     if note:
         progress.note(note)
-    return open_pytorch(model, device, precision, place)
+    return open_pytorch(model, device, precision, place, progress.check)
 
 
 def auto_candidates(request: EngineRequest) -> list[Candidate]:

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from backplate.core.backends import engines
+from backplate.core.backends import engines, plan_store
 from backplate.core.backends.eager import EagerUpscaler
 from backplate.core.backends.engines import Engine, EngineRequest, EngineUnusable, list_engines, open_upscaler
 from backplate.core.backends.plan import Candidate, Choice, RunPlan, Trial
+from backplate.core.backends.plan_choice import SWITCH
 from backplate.core.backends.tiles_and_rows import TilesAndRows
 from backplate.core.pipeline import upscale
-from backplate.core.progress import Progress
+from backplate.core.progress import Cancelled, Progress
 from backplate.core.upscaler import Upscaler
 from backplate.model_loader.loaded import LoadedModel
 from backplate.model_loader.precision import Precision
@@ -82,6 +83,20 @@ def test_every_engine_is_listed_with_a_reason_or_without():
     assert rows[0].engine is Engine.PYTORCH
     assert rows[0].reason is None
     assert len({row.engine for row in rows}) == len(rows)
+
+
+def test_the_trial_of_pytorch_alone_can_be_cancelled(
+    build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch
+):
+    class Stopping(Progress):
+        def check(self) -> None:
+            raise Cancelled
+
+    monkeypatch.setenv(SWITCH, "1")
+    monkeypatch.setattr(plan_store, "_chosen", {})
+    with pytest.raises(Cancelled):
+        open_upscaler(build("compact"), CPU, progress=Stopping())
+    assert not plan_store.folder().exists()
 
 
 def test_auto_may_take_one_engine_for_small_pictures_and_another_for_large_ones(

@@ -8,7 +8,7 @@ on the way in and once on the way out. A picture that was handed to a function i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 def ceil_to(length: int, multiple: int) -> int:
@@ -82,3 +82,18 @@ class SizeRule:
         if self.square:
             sides = [max(sides)] * 2
         return Size(*sides)
+
+
+class SizeFacts(Protocol):
+    """What a model's facts say about the sizes it accepts; ``model_loader`` knows them and nothing of this room."""
+
+    @property
+    def minimum_size(self) -> int: ...
+    @property
+    def multiple_of(self) -> int: ...
+    @property
+    def square(self) -> bool: ...
+
+
+def size_rule_of(facts: SizeFacts) -> SizeRule:
+    return SizeRule(minimum=facts.minimum_size, multiple_of=facts.multiple_of, square=facts.square)

@@ -21,12 +21,11 @@ from torch import nn
 from ...model_loader.files import sha256_of
 from ...model_loader.loaded import LoadedModel
 from ..progress import Progress
-from ..types import SizeRule
+from ..types import SizeRule, size_rule_of
 from ..upscaler import Halo, InputError, ModelOutputError, Upscaler, UpscalerSpec
 from .engines import EngineUnusable
 from .halo import find_halo
 from .onnx_export import OnnxSettings
-from .spec import size_rule_of
 from .verify import Difference
 
 SUFFIXES: Mapping[str, str] = {".onnx": ".onnx_engine", ".param": ".ncnn_engine", ".engine": ".tensorrt_file"}

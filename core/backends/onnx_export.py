@@ -10,12 +10,11 @@ from pathlib import Path
 
 from ...model_loader.loaded import LoadedModel
 from ..progress import Progress
-from ..types import Size
+from ..types import Size, size_rule_of
 from ..whole_file import whole_file
 from .child import run_in_child
 from .engines import EngineUnusable
 from .onnx_child import RESULT
-from .spec import size_rule_of
 
 INPUT, OUTPUT = "input", "output"
 

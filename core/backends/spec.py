@@ -7,15 +7,11 @@ from collections.abc import Callable
 import torch
 
 from ...model_loader.loaded import ModelFacts
-from ..types import SizeRule
+from ..types import size_rule_of
 from ..upscaler import Halo, UpscalerSpec
 from .halo import find_halo
 
 _halos: dict[str, Halo] = {}
-
-
-def size_rule_of(facts: ModelFacts) -> SizeRule:
-    return SizeRule(minimum=facts.minimum_size, multiple_of=facts.multiple_of, square=facts.square)
 
 
 def model_spec(

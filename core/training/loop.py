@@ -19,7 +19,7 @@ from ...model_loader.precision import choose_device
 from ..media.picture_file import write_picture
 from ..metrics.lpips import LpipsNetwork
 from ..progress import Cancelled, Progress
-from ..types import SizeRule
+from ..types import SizeRule, size_rule_of
 from ..upscaler import InputError
 from ..whole_file import remove_leftovers
 from .checkpoint import load_state, save_state, unwritten, write_model, write_text
@@ -89,7 +89,7 @@ class _Run:
         self.best_file, self.last_file = (out / name for name in _model_files(out))
         self.device = choose_device(settings.device or None)
         facts = base.facts
-        rule = SizeRule(minimum=facts.minimum_size, multiple_of=facts.multiple_of, square=facts.square)
+        rule = size_rule_of(facts)
         check_channels(facts.input_channels, facts.output_channels)
         check_crop(settings.data.crop, facts.scale, rule)
         check_round_trip(base)

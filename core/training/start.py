@@ -9,11 +9,13 @@ from torch import Tensor
 
 from ...model_loader.loaded import LoadedModel, describe_foreign
 from ...model_loader.safe_load import build_model
+from ..types import Size, size_rule_of
 from ..upscaler import InputError
 from .config import NetworkSettings
 from .dice import seeded
 
 PRELU = 0.25
+PROBE = Size(16, 16)
 
 
 def compact_weights(network: NetworkSettings, seed: int) -> dict[str, Tensor]:
@@ -52,21 +54,20 @@ def check_round_trip(base: LoadedModel) -> None:
     Some networks are folded or renamed when they are loaded; what comes out of training them is then not what
     their files hold.
     """
-    rule = base.facts
-    side = max(rule.minimum_size, rule.multiple_of, 16)
-    side += -side % rule.multiple_of
-    probe = torch.rand(1, rule.input_channels, side, side, generator=seeded(32))
+    facts = base.facts
+    size = size_rule_of(facts).padded(PROBE)
+    probe = torch.rand(1, facts.input_channels, size.height, size.width, generator=seeded(32))
     try:
-        again = build_model({k: v.clone() for k, v in base.descriptor.model.state_dict().items()}, rule.name)
+        again = build_model({k: v.clone() for k, v in base.descriptor.model.state_dict().items()}, facts.name)
         with torch.no_grad():
             difference = float((again.model(probe) - base.descriptor.model(probe)).abs().max())
     except (ValueError, RuntimeError) as error:
         raise InputError(
-            f"{rule.name} ({rule.architecture}) cannot be saved in a form that loads again "
+            f"{facts.name} ({facts.architecture}) cannot be saved in a form that loads again "
             f"({' '.join(str(error).split())[:120]}); choose another model to fine-tune."
         ) from error
     if not difference < 1e-4:
         raise InputError(
-            f"{rule.name} ({rule.architecture}) gives other results after saving (by {difference:.2g}); choose another "
-            "model to fine-tune."
+            f"{facts.name} ({facts.architecture}) gives other results after saving (by {difference:.2g}); choose "
+            "another model to fine-tune."
         )

@@ -41,6 +41,7 @@ def batch(options: BatchOptions) -> None:
     The job, its manifest.jsonl and the exit codes are those of `backplate upscale FOLDER`. The machines must see the
     pictures, the output and the model under the same paths. Needs the extra `cluster`.
     """
+    from ..core.backends.plan_choice import tuning_wanted
     from ..core.jobs.cluster import Cluster, run_folder_on_cluster
     from ..core.jobs.folder_job import Model
     from ..model_loader.find import default_folders, find_model
@@ -55,15 +56,17 @@ def batch(options: BatchOptions) -> None:
     facts = load_model(path).facts
     model = Model(name=facts.name, sha256=facts.sha256, precision=precision.value)
     settings = settings_for_model(options, settings, model, facts.scale)
-    load: Loader = partial(_load, str(path.resolve()), options.device, precision.value)
+    # The environment of this machine decides, not that of each worker.
+    tune = tuning_wanted(not options.no_tune)
+    load: Loader = partial(_load, str(path.resolve()), options.device, precision.value, tune=tune)
     cluster = Cluster(address=options.address, workers=options.workers)
     run = partial(run_folder_on_cluster, load=load, scale=facts.scale, cluster=cluster)
     run_folder_job(folder_job(options, errands, settings, model), run, report=options.report)
 
 
-def _load(path: str, device: str | None, precision: str) -> tuple[Upscaler, Model]:
+def _load(path: str, device: str | None, precision: str, *, tune: bool) -> tuple[Upscaler, Model]:
     """The model, on the machine of a worker."""
     from ..model_loader.precision import Precision
     from .picture_job import load_upscaler
 
-    return load_upscaler(path, None, device, Precision(precision))
+    return load_upscaler(path, None, device, Precision(precision), tune=tune)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .errors import reporting
+from .options import NoTune
 
 MODES = "bicubic|jpeg|cel|second-order"
 
@@ -31,6 +32,7 @@ def diagnose(
     seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")] = None,
     models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
+    no_tune: NoTune = False,
 ) -> None:
     """Find what a model does worst. Ranks pictures, names the failure and the recipe that aims at it."""
     # Not at the top: PyTorch would make --help wait.
@@ -49,7 +51,8 @@ def diagnose(
         worst=worst,
         seed=seed,
     )
-    upscaler = open_upscaler(load_model(find_model(model, default_folders(models_dir))), choose_device(device))
+    loaded = load_model(find_model(model, default_folders(models_dir)))
+    upscaler = open_upscaler(loaded, choose_device(device), tune=not no_tune)
     with TrainingScreen() as screen:
         result = room.diagnose(upscaler, data, output, settings, screen)
     typer.echo(result.text())

@@ -14,6 +14,7 @@ from .options import (
     Device,
     ModelName,
     ModelsDir,
+    NoTune,
     Overwrite,
     Scale,
     TileSize,
@@ -57,6 +58,7 @@ class PictureOptions:
     edge: WantedEdge = "plain"
     precision: WantedPrecision = "auto"
     engine: WantedEngine = "pytorch"
+    no_tune: NoTune = False
     bit_depth: Annotated[int | None, typer.Option(metavar="8|16", help="Default: that of the source.")] = None
     sharpen: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Sharpen, without halos; try 0.5.")] = None
     device: Device = None

@@ -41,6 +41,12 @@ WantedPrecision = Annotated[str, typer.Option(metavar=PRECISIONS, help="Float ty
 WantedEngine = Annotated[
     str, typer.Option("--engine", metavar=ENGINES, help="What runs the model; see `backplate engines`.")
 ]
+NoTune = Annotated[
+    bool,
+    typer.Option(
+        "--no-tune", help="No trial of how a new model runs fastest here, as BACKPLATE_TUNE=0; see `backplate tune`."
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")]
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder to look for models in first.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]

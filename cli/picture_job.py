@@ -29,6 +29,8 @@ def load_upscaler(
     precision: Precision,
     engine: Engine = Engine.PYTORCH,
     tile: int = 0,
+    *,
+    tune: bool = True,
 ) -> tuple[Upscaler, Model]:
     """The upscaler of that model or exported model, and what the model is. Raises ``ModelError`` and ``InputError``."""
     path, where = find_model(name, default_folders(models_dir)), choose_device(device)
@@ -41,7 +43,7 @@ def load_upscaler(
     model = load_model(path)
     with ModelScreen(1) as screen:
         screen.start_picture(Path(model.facts.name))
-        upscaler = open_upscaler(model, where, precision, engine, tile=tile, progress=screen)
+        upscaler = open_upscaler(model, where, precision, engine, tile=tile, tune=tune, progress=screen)
     return upscaler, Model(name=model.facts.name, sha256=model.facts.sha256, precision=precision.value)
 
 

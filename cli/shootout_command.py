@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,15 +20,12 @@ from .compare_command import (
     compare_settings,
 )
 from .errors import ALL_FAILED, SOME_FAILED, UsageProblem, reporting, say
-from .options import WantedEngine
+from .options import NoTune, WantedEngine
 
 if TYPE_CHECKING:
-    import torch
-
-    from ..core.backends.engines import Engine
+    from ..core.jobs.folder_job import Model
     from ..core.shootout.run import Contestant
     from ..core.upscaler import Upscaler
-    from ..model_loader.precision import Precision
 
 DEGRADATIONS = "bicubic|jpeg|realesrgan"
 
@@ -60,6 +58,7 @@ def shootout(
     tile_size: Annotated[int, typer.Option(min=0, help="Side of a tile in source pixels; 0 is automatic.")] = 0,
     precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the models run in.")] = "auto",
     engine: WantedEngine = "pytorch",
+    no_tune: NoTune = False,
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")] = None,
     models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides every chance in --degrade.")] = 0,
@@ -74,6 +73,7 @@ def shootout(
     from ..core.shootout.run import ShootoutSettings, run_shootout
     from ..core.shootout.samples import Degrade, describe_samples, samples_in
     from ..model_loader.precision import Precision, choose_device
+    from .picture_job import load_upscaler
     from .screen import Screen
     from .wishes import as_usage, choice
 
@@ -100,7 +100,15 @@ def shootout(
         if output.exists() and not output.is_dir():
             raise UsageProblem(f"{output} is a file; name a folder for the report.")
         names = [*models, *(more_models or [])]
-        contestants = wanted_models(names, models_dir, choose_device(device), wanted_precision, wanted_engine)
+        open_model = partial(
+            load_upscaler,
+            models_dir=models_dir,
+            device=str(choose_device(device)),
+            precision=wanted_precision,
+            engine=wanted_engine,
+            tune=not no_tune,
+        )
+        contestants = wanted_models(names, open_model)
         samples, problems = samples_in(images, references, how, scale, seed)
     with Screen(1) as screen:
         screen.start_picture(images)
@@ -115,9 +123,7 @@ def shootout(
         raise typer.Exit(SOME_FAILED)
 
 
-def wanted_models(
-    given: list[str], models_dir: Path | None, device: torch.device, precision: Precision, engine: Engine
-) -> list[Contestant]:
+def wanted_models(given: list[str], open_model: Callable[[str], tuple[Upscaler, Model]]) -> list[Contestant]:
     """A contestant for each model, by the stem of its file where that is clear. Nothing is loaded yet."""
     from ..core.shootout.run import Contestant
     from .wishes import model_stem
@@ -125,17 +131,10 @@ def wanted_models(
     distinct = list(dict.fromkeys(given))
     stems = [model_stem(name) for name in distinct]
     return [
-        Contestant(stem if stems.count(stem) == 1 else name, _opener(name, models_dir, device, precision, engine))
+        Contestant(stem if stems.count(stem) == 1 else name, partial(_opened, open_model, name))
         for name, stem in zip(distinct, stems, strict=True)
     ]
 
 
-def _opener(
-    name: str, models_dir: Path | None, device: torch.device, precision: Precision, engine: Engine
-) -> Callable[[], Upscaler]:
-    def open_model() -> Upscaler:
-        from .picture_job import load_upscaler
-
-        return load_upscaler(name, models_dir, str(device), precision, engine)[0]
-
-    return open_model
+def _opened(open_model: Callable[[str], tuple[Upscaler, Model]], name: str) -> Upscaler:
+    return open_model(name)[0]

@@ -27,7 +27,7 @@ def tune(
     """Measure how a model runs fastest on this machine.
 
     All commands and nodes do that by themselves, for a few seconds, the first time a model meets a device, and use what
-    they found from then on; BACKPLATE_TUNE=0 stops them. This measures anew, longer, and shows the table.
+    they found from then on; --no-tune and BACKPLATE_TUNE=0 stop them. This measures anew, longer, and shows the table.
     """
     from ..core.backends.engines import EngineRequest, auto_candidates
     from ..core.backends.plan_choice import choose_plan

@@ -33,7 +33,13 @@ def upscale(options: PictureOptions) -> None:
     single = _single(options)
     errands = [] if single else folder_errands(options)
     upscaler, model = load_upscaler(
-        options.model, options.models_dir, options.device, precision, engine, options.tile_size
+        options.model,
+        options.models_dir,
+        options.device,
+        precision,
+        engine,
+        options.tile_size,
+        tune=not options.no_tune,
     )
     settings = settings_for_model(options, settings, model, upscaler.spec.scale)
     if single is None:

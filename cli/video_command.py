@@ -16,6 +16,7 @@ from .options import (
     Device,
     ModelName,
     ModelsDir,
+    NoTune,
     Scale,
     TileSize,
     WantedAnchor,
@@ -87,6 +88,7 @@ class VideoOptions:
     edge: WantedEdge = "plain"
     precision: WantedPrecision = "auto"
     engine: WantedEngine = "pytorch"
+    no_tune: NoTune = False
     device: Device = None
     models_dir: ModelsDir = None
 
@@ -112,6 +114,7 @@ def video(options: VideoOptions) -> None:
         precision=precision,
         engine=choice(Engine, options.engine, "--engine"),
         tile=options.tile_size,
+        tune=not options.no_tune,
     )
     upscaler, known = open_model(options.model)
     job = VideoJob(

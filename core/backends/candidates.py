@@ -47,11 +47,13 @@ def open_pytorch(
     device: torch.device,
     precision: Precision = Precision.AUTO,
     place: Placer | None = None,
+    *,
+    tune: bool = True,
     check: Callable[[], None] | None = None,
 ) -> Upscaler:
-    """The model in PyTorch, as it was measured to be fastest on this device; see ``choose_plan`` for ``check``."""
+    """The model in PyTorch, as it was measured to be fastest on this device; see ``choose_plan`` for the rest."""
     candidates = pytorch_candidates(model, device, precision, place)
-    best = choose_plan(model.facts.sha256, device, candidates, check=check).best
+    best = choose_plan(model.facts.sha256, device, candidates, tune=tune, check=check).best
     return next(candidate for candidate in candidates if candidate.plan == best.plan).open()
 
 

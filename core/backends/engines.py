@@ -68,7 +68,8 @@ class EngineRequest:
     """What an engine is asked to open.
 
     ``tile``: side in input pixels of the tiles that will be run, without their halo; 0 if the engine decides.
-    ``place``: how PyTorch models are brought to the device; see ``EagerUpscaler``.
+    ``place``: how PyTorch models are brought to the device; see ``EagerUpscaler``. ``tune``: whether the fastest way
+    may be found by a trial.
     """
 
     model: LoadedModel
@@ -76,6 +77,7 @@ class EngineRequest:
     precision: Precision = Precision.AUTO
     place: Placer | None = None
     tile: int = 0
+    tune: bool = True
     progress: Progress = field(default_factory=Progress)
 
 
@@ -130,16 +132,19 @@ def open_upscaler(
     *,
     place: Placer | None = None,
     tile: int = 0,
+    tune: bool = True,
     progress: Progress | None = None,
 ) -> Upscaler:
     """The model in the engine that was asked for, or in PyTorch if that engine cannot run it; a sentence about that,
     and about another precision than the one asked for, goes to ``progress.note``.
 
-    See ``EngineRequest`` for ``place`` and ``tile``. Whatever ``progress.check`` raises ends the building of an
-    engine, or the trial of a plan, and passes through.
+    See ``EngineRequest`` for ``place``, ``tile`` and ``tune``. Whatever ``progress.check`` raises ends the building of
+    an engine, or the trial of a plan, and passes through.
     """
     progress = progress or Progress()
-    request = EngineRequest(model=model, device=device, precision=precision, place=place, tile=tile, progress=progress)
+    request = EngineRequest(
+        model=model, device=device, precision=precision, place=place, tile=tile, tune=tune, progress=progress
+    )
     if engine is Engine.AUTO:
         return _open_auto(request)
     if engine is not Engine.PYTORCH:
@@ -150,7 +155,7 @@ def open_upscaler(
     _, note = usable_dtype(precision, model, device)
     if note:
         progress.note(note)
-    return open_pytorch(model, device, precision, place, progress.check)
+    return open_pytorch(model, device, precision, place, tune=tune, check=progress.check)
 
 
 def auto_candidates(request: EngineRequest) -> list[Candidate]:
@@ -168,7 +173,9 @@ def auto_candidates(request: EngineRequest) -> list[Candidate]:
 
 def _open_auto(request: EngineRequest) -> Upscaler:
     candidates, check = auto_candidates(request), request.progress.check
-    choice = choose_plan(request.model.facts.sha256, request.device, candidates, limit=AUTO_SECONDS, check=check)
+    choice = choose_plan(
+        request.model.facts.sha256, request.device, candidates, tune=request.tune, limit=AUTO_SECONDS, check=check
+    )
     best = _opened(candidates, choice.best)
     alone = choice.best_alone
     if alone is None or not (isinstance(best, StreamingUpscaler) and best.stream_height(STREAM_WIDTH)):
@@ -191,10 +198,11 @@ def _auto_sentence(name: str, choice: Choice, small: str = "") -> str:
     for trial in choice.trials:
         if trial.seconds is not None:
             paces[trial.plan.engine] = min(trial.seconds, paces.get(trial.plan.engine, trial.seconds))
+    if not paces:
+        return f"{name} runs in {choice.best.name}, which was not measured: {choice.best.reason}."
     figures = ", ".join(f"{engine} {pace:.3g}" for engine, pace in sorted(paces.items(), key=lambda item: item[1]))
-    how = f"seconds a megapixel: {figures}" if figures else "nothing else could be tried"
     what = f"{choice.best.name}, and in {small}" if small else choice.best.name
-    return f"{name} runs in {what}, the fastest that computes the same here ({how})."
+    return f"{name} runs in {what}, the fastest that computes the same here (seconds a megapixel: {figures})."
 
 
 def _open(request: EngineRequest, engine: Engine) -> Upscaler:

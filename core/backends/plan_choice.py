@@ -1,7 +1,7 @@
 """The plan that a model is run with: from a short measured trial, kept on disk with everything that it depends on.
 
-The trial costs a few seconds the first time a model meets a device. ``BACKPLATE_TUNE=0`` switches it off; fixed
-defaults are used then.
+The trial costs a few seconds the first time a model meets a device. ``BACKPLATE_TUNE=0`` switches it off, as ``tune``
+does for one call; fixed defaults are used then.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from .plan_trial import TRIAL_SECONDS, measure
 SWITCH = "BACKPLATE_TUNE"
 
 
-def tuning_wanted() -> bool:
-    return os.environ.get(SWITCH, "1").lower() not in ("0", "off", "no", "false")
+def tuning_wanted(tune: bool = True) -> bool:
+    """Whether there may be trials: ``tune`` is the caller's wish, and the environment may forbid it."""
+    return tune and os.environ.get(SWITCH, "1").lower() not in ("0", "off", "no", "false")
 
 
 def choose_plan(
@@ -28,14 +29,16 @@ def choose_plan(
     candidates: Sequence[Candidate],
     *,
     anew: bool = False,
+    tune: bool = True,
     limit: float = TRIAL_SECONDS,
     check: Callable[[], None] | None = None,
 ) -> Choice:
     """The measured choice among ``candidates``, from an earlier trial with the same model, machine, versions and
-    candidates if there is one, unless ``anew``. One candidate alone, or with tuning switched off the first, is chosen
-    without a trial. ``check`` is called before each candidate; what it raises ends the trial."""
-    if not anew and (len(candidates) == 1 or not tuning_wanted()):
-        why = "it is the only way" if len(candidates) == 1 else f"{SWITCH} switches trials off"
+    candidates if there is one, unless ``anew``. One candidate alone, or the first where ``tune`` or the environment
+    switches trials off, is chosen without one. ``check`` is called before each candidate; what it raises ends the
+    trial."""
+    if not anew and (len(candidates) == 1 or not tuning_wanted(tune)):
+        why = "it is the only way" if len(candidates) == 1 else "trials are switched off"
         return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=why),))
     identity = identify(model_sha256, device, candidates)
     choice = None if anew else recall(identity)

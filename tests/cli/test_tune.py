@@ -1,0 +1,84 @@
+"""``--no-tune`` and ``backplate tune``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from backplate.core.backends import plan_choice, plan_store
+from backplate.core.backends.plan import Candidate, Trial
+from backplate.core.jobs import cluster
+from backplate.core.jobs.folder_run import run_folder
+from PIL import Image
+
+COMMANDS = {
+    "upscale": ("upscale", "{pictures}/0.png", "-o", "{out}.png", "-m", "{model}"),
+    "folder": ("upscale", "{pictures}", "-o", "{out}", "-m", "{model}"),
+    "batch": ("batch", "{pictures}", "-o", "{out}", "-m", "{model}"),
+    # Models are opened before the source, which is no video.
+    "video": ("video", "{pictures}", "-o", "{out}.mp4", "-m", "{model}"),
+    "shootout": ("shootout", "-m", "{model}", "--images", "{pictures}", "-o", "{out}", "--scale", "2"),
+    "diagnose": ("diagnose", "-m", "{model}", "--data", "{pictures}"),
+}
+
+
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The trials that are made, by their first candidate; they end at once."""
+    made: list[str] = []
+
+    def measure(candidates: Sequence[Candidate], *_: object) -> Iterator[Trial]:
+        made.append(candidates[0].name)
+        return (Trial(name=each.name, plan=each.plan, seconds=1.0) for each in candidates)
+
+    def on_this_machine(job, load: Callable, progress, **_: object):
+        return run_folder(job, load()[0], progress)
+
+    monkeypatch.setattr(plan_choice, "measure", measure)
+    monkeypatch.setattr(plan_store, "_chosen", {})
+    monkeypatch.setattr(cluster, "run_folder_on_cluster", on_this_machine)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return made
+
+
+@pytest.fixture
+def words(model: Path, tmp_path: Path) -> Callable[[str], list[str]]:
+    (tmp_path / "pictures").mkdir()
+    Image.effect_noise((48, 40), 60).convert("RGB").save(tmp_path / "pictures" / "0.png")
+    places = {"pictures": tmp_path / "pictures", "out": tmp_path / "out", "model": model}
+    return lambda name: [word.format(**places) for word in COMMANDS[name]]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    ("variable", "flags", "expected"), [("1", [], 1), ("1", ["--no-tune"], 0), ("0", [], 0), ("0", ["--no-tune"], 0)]
+)
+def test_the_flag_and_the_variable_switch_trials_off(
+    backplate, words, trials, monkeypatch, name, variable, flags, expected
+):
+    monkeypatch.setenv(plan_choice.SWITCH, variable)
+    backplate(*words(name), *flags)
+    assert len(trials) == expected
+    assert plan_store.folder().exists() == bool(expected)
+
+
+def test_the_variable_of_the_first_machine_holds_for_the_workers(backplate, words, trials, monkeypatch):
+    def elsewhere(job, load: Callable, progress, **_: object):
+        monkeypatch.delenv(plan_choice.SWITCH)
+        return run_folder(job, load()[0], progress)
+
+    monkeypatch.setattr(cluster, "run_folder_on_cluster", elsewhere)
+    monkeypatch.setenv(plan_choice.SWITCH, "0")
+    done = backplate(*words("batch"))
+    assert done.exit_code == 0, done.stderr
+    assert not trials
+
+
+def test_auto_says_that_nothing_was_measured(backplate, words, trials, monkeypatch):
+    monkeypatch.setenv(plan_choice.SWITCH, "1")
+    done = backplate(*words("upscale"), "--engine", "auto", "--no-tune")
+    assert done.exit_code == 0, done.stderr
+    text = " ".join((done.stdout + done.stderr).split())
+    assert "runs in pytorch" in text
+    assert "which was not measured: trials are switched off." in text

@@ -21,7 +21,9 @@ def tune(
     precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the model runs in.")] = "auto",
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")] = None,
     models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="About how long the trial may take.")] = 20.0,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="About how long the trial may take. Default: as long as --engine auto.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Measure how a model runs fastest on this machine.
@@ -29,7 +31,7 @@ def tune(
     All commands and nodes do that by themselves, for a few seconds, the first time a model meets a device, and use what
     they found from then on; --no-tune and BACKPLATE_TUNE=0 stop them. This measures anew, longer, and shows the table.
     """
-    from ..core.backends.engines import EngineRequest, auto_candidates
+    from ..core.backends.engines import AUTO_SECONDS, EngineRequest, auto_candidates
     from ..core.backends.plan_choice import choose_plan
     from ..core.backends.store import device_name
     from ..model_loader import default_folders, find_model, load_model
@@ -41,7 +43,8 @@ def tune(
     loaded = load_model(find_model(model, default_folders(models_dir)))
     chosen = choose_device(device)
     candidates = auto_candidates(EngineRequest(model=loaded, device=chosen, precision=wish))
-    result = choose_plan(loaded.facts.sha256, chosen, candidates, anew=True, limit=seconds)
+    limit = AUTO_SECONDS if seconds is None else seconds
+    result = choose_plan(loaded.facts.sha256, chosen, candidates, anew=True, limit=limit)
     if as_json:
         typer.echo(json.dumps(_as_dict(result, loaded.facts.name, device_name(chosen)), indent=2))
     else:

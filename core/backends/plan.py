@@ -44,20 +44,23 @@ class Candidate:
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """What a candidate did. ``seconds``: for a million source pixels of a large picture, halo included; None if it was
-    left out, for ``reason``. ``alone``: for a million pixels of pictures that are one tile, which has no halo."""
+    left out, for ``reason``. ``alone``: for a million pixels of pictures that are one tile, which has no halo.
+    ``cut_short``: it was left out for want of time."""
 
     name: str
     plan: RunPlan
     seconds: float | None = None
     alone: float | None = None
     reason: str = ""
+    cut_short: bool = False
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The trials in the order of the candidates, and the fastest."""
+    """The trials in the order of the candidates, and the fastest. ``limit``: seconds that they might take."""
 
     trials: tuple[Trial, ...]
+    limit: float = 0.0
 
     @property
     def best(self) -> Trial:
@@ -77,6 +80,10 @@ class Choice:
         measured = [trial for trial in self.trials if trial.alone is not None]
         fastest = min(measured, key=_alone, default=best)
         return fastest if _alone(fastest) < _alone(best) * CLEARLY_FASTER else None
+
+    def holds_under(self, limit: float) -> bool:
+        """Whether ``limit`` seconds would have measured no more than this."""
+        return limit <= self.limit or not any(trial.cut_short for trial in self.trials)
 
 
 def _alone(trial: Trial) -> float:

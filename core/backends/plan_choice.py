@@ -34,15 +34,15 @@ def choose_plan(
     check: Callable[[], None] | None = None,
 ) -> Choice:
     """The measured choice among ``candidates``, from an earlier trial with the same model, machine, versions and
-    candidates if there is one, unless ``anew``. One candidate alone, or the first where ``tune`` or the environment
-    switches trials off, is chosen without one. ``check`` is called before each candidate; what it raises ends the
-    trial."""
+    candidates if there is one that ``limit`` seconds would not add to, unless ``anew``. One candidate alone, or the
+    first where ``tune`` or the environment switches trials off, is chosen without one. ``check`` is called before each
+    candidate; what it raises ends the trial."""
     if not anew and (len(candidates) == 1 or not tuning_wanted(tune)):
         why = "it is the only way" if len(candidates) == 1 else "trials are switched off"
         return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=why),))
     identity = identify(model_sha256, device, candidates)
-    choice = None if anew else recall(identity)
+    choice = None if anew else recall(identity, limit)
     if choice is None:
-        choice = Choice(tuple(measure(candidates, limit, check)))
+        choice = Choice(tuple(measure(candidates, limit, check)), limit)
         keep(identity, choice)
     return choice

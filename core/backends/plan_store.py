@@ -19,7 +19,7 @@ from .store import cache_folder, device_name
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 4
+_FORMAT = 5
 _chosen: dict[str, Choice] = {}
 
 
@@ -36,12 +36,15 @@ def identify(model_sha256: str, device: torch.device, candidates: Sequence[Candi
     }
 
 
-def recall(identity: dict[str, Any]) -> Choice | None:
-    """The choice of an earlier trial, from this process or the disk."""
+def recall(identity: dict[str, Any], limit: float) -> Choice | None:
+    """The choice of an earlier trial, from this process or the disk, unless ``limit`` seconds would measure more."""
     key = _key(identity)
-    choice = _chosen.get(key) or _read(key, identity)
-    if choice is not None:
-        _chosen[key] = choice
+    if key in _chosen and _chosen[key].holds_under(limit):
+        return _chosen[key]
+    choice = _read(key, identity)
+    if choice is None or not choice.holds_under(limit):
+        return None
+    _chosen[key] = choice
     return choice
 
 
@@ -49,7 +52,7 @@ def keep(identity: dict[str, Any], choice: Choice) -> None:
     """For ``recall``. A folder that cannot be written only costs the trial of the next process."""
     key = _key(identity)
     _chosen[key] = choice
-    content = {"identity": identity, "trials": [asdict(trial) for trial in choice.trials]}
+    content = {"identity": identity, "limit": choice.limit, "trials": [asdict(trial) for trial in choice.trials]}
     try:
         folder().mkdir(parents=True, exist_ok=True)
         write_whole(folder() / f"{key}.json", json.dumps(content, indent=1).encode("ascii"))
@@ -71,10 +74,10 @@ def _read(key: str, identity: dict[str, Any]) -> Choice | None:
         data = json.loads((folder() / f"{key}.json").read_text(encoding="ascii"))
         if data["identity"] != identity:
             return None
-        trials = tuple(_trial(trial) for trial in data["trials"])
+        trials, limit = tuple(_trial(trial) for trial in data["trials"]), float(data["limit"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return Choice(trials) if trials else None
+    return Choice(trials, limit) if trials else None
 
 
 def _trial(data: dict[str, Any]) -> Trial:

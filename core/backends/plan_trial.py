@@ -39,7 +39,7 @@ def measure(
         if check:
             check()
         # Opening and checking take time too, which is lost where no time is left to measure.
-        late = Trial(name=candidate.name, plan=candidate.plan, reason=TOO_LONG)
+        late = Trial(name=candidate.name, plan=candidate.plan, reason=TOO_LONG, cut_short=True)
         trial, spent = _tried(candidate, opened, reference, limit) if limit > 0 else (late, 0.0)
         opened = None
         limit -= spent
@@ -61,7 +61,7 @@ def _tried(
     except RuntimeError as error:
         return replace(trial, reason=" ".join(str(error).split())), 0.0
     if paces is None:
-        return replace(trial, reason=TOO_LONG), spent
+        return replace(trial, reason=TOO_LONG, cut_short=True), spent
     return replace(trial, seconds=paces[0], alone=paces[1]), spent
 
 

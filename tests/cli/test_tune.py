@@ -25,12 +25,13 @@ COMMANDS = {
 
 @pytest.fixture
 def trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """The trials that are made, by their first candidate; they end at once."""
+    """The trials that are made, by their first candidate. They end at once, with no time left for the last."""
     made: list[str] = []
 
     def measure(candidates: Sequence[Candidate], *_: object) -> Iterator[Trial]:
         made.append(candidates[0].name)
-        return (Trial(name=each.name, plan=each.plan, seconds=1.0) for each in candidates)
+        yield from (Trial(name=each.name, plan=each.plan, seconds=1.0) for each in candidates[:-1])
+        yield Trial(name=candidates[-1].name, plan=candidates[-1].plan, reason="too long", cut_short=True)
 
     def on_this_machine(job, load: Callable, progress, **_: object):
         return run_folder(job, load()[0], progress)
@@ -82,3 +83,14 @@ def test_auto_says_that_nothing_was_measured(backplate, words, trials, monkeypat
     text = " ".join((done.stdout + done.stderr).split())
     assert "runs in pytorch" in text
     assert "which was not measured: trials are switched off." in text
+
+
+def test_what_was_tuned_is_what_auto_takes(backplate, words, trials, monkeypatch, model):
+    monkeypatch.setenv(plan_choice.SWITCH, "1")
+    table = backplate("tune", model, "--device", "cpu")
+    assert table.exit_code == 0, table.stderr
+    assert "<- the fastest" in table.stdout
+    assert len(trials) == 1
+    done = backplate(*words("upscale"), "--engine", "auto", "--device", "cpu")
+    assert done.exit_code == 0, done.stderr
+    assert len(trials) == 1

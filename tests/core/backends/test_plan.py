@@ -185,6 +185,25 @@ def test_whatever_it_depends_on_measures_anew(clock: Clock, monkeypatch: pytest.
     assert measured()
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize(
+    ("slow", "limit", "expected"), [(1e-6, 50.0, False), (1e-4, 5.0, False), (1e-4, 4.0, False), (1e-4, 50.0, True)]
+)
+def test_only_a_longer_limit_measures_anew_what_was_cut_short(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, in_memory: bool, slow: float, limit: float, expected: bool
+):
+    models = [Paced(clock, 1e-6), Paced(clock, slow), Paced(clock, slow), Paced(clock, slow)]
+    candidates = [candidate(str(i), model) for i, model in enumerate(models)]
+    first = choose_plan("model", CPU, candidates, limit=5.0)
+    assert any(trial.cut_short for trial in first.trials) == (slow == 1e-4)
+    if not in_memory:
+        monkeypatch.setattr(plan_store, "_chosen", {})
+    runs = models[-1].runs
+    second = choose_plan("model", CPU, candidates, limit=limit)
+    assert (models[-1].runs > runs) == expected
+    assert second == first if not expected else not any(trial.cut_short for trial in second.trials)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": {}}', "null"])
 def test_a_damaged_file_is_measured_anew(clock: Clock, content: str, monkeypatch: pytest.MonkeyPatch):
     candidates = [candidate("a", Paced(clock, 2e-6)), candidate("b", Paced(clock, 1e-6))]

@@ -7,28 +7,23 @@ them (``upscale_to``) never holds the whole magnified picture.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from .bands import TileSettings, bands, plan_bands
-from .image.alpha import bleed, resize_alpha
+from .bands import TileSettings
+from .image.alpha import bleed
 from .image.checks import check_alpha, check_picture
+from .image.part import context_of, resize_part
 from .image.place import Background, padded_mask, place
-from .image.resize import RowResampler, resize
+from .image.resize import LOBES, RowResampler
 from .image.target import FitPlan, Target, count_passes, plan_fit
-from .image.tiling import Edge, read_region
+from .image.tiling import Edge
+from .passes import Rows, run_pass
 from .progress import Progress
 from .reuse import PassReuse, Reuse
-from .types import Box, FloatBox, Size, SizeRule, ceil_to
-from .upscaler import OutOfMemory, RoomyUpscaler, Upscaler, UpscalerSpec
-
-BANDS_HELD = 4
-"""Bands of tiles that lie on a device at once at most: one that grows, what it carries over, and the resampler's."""
-
-LANCZOS_TAPS = 3
-"""Reach of the resampling filter, in pixels of the coarser grid."""
+from .types import Box, FloatBox, Size
+from .upscaler import Upscaler, UpscalerSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,19 +57,8 @@ def upscale(
     check_picture(picture)
     tiles, progress = tiles or TileSettings(), progress or Progress()
     size = Size(picture.shape[3], picture.shape[2])
-    whole, final = Box(0, 0, *size), size.times(upscaler.spec.scale)
-    result = picture.new_empty((*picture.shape[:2], final.height, final.width), dtype=torch.float32)
-
-    def run(source: torch.Tensor) -> None:
-        plans = [plan_bands(each, whole, upscaler, tiles) for each in _one_by_one(source)]
-        progress.begin(sum(plan.steps for plan in plans), "tiles")
-        for index, (each, plan) in enumerate(zip(_one_by_one(source), plans, strict=True)):
-            top = 0
-            for band in bands(each, upscaler, plan, progress):
-                result[index : index + 1, :, top : top + band.shape[2]] = band
-                top += band.shape[2]
-
-    _run_near(picture, whole, upscaler, progress, run)
+    result = _empty(picture, size.times(upscaler.spec.scale))
+    run_pass(picture, Box(0, 0, *size), result, upscaler, tiles, progress)
     return result
 
 
@@ -94,7 +78,7 @@ def upscale_with_alpha(
     edge = tiles.edge if tiles else Edge.PLAIN
     result = upscale(bleed(picture, alpha), upscaler, tiles, progress)
     size = Size(picture.shape[3], picture.shape[2])
-    enlarged = _resample(alpha, FloatBox(0, 0, *size), size.times(upscaler.spec.scale), edge, alpha=True)
+    enlarged = resize_part(alpha, FloatBox(0, 0, *size), size.times(upscaler.spec.scale), edge, alpha=True)
     return result, enlarged
 
 
@@ -127,9 +111,9 @@ def upscale_to(
     if upscaler and passes:
         fitted = _pass_to(colour, plan.source_box, size, upscaler, passes, tiles, progress, reuse)
     else:
-        fitted = _resample(colour, plan.source_box, size, tiles.edge)
+        fitted = resize_part(colour, plan.source_box, size, tiles.edge)
     if alpha is not None:
-        alpha = _resample(alpha, plan.source_box, size, tiles.edge, alpha=True)
+        alpha = resize_part(alpha, plan.source_box, size, tiles.edge, alpha=True)
     canvas, alpha = place(fitted, alpha, plan, background or Background())
     return FitResult(picture=canvas, alpha=alpha, plan=plan, passes=passes)
 
@@ -148,7 +132,7 @@ def _pass_to(
     spec = upscaler.spec
     if passes > 1:
         # The margin keeps the last pass from reading past the region, also where the picture wraps.
-        region = _context(box, picture, tiles.edge, spec.aligned_halo + spec.alignment + 2 * LANCZOS_TAPS)
+        region = context_of(box, picture, tiles.edge, spec.aligned_halo + spec.alignment + 2 * LOBES)
         ratio = Size(
             _before_last_pass(region.width, size.width / box.width, spec.scale),
             _before_last_pass(region.height, size.height / box.height, spec.scale),
@@ -181,82 +165,23 @@ def _fused_pass(
     area = _needed_area(picture, box, size, spec, tiles.edge)
     inner = FloatBox((box.x - area.x) * spec.scale, (box.y - area.y) * spec.scale, box.width * spec.scale,
                      box.height * spec.scale)  # fmt: skip
-    result = picture.new_empty((*picture.shape[:2], size.height, size.width), dtype=torch.float32)
 
-    def run(source: torch.Tensor) -> None:
-        pairs = zip(_one_by_one(source), memories, strict=True)
-        plans = [plan_bands(each, area, upscaler, tiles, memory) for each, memory in pairs]
-        progress.begin(sum(plan.steps for plan in plans), "tiles")
-        for index, (each, plan) in enumerate(zip(_one_by_one(source), plans, strict=True)):
-            resampler = RowResampler(area.size.times(spec.scale), size, inner)
-            top = 0
-            for band in bands(each, upscaler, plan, progress):
-                fitted = resampler.push(band)
-                result[index : index + 1, :, top : top + fitted.shape[2]] = fitted.clamp(0, 1)
-                top += fitted.shape[2]
-            resampler.finish()
+    def resampled(rows: Rows) -> Rows:
+        resampler = RowResampler(area.size.times(spec.scale), size, inner)
+        for band in rows:
+            yield resampler.push(band).clamp(0, 1)
+        resampler.finish()
 
-    _run_near(picture, area, upscaler, progress, run)
+    result = _empty(picture, size)
+    run_pass(picture, area, result, upscaler, tiles, progress, memories, resampled)
     return result
 
 
-def _run_near(
-    picture: torch.Tensor, area: Box, upscaler: Upscaler, progress: Progress, run: Callable[[torch.Tensor], None]
-) -> None:
-    """Runs with the picture on the model's device, where that has room, so that tiles are put together and resampled
-    there and only the finished rows are copied; else, or when the room did not last, with the picture where it is."""
-    device = _device_with_room(picture, area, upscaler)
-    if device != picture.device:
-        try:
-            run(picture.to(device))
-        except (torch.OutOfMemoryError, OutOfMemory):
-            progress.note(f"There was no room on {device} to put the tiles together; going on in main memory.")
-        else:
-            return
-    run(picture)
-
-
-def _device_with_room(picture: torch.Tensor, area: Box, upscaler: Upscaler) -> torch.device:
-    if not isinstance(upscaler, RoomyUpscaler):
-        return picture.device
-    spec = upscaler.spec
-    device, room = upscaler.room()
-    tile = math.isqrt(spec.pixel_budget) or area.height
-    band = area.width * min(tile, area.height) * spec.scale**2
-    return device if 4 * (picture.numel() + BANDS_HELD * picture.shape[1] * band) <= room else picture.device
+def _empty(picture: torch.Tensor, size: Size) -> torch.Tensor:
+    return picture.new_empty((*picture.shape[:2], size.height, size.width), dtype=torch.float32)
 
 
 def _needed_area(picture: torch.Tensor, box: FloatBox, size: Size, spec: UpscalerSpec, edge: Edge) -> Box:
     """Source pixels whose magnified versions have weight in the resampled box, aligned for the model."""
     reduction = max(1.0, box.width * spec.scale / size.width, box.height * spec.scale / size.height)
-    return _context(box, picture, edge, math.ceil(LANCZOS_TAPS * reduction / spec.scale) + 1, spec.alignment)
-
-
-def _context(box: FloatBox, picture: torch.Tensor, edge: Edge, margin: int, align: int = 1) -> Box:
-    """Whole pixels around ``box``, ``margin`` wider, cut at the picture's border except where it wraps."""
-    height, width = picture.shape[-2:]
-    left, right = _reach(box.x, box.width, margin, width, edge.wraps_x, align)
-    top, bottom = _reach(box.y, box.height, margin, height, edge.wraps_y, align)
-    return Box(left, top, right - left, bottom - top)
-
-
-def _reach(start: float, length: float, margin: int, limit: int, wraps: bool, align: int) -> tuple[int, int]:
-    first = (math.floor(start) - margin) // align * align
-    last = ceil_to(math.ceil(start + length) + margin, align)
-    return (first, last) if wraps else (max(first, 0), min(last, limit))
-
-
-def _resample(picture: torch.Tensor, box: FloatBox, size: Size, edge: Edge, *, alpha: bool = False) -> torch.Tensor:
-    """``box`` of the picture at ``size`` without a model; where the edge wraps, so does the filter."""
-    if edge.wraps_x:
-        reduction = max(1.0, box.width / size.width, box.height / size.height)
-        area = _context(box, picture, edge, math.ceil(LANCZOS_TAPS * reduction) + 1)
-        picture, _ = read_region(picture, area, 0, edge, SizeRule())
-        box = FloatBox(box.x - area.x, box.y - area.y, box.width, box.height)
-    if alpha:
-        return resize_alpha(picture, size, box)
-    return resize(picture, size, box).clamp(0, 1)
-
-
-def _one_by_one(pictures: torch.Tensor) -> list[torch.Tensor]:
-    return [pictures[index : index + 1] for index in range(len(pictures))]
+    return context_of(box, picture, edge, math.ceil(LOBES * reduction / spec.scale) + 1, spec.alignment)

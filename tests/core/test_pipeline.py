@@ -10,7 +10,8 @@ from backplate.core.image.place import Background
 from backplate.core.image.resize import resize
 from backplate.core.image.target import Fit, Target
 from backplate.core.image.tiling import Edge
-from backplate.core.pipeline import BANDS_HELD, TileSettings, _device_with_room, upscale, upscale_to, upscale_with_alpha
+from backplate.core.passes import BANDS_HELD, _device_with_room
+from backplate.core.pipeline import TileSettings, upscale, upscale_to, upscale_with_alpha
 from backplate.core.progress import Cancelled, Progress
 from backplate.core.types import Box, FloatBox, Size, SizeRule
 from backplate.core.upscaler import Halo, InputError, ModelOutputError, OutOfMemory, UpscalerSpec

@@ -48,8 +48,7 @@ def load_upscaler(
 
 
 def maker(model: Model) -> str:
-    """What files record as that which made them."""
-    return f"Backplate {__version__}; {model.name}; sha256 {model.sha256[:12]}"
+    return model.maker(f"Backplate {__version__}")
 
 
 def run_picture(errand: Errand, upscaler: Upscaler, settings: PictureSettings, *, overwrite: bool) -> bool:

@@ -194,7 +194,7 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
         quality=wanted["quality"],
         srgb=wanted["convert_to_srgb"],
         strip_gps=wanted["strip_gps"],
-        software=f"Backplate; {model.name}; sha256 {model.sha256[:12]}",
+        software=model.maker(),
     )
 
 

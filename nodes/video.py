@@ -233,7 +233,7 @@ class UpscaleVideo(io.ComfyNode):
             model=known,
             device=host.model_device(),
             keep_partial=wanted["keep_partial"],
-            software=f"Backplate; {known.name}; sha256 {known.sha256[:12]}",
+            software=known.maker(),
         )
         progress = CountingFrames()
         upscaler = upscaler_for(upscale_model, progress)

@@ -24,6 +24,10 @@ class Model:
     sha256: str
     precision: str = "auto"
 
+    def maker(self, program: str = "Backplate") -> str:
+        """What files record as that which made them; ``program`` may name its version."""
+        return f"{program}; {self.name}; sha256 {self.sha256[:12]}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FolderJob:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,105 +21,136 @@ from .compare_command import (
     compare_settings,
 )
 from .errors import ALL_FAILED, SOME_FAILED, UsageProblem, reporting, say
-from .options import NoTune, WantedEngine
+from .options import Device, ModelsDir, NoTune, TileSize, WantedEngine, takes
 
 if TYPE_CHECKING:
     from ..core.jobs.folder_job import Model
-    from ..core.shootout.run import Contestant
+    from ..core.shootout.results import ShootoutResult
+    from ..core.shootout.run import Contestant, ShootoutSettings
+    from ..core.shootout.samples import Degrade
     from ..core.upscaler import Upscaler
 
 DEGRADATIONS = "bicubic|jpeg|realesrgan"
 
 
-@reporting
-def shootout(
+@dataclass(frozen=True, kw_only=True)
+class ShootoutOptions:
+    """Which models are compared over which pictures, as written on the command line."""
+
     models: Annotated[
         list[str],
         typer.Option("--models", "-m", metavar="NAME_OR_PATH...", help="See `backplate models` for names."),
-    ],
-    images: Annotated[Path, typer.Option(help="A folder of pictures, or one; small ones unless --degrade is given.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")],
-    scale: Annotated[int, typer.Option(min=1, help="Every result is enlarged by this, whatever the model's scale.")],
-    more_models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="More models.")] = None,
+    ]
+    images: Annotated[Path, typer.Option(help="A folder of pictures, or one; small ones unless --degrade is given.")]
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")]
+    scale: Annotated[int, typer.Option(min=1, help="Every result is enlarged by this, whatever the model's scale.")]
+    more_models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="More models.")] = None
     references: Annotated[
         Path | None, typer.Option(help="A folder of what the pictures are reductions of, matched by name.")
-    ] = None,
+    ] = None
     degrade: Annotated[
         str | None, typer.Option(metavar=DEGRADATIONS, help="The pictures are references; make them small this way.")
-    ] = None,
-    metrics: Annotated[
-        str, typer.Option(metavar="NAMES", help=f"With references: of {METRICS}.")
-    ] = "psnr,ssim,lpips,vmaf",
-    channel: Annotated[str, typer.Option(metavar=CHANNELS, help="Of PSNR and SSIM.")] = "y",
-    border: Annotated[int | None, typer.Option(min=0, help="Pixels left out on every side; default: scale.")] = None,
-    vmaf_model: VmafModelName = "vmaf_v0.6.1",
-    lpips_net: LpipsNetName = "alex",
-    lpips_backbone: LpipsBackbone = None,
-    lpips_download: LpipsDownload = False,
-    tile_size: Annotated[int, typer.Option(min=0, help="Side of a tile in source pixels; 0 is automatic.")] = 0,
-    precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the models run in.")] = "auto",
-    engine: WantedEngine = "pytorch",
-    no_tune: NoTune = False,
-    device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")] = None,
-    models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides every chance in --degrade.")] = 0,
-) -> None:
+    ] = None
+    metrics: Annotated[str, typer.Option(metavar="NAMES", help=f"With references: of {METRICS}.")] = (
+        "psnr,ssim,lpips,vmaf"
+    )
+    channel: Annotated[str, typer.Option(metavar=CHANNELS, help="Of PSNR and SSIM.")] = "y"
+    border: Annotated[int | None, typer.Option(min=0, help="Pixels left out on every side; default: scale.")] = None
+    vmaf_model: VmafModelName = "vmaf_v0.6.1"
+    lpips_net: LpipsNetName = "alex"
+    lpips_backbone: LpipsBackbone = None
+    lpips_download: LpipsDownload = False
+    tile_size: TileSize = 0
+    precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the models run in.")] = "auto"
+    engine: WantedEngine = "pytorch"
+    no_tune: NoTune = False
+    device: Device = None
+    models_dir: ModelsDir = None
+    seed: Annotated[int, typer.Option(min=0, help="Decides every chance in --degrade.")] = 0
+
+
+@reporting
+@takes(ShootoutOptions)
+def shootout(options: ShootoutOptions) -> None:
     """Compare models over pictures: figures, crops side by side, and which model to use for what. Writes report.html,
     report.csv, report.json and contact_sheet.png. Exit codes: 0; 1 no model ran; 2 a model or picture failed."""
     # Not at the top: PyTorch would make --help wait.
-    from ..core.backends.engines import Engine
-    from ..core.metrics.registry import metric_names
-    from ..core.pipeline import TileSettings
     from ..core.shootout.report_files import write_report
-    from ..core.shootout.run import ShootoutSettings, run_shootout
-    from ..core.shootout.samples import Degrade, describe_samples, samples_in
-    from ..model_loader.precision import Precision, choose_device
-    from .picture_job import load_upscaler
+    from ..core.shootout.run import run_shootout
+    from ..core.shootout.samples import samples_in
     from .screen import Screen
-    from .wishes import as_usage, choice
+    from .wishes import as_usage
 
     with as_usage():
-        how = None if degrade is None else choice(Degrade, degrade, "--degrade")
-        compare = compare_settings(
-            metric_names(metrics.split(",")),
-            channel,
-            scale if border is None else border,
-            "none",
-            vmaf_model,
-            lpips_net,
-            lpips_backbone,
-            download=lpips_download,
-        )
-        wanted_precision = choice(Precision, precision, "--precision")
-        wanted_engine = choice(Engine, engine, "--engine")
-        settings = ShootoutSettings(
-            scale=scale,
-            compare=compare,
-            tiles=TileSettings(size=tile_size),
-            setting=(describe_samples(references is not None, how, scale, seed),),
-        )
-        if output.exists() and not output.is_dir():
-            raise UsageProblem(f"{output} is a file; name a folder for the report.")
-        names = [*models, *(more_models or [])]
-        open_model = partial(
-            load_upscaler,
-            models_dir=models_dir,
-            device=str(choose_device(device)),
-            precision=wanted_precision,
-            engine=wanted_engine,
-            tune=not no_tune,
-        )
-        contestants = wanted_models(names, open_model)
-        samples, problems = samples_in(images, references, how, scale, seed)
+        how = _degradation(options)
+        settings = _settings(options, how)
+        if options.output.exists() and not options.output.is_dir():
+            raise UsageProblem(f"{options.output} is a file; name a folder for the report.")
+        contestants = _contestants(options)
+        samples, problems = samples_in(options.images, options.references, how, options.scale, options.seed)
     with Screen(1) as screen:
-        screen.start_picture(images)
+        screen.start_picture(options.images)
         result = run_shootout(contestants, samples, settings, screen, problems)
     typer.echo(result.text())
-    for path in write_report(result, output):
+    for path in write_report(result, options.output):
         say(f"wrote {path}")
+    _exit_unless_complete(result, contestants, len(samples))
+
+
+def _degradation(options: ShootoutOptions) -> Degrade | None:
+    from ..core.shootout.samples import Degrade
+    from .wishes import choice
+
+    return None if options.degrade is None else choice(Degrade, options.degrade, "--degrade")
+
+
+def _settings(options: ShootoutOptions, how: Degrade | None) -> ShootoutSettings:
+    """How results are made and measured. Raises ``UsageProblem`` and ``InputError``."""
+    from ..core.metrics.registry import metric_names
+    from ..core.pipeline import TileSettings
+    from ..core.shootout.run import ShootoutSettings
+    from ..core.shootout.samples import describe_samples
+
+    compare = compare_settings(
+        metric_names(options.metrics.split(",")),
+        options.channel,
+        options.scale if options.border is None else options.border,
+        "none",
+        options.vmaf_model,
+        options.lpips_net,
+        options.lpips_backbone,
+        download=options.lpips_download,
+    )
+    return ShootoutSettings(
+        scale=options.scale,
+        compare=compare,
+        tiles=TileSettings(size=options.tile_size),
+        setting=(describe_samples(options.references is not None, how, options.scale, options.seed),),
+    )
+
+
+def _contestants(options: ShootoutOptions) -> list[Contestant]:
+    from ..core.backends.engines import Engine
+    from ..model_loader.precision import Precision, choose_device
+    from .picture_job import load_upscaler
+    from .wishes import choice
+
+    open_model = partial(
+        load_upscaler,
+        models_dir=options.models_dir,
+        device=str(choose_device(options.device)),
+        precision=choice(Precision, options.precision, "--precision"),
+        engine=choice(Engine, options.engine, "--engine"),
+        tune=not options.no_tune,
+    )
+    return wanted_models([*options.models, *(options.more_models or [])], open_model)
+
+
+def _exit_unless_complete(result: ShootoutResult, contestants: list[Contestant], samples: int) -> None:
+    """Raises ``typer.Exit`` if no model ran, or if one or a picture failed."""
     if not any(cell.values for cell in result.cells if cell.model in {each.name for each in contestants}):
         raise typer.Exit(ALL_FAILED)
-    missing = len(result.models) <= len(contestants) or len(result.pictures) < len(samples)
+    missing = len(result.models) <= len(contestants) or len(result.pictures) < samples
     if missing or not all(cell.values for cell in result.cells):
         raise typer.Exit(SOME_FAILED)
 

@@ -208,12 +208,12 @@ def _run(
     from ..core.jobs.video_budget import for_live, settle_budget
     from ..core.jobs.video_plan import plan_video
     from .picture_job import maker
-    from .video_screen import VideoScreen
+    from .video_screen import TrialScreen, VideoScreen
 
     plan: VideoPlan = plan_video(job, upscaler)
     sentence = ""
     if budget_ms is not None:
-        budget = settle_budget(job, plan, upscaler, budget_ms, others, live=live)
+        budget = settle_budget(job, plan, upscaler, budget_ms, others, live=live, progress=TrialScreen())
         sentence, upscaler = budget.sentence, budget.upscaler
         job = replace(job, model=budget.model, software=maker(budget.model))
         say(sentence)

@@ -8,11 +8,19 @@ from rich.progress import TextColumn, TimeRemainingColumn
 
 from ..core.jobs.video import VideoProgress
 from ..core.jobs.video_frame import Finished
+from ..core.progress import Progress
 from .bars import BarScreen
 from .errors import say
 
 LINE_EVERY = 10.0
 """Seconds between lines where stderr is no terminal."""
+
+
+class TrialScreen(Progress):
+    """While models are timed: notes only, as a bar would take some of the time."""
+
+    def note(self, sentence: str) -> None:
+        say(sentence)
 
 
 class VideoScreen(BarScreen, VideoProgress):

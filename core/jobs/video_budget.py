@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ...model_loader.errors import ModelError
 from ..media.video_decode import Frame, read_video
 from ..progress import Progress
 from ..types import Size
@@ -83,7 +84,8 @@ def settle_budget(
     progress: Progress | None = None,
 ) -> Budget:
     """Measures the job's model on its first frame. If it takes longer than ``milliseconds``, ``others`` are measured,
-    and the one that uses the budget best is named; in ``live`` it takes the place of the model, now and for good.
+    and the one that uses the budget best is named; in ``live`` it takes the place of the model, now and for good. One
+    that cannot be opened, such as a damaged file, is left out with a note.
 
     Raises ``InputError`` in ``live`` when no model is fast enough, and for a budget that is not positive.
     """
@@ -94,32 +96,48 @@ def settle_budget(
     if frame is None:
         raise InputError(f"There is no frame in the part of {plan.facts.name} that was asked for.")
     wanted = measure_frame(job, plan, upscaler, job.model, frame, milliseconds, progress)
-    trials = [wanted]
     if wanted.milliseconds <= milliseconds:
         sentence = f"{wanted.text()} on {job.device}; the budget of {milliseconds:g} ms holds."
         return Budget(upscaler=upscaler, model=job.model, holds=True, sentence=sentence, trials=(wanted,))
+    tried, best = _try_others(job, plan, others, frame, milliseconds, progress)
+    trials = (wanted, *tried)
+    over = f"{wanted.text()} on {job.device}, over the budget of {milliseconds:g} ms"
+    if best is None:
+        slow = "; ".join(trial.text() for trial in tried) or "no other model that runs was found here"
+        if live:
+            raise InputError(f"{over}, and none is fast enough: {slow}; allow more time or ask for a smaller size.")
+        return Budget(upscaler=upscaler, model=job.model, holds=False, sentence=f"{over}; {slow}.", trials=trials)
+    trial, faster = best
+    if not live:
+        sentence = f"{over}; {trial.text()} would hold it."
+        return Budget(upscaler=upscaler, model=job.model, holds=False, sentence=sentence, trials=trials)
+    sentence = f"{over}; going on with {trial.text()}."
+    return Budget(upscaler=faster, model=trial.model, holds=True, sentence=sentence, trials=trials)
+
+
+def _try_others(
+    job: VideoJob,
+    plan: VideoPlan,
+    others: Iterable[Candidate],
+    frame: Frame,
+    milliseconds: float,
+    progress: Progress,
+) -> tuple[list[Trial], tuple[Trial, Upscaler] | None]:
+    """What they take, and which of them uses the budget best without going over it."""
+    trials: list[Trial] = []
     best: tuple[Trial, Upscaler] | None = None
     for load in others:
-        other, model = load()
+        try:
+            other, model = load()
+        except (ModelError, InputError) as error:
+            progress.note(f"A model is left out of the trial: {error}")
+            continue
         progress.check()
         trial = measure_frame(job, plan, other, model, frame, milliseconds, progress)
         trials.append(trial)
         if trial.milliseconds <= milliseconds and (best is None or trial.milliseconds > best[0].milliseconds):
             best = (trial, other)
-    over = f"{wanted.text()} on {job.device}, over the budget of {milliseconds:g} ms"
-    if best is None:
-        tried = "; ".join(trial.text() for trial in trials[1:]) or "no other model was found here"
-        if live:
-            raise InputError(f"{over}, and none is fast enough: {tried}; allow more time or ask for a smaller size.")
-        return Budget(
-            upscaler=upscaler, model=job.model, holds=False, sentence=f"{over}; {tried}.", trials=tuple(trials)
-        )
-    trial, faster = best
-    if not live:
-        sentence = f"{over}; {trial.text()} would hold it."
-        return Budget(upscaler=upscaler, model=job.model, holds=False, sentence=sentence, trials=tuple(trials))
-    sentence = f"{over}; going on with {trial.text()}."
-    return Budget(upscaler=faster, model=trial.model, holds=True, sentence=sentence, trials=tuple(trials))
+    return trials, best
 
 
 def measure_frame(

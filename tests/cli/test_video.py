@@ -122,6 +122,17 @@ def test_the_budget_is_measured_first_and_live_needs_a_model_that_holds_it(
     assert not (tmp_path / "c.mp4").exists()
 
 
+def test_a_damaged_model_of_the_catalogue_is_left_out_of_the_trial(backplate: Callable, model: Path, tmp_path: Path):
+    source, folder = write_clip(tmp_path / "in.mp4", 2), tmp_path / "models"
+    folder.mkdir()
+    (folder / "RealESRGAN_x4plus.pth").write_bytes(b"PK\3\4 and no more")
+    words = ["-m", model, "--size", "96x64", "--models-dir", folder, "--budget-ms", 0.001]
+    done = backplate("video", source, "-o", tmp_path / "out.mp4", *words)
+    assert done.exit_code == 0, done.stderr
+    assert "A model is left out of the trial: RealESRGAN_x4plus.pth is incomplete or damaged" in done.stderr
+    assert "; backplate-lite-x2 in " in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -12,7 +12,9 @@ from backplate.core.jobs import video_budget
 from backplate.core.jobs.folder_job import Model
 from backplate.core.jobs.video_budget import Budget, precision_of, settle_budget
 from backplate.core.jobs.video_plan import VideoJob, VideoPlan, VideoSettings, plan_video
-from backplate.core.upscaler import InputError, OutOfMemory
+from backplate.core.progress import Progress
+from backplate.core.upscaler import InputError, OutOfMemory, Upscaler
+from backplate.model_loader.errors import DamagedModelError
 from clips import Nearest, drawing, write_clip
 
 
@@ -104,6 +106,31 @@ def test_a_hopeless_model_is_judged_by_a_part_of_the_frame(planned: tuple, clock
     assert trials["huge"].estimated
     assert trials["huge"].milliseconds == pytest.approx(200)
     assert trials["fat"].milliseconds == float("inf")
+
+
+class Noting(Progress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+
+
+def damaged() -> tuple[Upscaler, Model]:
+    raise DamagedModelError("broken.pth is empty (0 bytes): download it again.")
+
+
+def test_a_model_that_cannot_be_opened_is_left_out_with_a_note(planned: tuple, clock: Clock):
+    noting = Noting()
+    candidates = [damaged, lambda: (Paced(clock, 20), named("small"))]
+    budget = settle_budget(*planned, Paced(clock, 100), 0.5, candidates, live=True, progress=noting)
+    assert (budget.model.name, [trial.model.name for trial in budget.trials]) == ("small", ["wanted", "small"])
+    assert noting.notes == ["A model is left out of the trial: broken.pth is empty (0 bytes): download it again."]
+
+
+def test_where_no_other_model_opens_live_says_so(planned: tuple, clock: Clock):
+    with pytest.raises(InputError, match="no other model that runs was found here"):
+        settle_budget(*planned, Paced(clock, 100), 0.5, [damaged], live=True)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .choices import PRECISIONS
-from .errors import reporting
+from .errors import reporting, say
 
 if TYPE_CHECKING:
     from ..core.backends.plan import Choice
@@ -50,6 +50,8 @@ def tune(
     else:
         typer.echo(f"{loaded.facts.name} on {device_name(chosen)}")
         typer.echo(_table(result))
+    if result.disturbed:
+        say("something else kept the machine busy, so this is not kept; run it again when the machine is idle.")
 
 
 def _as_dict(result: Choice, model: str, device: str) -> dict[str, object]:
@@ -65,5 +67,7 @@ def _table(result: Choice) -> str:
     for trial in result.trials:
         pace = "-" if trial.seconds is None else f"{trial.seconds:.2f}"
         remark = "<- the fastest" if trial is result.best and trial.seconds is not None else trial.reason
+        if trial.disturbed:
+            remark = f"{remark} (disturbed)".lstrip()
         rows.append([trial.name, pace, remark])
     return text_table(rows)

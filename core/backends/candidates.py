@@ -13,7 +13,7 @@ from ..upscaler import Upscaler
 from .eager import EagerUpscaler, Placer, default_plan, usable_dtype
 from .plan import Candidate, RunPlan
 from .plan_choice import choose_plan
-from .plan_trial import STREAM_WIDTH
+from .plan_timing import STREAM_WIDTH
 
 STREAM_PIXELS = (12_288, 49_152)
 CPU_TILES = (192, 256)

@@ -25,7 +25,7 @@ from .candidates import open_pytorch, pytorch_candidates
 from .eager import Placer, usable_dtype
 from .plan import Candidate, Choice, RunPlan, Trial
 from .plan_choice import choose_plan
-from .plan_trial import STREAM_WIDTH
+from .plan_timing import STREAM_WIDTH
 from .tiles_and_rows import TilesAndRows
 
 logger = logging.getLogger(__name__)

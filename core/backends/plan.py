@@ -45,7 +45,8 @@ class Candidate:
 class Trial:
     """What a candidate did. ``seconds``: for a million source pixels of a large picture, halo included; None if it was
     left out, for ``reason``. ``alone``: for a million pixels of pictures that are one tile, which has no halo.
-    ``cut_short``: it was left out for want of time."""
+    ``cut_short``: it was left out for want of time. ``disturbed``: the process could not run all the time that it was
+    measured, so it may be faster."""
 
     name: str
     plan: RunPlan
@@ -53,6 +54,7 @@ class Trial:
     alone: float | None = None
     reason: str = ""
     cut_short: bool = False
+    disturbed: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ class Choice:
         measured = [trial for trial in self.trials if trial.alone is not None]
         fastest = min(measured, key=_alone, default=best)
         return fastest if _alone(fastest) < _alone(best) * CLEARLY_FASTER else None
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether a trial at another time may find something else."""
+        return any(trial.disturbed for trial in self.trials)
 
     def holds_under(self, limit: float) -> bool:
         """Whether ``limit`` seconds would have measured no more than this."""

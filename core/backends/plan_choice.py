@@ -36,13 +36,13 @@ def choose_plan(
     """The measured choice among ``candidates``, from an earlier trial with the same model, machine, versions and
     candidates if there is one that ``limit`` seconds would not add to, unless ``anew``. One candidate alone, or the
     first where ``tune`` or the environment switches trials off, is chosen without one. ``check`` is called before each
-    candidate; what it raises ends the trial."""
+    candidate; what it raises ends the trial. A trial that the machine disturbed holds for this process only."""
     if not anew and (len(candidates) == 1 or not tuning_wanted(tune)):
         why = "it is the only way" if len(candidates) == 1 else "trials are switched off"
         return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=why),))
     identity = identify(model_sha256, device, candidates)
     choice = None if anew else recall(identity, limit)
     if choice is None:
-        choice = Choice(tuple(measure(candidates, limit, check)), limit)
+        choice = Choice(tuple(measure(candidates, limit, check, on_cpu=device.type == "cpu")), limit)
         keep(identity, choice)
     return choice

@@ -19,7 +19,7 @@ from .store import cache_folder, device_name
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 5
+_FORMAT = 6
 _chosen: dict[str, Choice] = {}
 
 
@@ -49,9 +49,13 @@ def recall(identity: dict[str, Any], limit: float) -> Choice | None:
 
 
 def keep(identity: dict[str, Any], choice: Choice) -> None:
-    """For ``recall``. A folder that cannot be written only costs the trial of the next process."""
+    """For ``recall``; in this process alone if the trial was disturbed. A folder that cannot be written only costs the
+    trial of the next process."""
     key = _key(identity)
     _chosen[key] = choice
+    if choice.disturbed:
+        logger.info("Something else kept the machine busy during a trial of speed; it will be made again next time.")
+        return
     content = {"identity": identity, "limit": choice.limit, "trials": [asdict(trial) for trial in choice.trials]}
     try:
         folder().mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ def trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """The trials that are made, by their first candidate. They end at once, with no time left for the last."""
     made: list[str] = []
 
-    def measure(candidates: Sequence[Candidate], *_: object) -> Iterator[Trial]:
+    def measure(candidates: Sequence[Candidate], *_: object, **__: object) -> Iterator[Trial]:
         made.append(candidates[0].name)
         yield from (Trial(name=each.name, plan=each.plan, seconds=1.0) for each in candidates[:-1])
         yield Trial(name=candidates[-1].name, plan=candidates[-1].plan, reason="too long", cut_short=True)
@@ -94,3 +94,15 @@ def test_what_was_tuned_is_what_auto_takes(backplate, words, trials, monkeypatch
     done = backplate(*words("upscale"), "--engine", "auto", "--device", "cpu")
     assert done.exit_code == 0, done.stderr
     assert len(trials) == 1
+
+
+def test_a_disturbed_trial_is_shown_and_not_kept(backplate, trials, monkeypatch, model):
+    def measure(candidates: Sequence[Candidate], *_: object, **__: object) -> Iterator[Trial]:
+        return (Trial(name=each.name, plan=each.plan, seconds=1.0, disturbed=True) for each in candidates)
+
+    monkeypatch.setattr(plan_choice, "measure", measure)
+    done = backplate("tune", model, "--device", "cpu")
+    assert done.exit_code == 0, done.stderr
+    assert "<- the fastest (disturbed)" in done.stdout
+    assert "this is not kept; run it again" in done.stderr
+    assert not plan_store.folder().exists()

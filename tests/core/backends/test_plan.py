@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from backplate.core.backends import plan_store, plan_trial
+from backplate.core.backends import plan_store, plan_timing
 from backplate.core.backends.candidates import describe_plan, open_pytorch, pytorch_candidates
 from backplate.core.backends.plan import EXACT_BAR, Candidate, RunPlan
 from backplate.core.backends.plan_choice import SWITCH, choose_plan
@@ -25,12 +25,15 @@ CPU = torch.device("cpu")
 
 
 class Clock:
-    """Time that passes only when a model runs."""
+    """Time that passes only when a model runs, and when the process is ``stopped``."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now = self.stopped = 0.0
 
     def perf_counter(self) -> float:
+        return self.now + self.stopped
+
+    def process_time(self) -> float:
         return self.now
 
 
@@ -59,7 +62,7 @@ class Paced:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(plan_trial, "time", clock)
+    monkeypatch.setattr(plan_timing, "time", clock)
     monkeypatch.setenv(SWITCH, "1")
     monkeypatch.setattr(plan_store, "_chosen", {})
     return clock
@@ -202,6 +205,75 @@ def test_only_a_longer_limit_measures_anew_what_was_cut_short(
     second = choose_plan("model", CPU, candidates, limit=limit)
     assert (models[-1].runs > runs) == expected
     assert second == first if not expected else not any(trial.cut_short for trial in second.trials)
+
+
+class Stopped(Paced):
+    """The process is stopped for an hour during each of these runs. The first two are not timed."""
+
+    def __init__(self, clock: Clock, each_pixel: float, during: Sequence[int]) -> None:
+        super().__init__(clock, each_pixel)
+        self.during = during
+
+    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+        if self.runs in self.during:
+            self.clock.stopped += 3600
+        return super().__call__(picture)
+
+
+@pytest.mark.parametrize("run", range(2, 5))
+def test_what_was_disturbed_once_is_measured_again_and_kept(clock: Clock, run: int):
+    disturbed, other = Stopped(clock, 5e-5, [run]), Paced(clock, 1e-4)
+    choice = choose_plan("model", CPU, [candidate("a", disturbed), candidate("b", other)])
+    assert not choice.disturbed
+    assert choice.trials[0].seconds == pytest.approx(50 * 128**2 / 120**2)
+    assert choice.trials[1].seconds == pytest.approx(100 * 128**2 / 120**2), "it has its time still"
+    assert len(list(plan_store.folder().iterdir())) == 1
+
+
+def test_what_is_disturbed_again_and_again_is_used_but_not_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    disturbed, other = Stopped(clock, 5e-5, range(2, 1000)), Paced(clock, 1e-4)
+    candidates = [candidate("a", disturbed), candidate("b", other)]
+    choice = choose_plan("model", CPU, candidates)
+    assert choice.best.name == "b"
+    assert [trial.disturbed for trial in choice.trials] == [True, False]
+    assert not plan_store.folder().exists()
+    runs = disturbed.runs
+    assert choose_plan("model", CPU, candidates) is choice, "this process goes on with it"
+    assert disturbed.runs == runs
+    monkeypatch.setattr(plan_store, "_chosen", {})
+    disturbed.during = ()
+    again = choose_plan("model", CPU, candidates)
+    assert again.best.name == "a"
+    assert not again.disturbed
+    assert len(list(plan_store.folder().iterdir())) == 1
+
+
+def test_a_disturbed_trial_leaves_what_was_kept_before(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    model, other = Stopped(clock, 5e-5, ()), Paced(clock, 1e-4)
+    candidates = [candidate("a", model), candidate("b", other)]
+    kept = choose_plan("model", CPU, candidates)
+    model.during = range(1000)
+    assert choose_plan("model", CPU, candidates, anew=True).disturbed
+    monkeypatch.setattr(plan_store, "_chosen", {})
+    assert choose_plan("model", CPU, candidates) == kept
+
+
+def test_the_only_figure_of_a_slow_model_is_used_though_it_was_disturbed(clock: Clock):
+    # Once through takes more than half the limit, so there is no second time.
+    disturbed = Stopped(clock, 1.8e-4, [4])
+    choice = choose_plan("model", CPU, [candidate("a", disturbed), candidate("b", Paced(clock, 1e-6))])
+    assert choice.trials[0].seconds == pytest.approx((1.8e-4 * 128**2 + 3600) / 120**2 * 1e6)
+    assert choice.trials[0].disturbed
+    assert choice.best.name == "b"
+    assert not plan_store.folder().exists()
+
+
+def test_a_process_that_waits_for_its_device_is_not_disturbed(clock: Clock):
+    device = torch.device("mps")
+    models = [Stopped(clock, 1e-9, range(1000)) for _ in range(2)]
+    choice = choose_plan("model", device, [candidate(str(i), model) for i, model in enumerate(models)], limit=1e6)
+    assert not choice.disturbed
+    assert len(list(plan_store.folder().iterdir())) == 1
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": {}}', "null"])

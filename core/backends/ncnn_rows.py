@@ -34,6 +34,10 @@ STOP_EVERY = 8
 """Convolutions after which memory is given back in the last portion, where each layer has more rows than the one before
 and no block fits again."""
 
+SHAPE_HINT = -23330
+"""Option of ncnn for the shape of a layer's result. Without any, a convolution of more than 32 channels prepares its
+weights for Winograd blocks of 4x4, whatever the settings say; the numbers in it do not matter."""
+
 Load = Callable[[bytes, bytes], Any]
 
 
@@ -195,7 +199,8 @@ def _convolution(version: _Version, layer: Layer, source: int, reach: int) -> in
     source = version.with_carried(source, 2 * reach)
     borders = {14: str(reach if version.first else 0), 16: str(reach if version.last else 0)}
     # Without its own key, the padding on the right is that on the left.
-    return version.add(replace(layer, inputs=[source], options={**layer.options, **borders, 15: layer.options[4]}))
+    options = {**layer.options, **borders, 15: layer.options[4], SHAPE_HINT: f"4,3,64,64,{layer.options[0]}"}
+    return version.add(replace(layer, inputs=[source], options=options))
 
 
 def _delayed(version: _Version, source: int, rows: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from backplate.core.backends import ncnn_engine
 from backplate.core.backends.engines import EngineRequest
 from backplate.core.backends.ncnn_engine import NcnnSettings, open_model
-from backplate.core.backends.ncnn_rows import MOST_PARAMETERS, NcnnRows, NotStreamable
+from backplate.core.backends.ncnn_rows import MOST_PARAMETERS, Load, NcnnRows, NotStreamable
 from backplate.core.backends.portable import portable
 from backplate.core.image.target import Fit, Target
 from backplate.core.image.tiling import Edge
@@ -31,15 +32,15 @@ def noise(height: int, width: int) -> torch.Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(5))
 
 
-def load(param: bytes, weights: bytes) -> Any:
+def load(param: bytes, weights: bytes, *, blocks_of_six: bool = False) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder, "m.param"), Path(folder, "m.bin")
         files[0].write_bytes(param)
         files[1].write_bytes(weights)
-        return ncnn_engine._load(*files, NcnnSettings(threads=1))
+        return ncnn_engine._load(*files, NcnnSettings(threads=1, blocks_of_six=blocks_of_six))
 
 
-def rows_of(network: nn.Module) -> NcnnRows:
+def rows_of(network: nn.Module, load: Load = load) -> NcnnRows:
     import ncnn
 
     return NcnnRows(network, load, lambda values: ncnn.Mat(values).clone())
@@ -85,6 +86,18 @@ def test_branches_of_different_reach_meet_in_step(step: int):
     portions = [picture[0, :, :20], *picture[0, :, 20:].split(step, 1)]
     found = torch.cat(list(rows_of(network).run(iter(portions))), 1)
     assert (found - network(picture)[0]).abs().max() < 2e-5
+
+
+def test_blocks_of_six_are_another_way_to_the_same_rows():
+    torch.manual_seed(2)
+    layers = [nn.Conv2d(3, 40, 3, padding=1), nn.Conv2d(40, 40, 3, padding=1), nn.Conv2d(40, 3, 3, padding=1)]
+    network, picture = nn.Sequential(*layers).eval().requires_grad_(False), noise(48, 30)
+    portions = picture[0].split(12, 1)
+    ways = [rows_of(network), rows_of(network, partial(load, blocks_of_six=True))]
+    usual, sixes = (torch.cat(list(way.run(iter(portions))), 1) for way in ways)
+    assert (usual - network(picture)[0]).abs().max() < 2e-5
+    assert (sixes - network(picture)[0]).abs().max() < 2e-5
+    assert not torch.equal(usual, sixes)
 
 
 def test_what_needs_more_than_some_rows_is_refused(build: Callable[[str], LoadedModel]):

@@ -22,7 +22,6 @@ import importlib.metadata
 import importlib.util
 import json
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -34,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pack import commit, load_pack, ours
+from pack import commit, device_name, load_pack, ours, peak_bytes
 
 TILES = {"compact": (0, 128, 256, 512), "rrdbnet": (0, 64, 128)}
 RRDBNET_SIDE = 160
@@ -171,14 +170,10 @@ def most_resident(work: Callable[[], object]) -> float:
     opening the engine counts too."""
     gc.collect()
     forgets = Path("/proc/self/clear_refs")
-    if not forgets.exists():
-        work()
-        unit = 1e6 if sys.platform == "darwin" else 1e3
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    forgets.write_text("5")
+    if forgets.exists():
+        forgets.write_text("5")
     work()
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024 / 1e6
+    return peak_bytes() / 1e6
 
 
 def most_on_card(work: Callable[[], object]) -> float:
@@ -211,7 +206,7 @@ def machine() -> dict[str, Any]:
             return None
 
     return {
-        "device": ours("core.backends.store").device_name(ours("model_loader.precision").choose_device(None)),
+        "device": device_name(ours("model_loader.precision").choose_device(None)),
         "processor": f"{platform.machine()} {platform.system()}",
         "versions": {name: found for name in PACKAGES if (found := version(name))},
         "commit": commit(),

@@ -15,18 +15,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pack import load_pack, ours, peak_megabytes
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 COUNTS = (20, 100)
 ALLOWED = 1.10
 
-RUN = """
-import resource, sys
-from backplate.cli import app
-try:
-    app()
-finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stdout)
-"""
+ONE = "--one"
+"""Stands before the words of a single run."""
 
 
 def linked(source: Path, folder: Path, count: int) -> Path:
@@ -55,17 +51,30 @@ def tiny_model(folder: Path) -> Path:
     return path
 
 
-def peak(pictures: Path, output: Path, options: argparse.Namespace, model: str) -> int:
-    """Peak resident memory in kB of ``backplate upscale`` over the folder."""
+def peak(pictures: Path, output: Path, options: argparse.Namespace, model: str) -> float:
+    """Peak resident megabytes of ``backplate upscale`` over the folder."""
     words = ["upscale", str(pictures), "-o", str(output), "--model", model, "--size", f"{options.size}x{options.size}"]
     words += ["--fit", "pad", "--background", "white", "--jobs", str(options.jobs), "--format", options.format]
-    done = subprocess.run([sys.executable, "-c", RUN, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, __file__, ONE, *words], capture_output=True, text=True, check=False)
     if done.returncode not in (0, 2):
         raise SystemExit(done.stderr[-2000:])
-    return int(done.stdout.split()[-1])
+    return float(done.stdout.split()[-1])
+
+
+def print_peak(words: list[str]) -> None:
+    """Does what ``backplate`` does with these words, then prints the memory it took."""
+    load_pack()
+    sys.argv = ["backplate", *words]
+    try:
+        ours("cli").app()
+    finally:
+        print(peak_megabytes())
 
 
 def main() -> None:
+    if sys.argv[1:2] == [ONE]:
+        print_peak(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(description="Peak memory of a folder job.")
     parser.add_argument("--source", type=Path, required=True, help="folder of pictures")
     parser.add_argument("--model", help="name or path; default: a tiny one with random weights")
@@ -76,11 +85,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         model = options.model or str(tiny_model(work))
-        peaks: list[int] = []
+        peaks: list[float] = []
         for count in COUNTS:
             pictures = linked(options.source, work / f"in{count}", count)
             peaks.append(peak(pictures, work / f"out{count}", options, model))
-            print(f"{count:4d} pictures: peak {peaks[-1] / 1024:.0f} MiB")
+            print(f"{count:4d} pictures: peak {peaks[-1]:.0f} MiB")
     ratio = peaks[1] / peaks[0]
     print(f"ratio {ratio:.3f} (at most {ALLOWED:.2f} is flat)")
     raise SystemExit(ratio > ALLOWED)

@@ -28,10 +28,9 @@ from backplate.core.metrics.psnr import psnr
 from backplate.core.pipeline import upscale
 from backplate.core.types import Size
 from backplate.model_loader.errors import ModelError
-from backplate.model_loader.find import default_folders, find_model
+from backplate.model_loader.find import BUNDLED, default_folders, find_model
 from backplate.model_loader.loaded import load_model
 
-BUNDLED = Path(__file__).resolve().parents[1] / "model_loader" / "bundled"
 BARS = {2: 1.5, 4: 0.8}
 ALSO = {4: ("realesr-general-x4v3",)}
 

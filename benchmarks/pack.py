@@ -52,12 +52,17 @@ def load_comfyui(cpu: bool) -> None:
     importlib.import_module("comfy.cli_args")
 
 
-def peak_megabytes() -> float:
-    """Of this process. On Linux getrusage would carry over the peak of the process that started it."""
+def peak_bytes() -> int:
+    """The most that was resident of this process. On Linux getrusage would carry over the peak of the process that
+    started it."""
     status = Path("/proc/self/status")
     if status.is_file():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 2**10
     import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return peak if sys.platform == "darwin" else peak * 2**10
+
+
+def peak_megabytes() -> float:
+    return peak_bytes() / 2**20

@@ -14,9 +14,6 @@ a projection, not a measurement, and copies, decoding and encoding come on top. 
 all of the ceiling, which is that of a matrix product.
 """
 
-# The pack is found by the name it is installed under, which pyright does not follow.
-# pyright: reportMissingImports=false, reportUnknownVariableType=false
-
 from __future__ import annotations
 
 import argparse
@@ -30,8 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from backplate.core.backends.store import device_name
-from pack import commit
+from pack import commit, device_name, load_pack
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -210,6 +206,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("-o", "--output", type=Path, help="folder for the table")
     options = parser.parse_args()
+    load_pack()
     device = torch.device(options.device)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     ceiling = ceiling_of(device, dtype)

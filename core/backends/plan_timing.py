@@ -25,7 +25,10 @@ STREAM_SHARE = 0.25
 WARM_UP_SIDE = 64
 
 CPU_SHARE = 0.7
-"""Processor time, of all threads, that a model on the CPU takes at least for each second in which it can run."""
+BUSY_THREADS = 2
+"""A model on the CPU keeps so many threads busy, if PyTorch has them, and every engine takes as many as PyTorch; the
+process that takes less than ``CPU_SHARE`` of that processor time could not run. More threads are never sure to be busy.
+"""
 
 FAIR_SECONDS = 0.1
 """Shorter timings are not judged by that: some systems count a process's time in steps of 16 ms."""
@@ -63,9 +66,10 @@ def _timing(upscaler: Upscaler, plan: RunPlan, limit: float, *, on_cpu: bool) ->
     started, cpu_started = time.perf_counter(), time.process_time()
     paces = _paces(upscaler, plan, limit)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu_started
-    if on_cpu and wall > FAIR_SECONDS and cpu < CPU_SHARE * wall:
+    could_run = cpu / min(torch.get_num_threads(), BUSY_THREADS)
+    if on_cpu and wall > FAIR_SECONDS and could_run < CPU_SHARE * wall:
         # The time in which the process could not run is not taken from other candidates.
-        return Timing(paces=paces, spent=cpu, disturbed=True)
+        return Timing(paces=paces, spent=could_run, disturbed=True)
     return Timing(paces=paces, spent=wall)
 
 

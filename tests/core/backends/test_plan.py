@@ -24,17 +24,24 @@ from backplate.model_loader.loaded import LoadedModel
 CPU = torch.device("cpu")
 
 
+THREADS = 2
+
+
 class Clock:
-    """Time that passes only when a model runs, and when the process is ``stopped``."""
+    """Time that passes only when a model runs, on all threads, and when something disturbs it."""
 
     def __init__(self) -> None:
-        self.now = self.stopped = 0.0
+        self.now = self.processor = 0.0
+
+    def run(self, seconds: float) -> None:
+        self.now += seconds
+        self.processor += THREADS * seconds
 
     def perf_counter(self) -> float:
-        return self.now + self.stopped
+        return self.now
 
     def process_time(self) -> float:
-        return self.now
+        return self.processor
 
 
 class Paced:
@@ -55,7 +62,7 @@ class Paced:
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         self.runs += 1
-        self.clock.now += picture[:, 0].numel() * self.each_pixel
+        self.clock.run(picture[:, 0].numel() * self.each_pixel)
         return picture + self.offset
 
 
@@ -63,6 +70,7 @@ class Paced:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(plan_timing, "time", clock)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: THREADS)
     monkeypatch.setenv(SWITCH, "1")
     monkeypatch.setattr(plan_store, "_chosen", {})
     return clock
@@ -216,7 +224,7 @@ class Stopped(Paced):
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         if self.runs in self.during:
-            self.clock.stopped += 3600
+            self.clock.now += 3600
         return super().__call__(picture)
 
 
@@ -266,6 +274,31 @@ def test_the_only_figure_of_a_slow_model_is_used_though_it_was_disturbed(clock: 
     assert choice.trials[0].disturbed
     assert choice.best.name == "b"
     assert not plan_store.folder().exists()
+
+
+class Crowded(Paced):
+    """Another process has one of the two processors, and the threads wait for each other: eight times as slow."""
+
+    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+        before = self.clock.processor
+        result = super().__call__(picture)
+        waited = 3 * (self.clock.processor - before)
+        self.clock.now += waited + (self.clock.processor - before) / THREADS
+        self.clock.processor += waited
+        return result
+
+
+def test_a_busy_machine_disturbs_too(clock: Clock):
+    models = [Crowded(clock, 1e-6), Crowded(clock, 1e-6)]
+    choice = choose_plan("model", CPU, [candidate(str(i), model) for i, model in enumerate(models)])
+    assert all(trial.disturbed for trial in choice.trials)
+    assert not plan_store.folder().exists()
+
+
+def test_one_thread_alone_is_busy_enough(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    models = [Crowded(clock, 1e-6), Crowded(clock, 1e-6)]
+    assert not choose_plan("model", CPU, [candidate(str(i), model) for i, model in enumerate(models)]).disturbed
 
 
 def test_a_process_that_waits_for_its_device_is_not_disturbed(clock: Clock):
@@ -319,7 +352,8 @@ def test_a_real_trial_ends_with_a_model(build: Callable[[str], LoadedModel], mon
     model = build("compact")
     picture = torch.rand(1, 3, 40, 30)
     assert (open_pytorch(model, CPU)(picture) - model.descriptor(picture)).abs().max() < 1e-5
-    assert len(list(plan_store.folder().iterdir())) == 1
+    # Not on disk if other processes kept the machine busy.
+    assert len(plan_store._chosen) == 1
 
 
 def test_a_trial_can_be_cancelled_between_candidates(clock: Clock):

@@ -46,3 +46,11 @@ def choose_plan(
         choice = Choice(tuple(measure(candidates, limit, check, on_cpu=device.type == "cpu")), limit)
         keep(identity, choice)
     return choice
+
+
+def keep_part(model_sha256: str, device: torch.device, candidates: Sequence[Candidate], choice: Choice) -> None:
+    """Keeps what ``choice`` says of ``candidates``, which are among those that it was made of, for a later
+    ``choose_plan`` of them alone."""
+    found = {trial.plan: trial for trial in choice.trials}
+    part = tuple(found[candidate.plan] for candidate in candidates)
+    keep(identify(model_sha256, device, candidates), Choice(part, choice.limit))

@@ -85,13 +85,14 @@ def test_auto_says_that_nothing_was_measured(backplate, words, trials, monkeypat
     assert "which was not measured: trials are switched off." in text
 
 
-def test_what_was_tuned_is_what_auto_takes(backplate, words, trials, monkeypatch, model):
+@pytest.mark.parametrize("engine", ["auto", "pytorch"])
+def test_what_was_tuned_is_what_upscale_takes(backplate, words, trials, monkeypatch, model, engine):
     monkeypatch.setenv(plan_choice.SWITCH, "1")
     table = backplate("tune", model, "--device", "cpu")
     assert table.exit_code == 0, table.stderr
     assert "<- the fastest" in table.stdout
     assert len(trials) == 1
-    done = backplate(*words("upscale"), "--engine", "auto", "--device", "cpu")
+    done = backplate(*words("upscale"), "--engine", engine, "--device", "cpu")
     assert done.exit_code == 0, done.stderr
     assert len(trials) == 1
 

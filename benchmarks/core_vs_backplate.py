@@ -111,23 +111,39 @@ def contestants(path: Path, size: str, target: str) -> dict[str, Work]:
     return {"core": with_core, **ours, "untiled": untiled}
 
 
-def measure(path: Path, size: str, target: str, runs: int) -> dict[str, Any]:
-    works = contestants(path, size, target)
-    seconds: dict[str, list[float]] = {name: [] for name in NAMES}
-    results: dict[str, torch.Tensor] = {}
+class Measured:
+    """One case: how long each contestant took in every round, and what it made."""
+
+    def __init__(self, path: Path, size: str, target: str) -> None:
+        self.works, self.target = contestants(path, size, target), target
+        self.seconds: dict[str, list[float]] = {name: [] for name in NAMES}
+        self.results: dict[str, torch.Tensor] = {}
+
+    def round(self) -> None:
+        for name, seconds in self.seconds.items():
+            started = time.perf_counter()
+            self.results[name] = self.works[name]()
+            seconds.append(time.perf_counter() - started)
+
+    def row(self) -> dict[str, Any]:
+        """The first round is not counted."""
+        row: dict[str, Any] = {"seconds": {name: statistics.median(all_[1:]) for name, all_ in self.seconds.items()}}
+        if not self.target:
+            exact = self.works["untiled"]()
+            changes = {name: float((made.cpu() - exact).abs().max()) for name, made in self.results.items()}
+            row["difference to untiled"] = changes
+        return row
+
+
+def measure(cases: list[tuple[Path, str, str]], runs: int) -> list[dict[str, Any]]:
+    """Rounds over all cases, so that a minute in which the machine is busy does not fall on one of them alone."""
+    measured = [Measured(*case) for case in cases]
     with torch.inference_mode():
         for index in range(runs + 1):
-            for name in seconds:
-                started = time.perf_counter()
-                results[name] = works[name]()
-                if index:
-                    seconds[name].append(time.perf_counter() - started)
-        reference = None if target else works["untiled"]()
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    row: dict[str, Any] = {"seconds": medians}
-    if reference is not None:
-        row["difference to untiled"] = {n: float((r.cpu() - reference).abs().max()) for n, r in results.items()}
-    return row
+            for case in measured:
+                case.round()
+            print(f"round {index} of {runs}", [case.seconds for case in measured], file=sys.stderr)
+        return [case.row() for case in measured]
 
 
 def peak_memory(name: str, path: Path, case: tuple[str, str, str], cpu: bool) -> float:
@@ -206,17 +222,19 @@ def main() -> None:
     if options.once:
         once(options.once, options.weights, options.case)
         return
-    rows: list[dict[str, Any]] = []
-    small: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for case in [case for case in [*CASES, LARGE] if options.only in (None, case[0])]:
-            path = weights_for(case[0], options.weights, Path(folder))
-            row = {} if case == LARGE else measure(path, case[1], case[2], options.runs)
+        chosen = [case for case in [*CASES, LARGE] if options.only in (None, case[0])]
+        paths = {kind: weights_for(kind, options.weights, Path(folder)) for kind, _, _ in chosen}
+        timed = [case for case in chosen if case != LARGE]
+        found = dict(zip(timed, measure([(paths[kind], *case) for kind, *case in timed], options.runs), strict=True))
+        rows: list[dict[str, Any]] = []
+        for case in chosen:
+            path = paths[case[0]]
             memory = {name: peak_memory(name, path, case, not options.gpu) for name in NAMES}
-            rows.append({"model": path.stem, "size": case[1], "target": case[2], **row, "peak MB": memory})
-            print(rows[-1], file=sys.stderr)
-            if case != LARGE and path.stem not in small:
-                small[path.stem] = small_picture(path, options.runs)
+            rows.append(
+                {"model": path.stem, "size": case[1], "target": case[2], **found.get(case, {}), "peak MB": memory}
+            )
+        small = {paths[kind].stem: small_picture(paths[kind], options.runs) for kind in {case[0] for case in timed}}
     facts = machine(cpu=not options.gpu)
     text = table(rows, facts, small)
     print(text)

@@ -64,15 +64,16 @@ def plan_bands(
 ) -> BandPlan:
     """How to run the model over ``area`` of one picture (1, C, H, W). ``reuse``: results of pictures before.
 
-    Rows are streamed where the model can do that, no tile size was asked for, the area is more than one tile, and
-    tiles would not be spared more by being flat, or known, than they cost by their context.
+    Rows are streamed where the model can do that, no tile size was asked for, the area is more than one tile or has
+    ``rows_from`` pixels, and tiles would not be spared more by being flat, or known, than they cost by their context.
     """
     spec = upscaler.spec
     tiles = _plan_tiles(area, spec, settings)
     whole = Size(picture.shape[3], picture.shape[2])
     read = size_to_read(whole, area, spec.aligned_halo, settings.edge, spec.size_rule)
     chunk = 0
-    if not settings.size and (len(tiles) > 1 or len(tiles[0]) > 1) and isinstance(upscaler, StreamingUpscaler):
+    large = len(tiles) > 1 or len(tiles[0]) > 1 or 0 < spec.rows_from <= read.pixels
+    if not settings.size and large and isinstance(upscaler, StreamingUpscaler):
         chunk = upscaler.stream_height(read.width)
     if chunk and reuse is not None:
         # They only ever compute what changed; where that is much, their context costs nothing.

@@ -60,6 +60,8 @@ class UpscalerSpec:
     """Longest side of a tile (halo included) that the model is run on here; 0 for no limit."""
     tiles_per_pass: int = 1
     """Tiles of one size that run faster in one call than one by one."""
+    rows_from: int = 0
+    """Input pixels from which rows are streamed faster than a tile that needs no context; 0 if they never are."""
     tileable: bool = True
     """False if the model needs the whole picture at once."""
 

@@ -54,11 +54,14 @@ LARGEST_TILE = 768 * 768
 VULKAN_PIXELS = 256 * 256
 """Tile on a Vulkan device: what realesrgan-ncnn-vulkan takes on a device with 2 GB or more is 200 pixels a side."""
 
-STREAM_PIXELS = 12_288
-"""Pixels of a portion of rows: a layer of 64 channels is then 3 MB, and Winograd's work space four times that."""
+STREAM_PIXELS = 6_144
+"""Pixels of a portion of rows: a layer of 64 channels is then 1.5 MB, and Winograd's work space twice that."""
 
 STREAM_STEP = 12
 """Rows of a portion are a multiple of this, so that Winograd's blocks of 4 and of 6 rows come out even."""
+
+STREAM_FROM = 160 * 160
+"""Pixels from which a picture is faster as rows than as one tile, whose layers leave the cache."""
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +99,8 @@ class NcnnUpscaler:
         names: tuple[str, str] = (INPUT, OUTPUT),
         rows: NcnnRows | None = None,
     ) -> None:
-        self._spec, self._names, self._rows = spec, names, rows
+        self._names, self._rows = names, rows
+        self._spec = replace(spec, rows_from=STREAM_FROM) if rows else spec
         self._net = _load(param, weights, settings or NcnnSettings())
         weakref.finalize(self, release_unused)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -21,7 +22,7 @@ class TilesAndRows:
 
     @property
     def spec(self) -> UpscalerSpec:
-        return self._tiles.spec
+        return replace(self._tiles.spec, rows_from=0)
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         return self._tiles(picture)

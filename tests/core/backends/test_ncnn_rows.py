@@ -16,9 +16,12 @@ from backplate.core.backends.engines import EngineRequest
 from backplate.core.backends.ncnn_engine import NcnnSettings, open_model
 from backplate.core.backends.ncnn_rows import MOST_PARAMETERS, Load, NcnnRows, NotStreamable
 from backplate.core.backends.portable import portable
+from backplate.core.backends.tiles_and_rows import TilesAndRows
+from backplate.core.bands import plan_bands
 from backplate.core.image.target import Fit, Target
 from backplate.core.image.tiling import Edge
 from backplate.core.pipeline import TileSettings, upscale, upscale_to
+from backplate.core.types import Box
 from backplate.core.upscaler import StreamingUpscaler
 from backplate.model_loader.loaded import LoadedModel
 from torch import nn
@@ -126,3 +129,17 @@ def test_the_pipeline_streams_and_the_picture_is_that_of_tiles(
     fitted = upscale_to(picture, None, upscaler, target, TileSettings(edge=edge)).picture
     by_tiles = upscale_to(picture, None, upscaler, target, TileSettings(size=32, edge=edge)).picture
     assert (fitted - by_tiles).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(("height", "chunk"), [(39, 0), (40, 24)])
+def test_a_picture_of_one_tile_goes_by_rows_from_a_size_on(
+    build: Callable[[str], LoadedModel], height: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ncnn_engine, "STREAM_PIXELS", 64 * 24)
+    monkeypatch.setattr(ncnn_engine, "STREAM_FROM", 64 * 40)
+    upscaler, picture = open_model(EngineRequest(model=build("compact"), device=CPU)), noise(height, 64)
+    plan = plan_bands(picture, Box(0, 0, 64, height), upscaler, TileSettings())
+    assert len(plan.regions) == 1
+    assert plan.chunk == chunk
+    assert (upscale(picture, upscaler) - upscaler(picture)).abs().max() < 1e-5
+    assert plan_bands(picture, Box(0, 0, 64, height), TilesAndRows(upscaler, upscaler), TileSettings()).chunk == 0

@@ -127,7 +127,8 @@ class Measured:
 
     def row(self) -> dict[str, Any]:
         """The first round is not counted."""
-        row: dict[str, Any] = {"seconds": {name: statistics.median(all_[1:]) for name, all_ in self.seconds.items()}}
+        medians = {name: statistics.median(seconds[1:]) for name, seconds in self.seconds.items()}
+        row: dict[str, Any] = {"seconds": medians}
         if not self.target:
             exact = self.works["untiled"]()
             changes = {name: float((made.cpu() - exact).abs().max()) for name, made in self.results.items()}
@@ -234,7 +235,10 @@ def main() -> None:
             rows.append(
                 {"model": path.stem, "size": case[1], "target": case[2], **found.get(case, {}), "peak MB": memory}
             )
-        small = {paths[kind].stem: small_picture(paths[kind], options.runs) for kind in {case[0] for case in timed}}
+        small = {
+            paths[kind].stem: small_picture(paths[kind], options.runs)
+            for kind in dict.fromkeys(kind for kind, *_ in timed)
+        }
     facts = machine(cpu=not options.gpu)
     text = table(rows, facts, small)
     print(text)

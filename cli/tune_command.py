@@ -31,8 +31,7 @@ def tune(
     All commands and nodes do that by themselves, for a few seconds, the first time a model meets a device, and use what
     they found from then on; --no-tune and BACKPLATE_TUNE=0 stop them. This measures anew, longer, and shows the table.
     """
-    from ..core.backends.candidates import pytorch_candidates
-    from ..core.backends.engines import AUTO_SECONDS, EngineRequest, auto_candidates
+    from ..core.backends.engines import AUTO_SECONDS, Engine, EngineRequest, auto_candidates
     from ..core.backends.plan_choice import choose_plan, keep_part
     from ..core.backends.store import device_name
     from ..model_loader import default_folders, find_model, load_model
@@ -46,7 +45,8 @@ def tune(
     candidates = auto_candidates(EngineRequest(model=loaded, device=chosen, precision=wish))
     limit = AUTO_SECONDS if seconds is None else seconds
     result = choose_plan(loaded.facts.sha256, chosen, candidates, anew=True, limit=limit)
-    keep_part(loaded.facts.sha256, chosen, pytorch_candidates(loaded, chosen, wish), result)
+    alone = [candidate for candidate in candidates if candidate.plan.engine == Engine.PYTORCH.value]
+    keep_part(loaded.facts.sha256, chosen, alone, result)
     if as_json:
         typer.echo(json.dumps(_as_dict(result, loaded.facts.name, device_name(chosen)), indent=2))
     else:

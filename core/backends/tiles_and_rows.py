@@ -19,10 +19,11 @@ class TilesAndRows:
 
     def __init__(self, tiles: Upscaler, rows: StreamingUpscaler) -> None:
         self._tiles, self._rows = tiles, rows
+        self._spec = replace(tiles.spec, rows_from=0)
 
     @property
     def spec(self) -> UpscalerSpec:
-        return replace(self._tiles.spec, rows_from=0)
+        return self._spec
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         return self._tiles(picture)

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from .engines import EngineRequest, EngineUnusable
 from .memory import machine_memory
 from .ncnn_memory import release_unused, share_pools
 from .ncnn_param import ParamFile, parse_param, read_param
-from .ncnn_rows import OUT_OF_MEMORY, NcnnRows, NotStreamable
+from .ncnn_rows import OUT_OF_MEMORY, NcnnRows, NotStreamable, RowGraph
+from .ncnn_strips import NcnnStrips
 from .ncnn_writer import INPUT, OUTPUT, NotWritable, ncnn_files
 from .onnx_export import OnnxSettings
 from .pnnx_convert import convert_with_pnnx
@@ -97,7 +99,7 @@ class NcnnUpscaler:
         spec: UpscalerSpec,
         settings: NcnnSettings | None = None,
         names: tuple[str, str] = (INPUT, OUTPUT),
-        rows: NcnnRows | None = None,
+        rows: NcnnStrips | None = None,
     ) -> None:
         self._names, self._rows = names, rows
         self._spec = replace(spec, rows_from=STREAM_FROM) if rows else spec
@@ -121,7 +123,7 @@ class NcnnUpscaler:
         # Colour goes through a grey model as three pictures, and rows are those of one.
         if self._rows is None or self._spec.input_channels == 1 or rule.multiple_of > 1 or rule.square:
             return 0
-        height = STREAM_PIXELS // width // STREAM_STEP * STREAM_STEP
+        height = STREAM_PIXELS // self._rows.width(width) // STREAM_STEP * STREAM_STEP
         return max(STREAM_STEP, height)
 
     def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
@@ -197,22 +199,31 @@ def open_model(request: EngineRequest) -> Upscaler:
     return upscaler
 
 
-def _rows_of(network: nn.Module, settings: NcnnSettings) -> NcnnRows | None:
+def _rows_of(network: nn.Module, settings: NcnnSettings) -> NcnnStrips | None:
     """None on a Vulkan device, where large tiles are faster, and for networks that cannot be streamed."""
     if settings.vulkan is not None:
         return None
 
-    settings = replace(settings, blocks_of_six=_blocks_of_six_are_faster())
-
-    def load(param: bytes, weights: bytes) -> Any:
-        with _files(param, weights) as files:
-            return _load(*files, settings)
-
     try:
-        return NcnnRows(network, load, lambda values: _ncnn().Mat(values).clone())
+        graph = RowGraph(network)
     except NotStreamable as reason:
         logger.debug("Rows cannot be streamed through this model in ncnn: %s", reason)
         return None
+    settings = replace(settings, blocks_of_six=_blocks_of_six_are_faster())
+
+    def rows(threads: int) -> NcnnRows:
+        return NcnnRows(graph, partial(_load_contents, settings=replace(settings, threads=threads)), _matrix)
+
+    return NcnnStrips(graph, rows, _threads(settings))
+
+
+def _matrix(values: numpy.ndarray) -> Any:
+    return _ncnn().Mat(values).clone()
+
+
+def _load_contents(param: bytes, weights: bytes, settings: NcnnSettings) -> Any:
+    with _files(param, weights) as files:
+        return _load(*files, settings)
 
 
 def _blocks_of_six_are_faster() -> bool:
@@ -266,9 +277,13 @@ def _load(param: Path, weights: Path, settings: NcnnSettings) -> Any:
     return net
 
 
+def _threads(settings: NcnnSettings) -> int:
+    return settings.threads or torch.get_num_threads()
+
+
 def _configure(options: Any, settings: NcnnSettings) -> None:
     share_pools(options)
-    options.num_threads = settings.threads or torch.get_num_threads()
+    options.num_threads = _threads(settings)
     options.use_vulkan_compute = settings.vulkan is not None
     options.use_winograd_convolution = settings.winograd
     options.use_winograd43_convolution = options.use_winograd23_convolution = not settings.blocks_of_six

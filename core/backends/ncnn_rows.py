@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from typing import Any
 
 import numpy
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 
 from ..upscaler import ModelOutputError, OutOfMemory
-from .ncnn_memory import release_unused
+from .ncnn_memory import pools, release_unused
 from .ncnn_writer import INPUT, OUTPUT, Layer, files_of, ncnn_layers
 
 MOST_PARAMETERS = 5_000_000
@@ -38,7 +39,18 @@ SHAPE_HINT = -23330
 """Option of ncnn for the shape of a layer's result. Without any, a convolution of more than 32 channels prepares its
 weights for Winograd blocks of 4x4, whatever the settings say; the numbers in it do not matter."""
 
+ROWS, COLUMNS = (11, 12, 13, 14), (1, 2, 3, 4)
+"""Options of a convolution along either side: size, dilation and stride of the kernel, and the padding before."""
+
 Load = Callable[[bytes, bytes], Any]
+
+
+class Place(IntEnum):
+    """Of a portion in the picture."""
+
+    FIRST = 0
+    MIDDLE = 1
+    LAST = 2
 
 
 class NotStreamable(Exception):
@@ -81,51 +93,72 @@ def _crop(source: int, start: str, end: str) -> Layer:
     return Layer("Crop", [source], {-23309: f"1,{start}", -23310: f"1,{end}", -23311: "1,1"})
 
 
-class NcnnRows:
-    """A network as a stream of rows through ncnn. ``load`` makes a net of the contents of ``.param`` and ``.bin``.
+class RowGraph:
+    """A network rewritten to be a stream of rows.
 
     Raises ``NotStreamable`` for networks that cannot be one, and what ``ncnn_layers`` raises.
     """
 
-    def __init__(self, network: nn.Module, load: Load, matrix: Callable[[numpy.ndarray], Any]) -> None:
+    def __init__(self, network: nn.Module) -> None:
         if sum(parameter.numel() for parameter in network.parameters()) > MOST_PARAMETERS:
             raise NotStreamable(f"more than {MOST_PARAMETERS:,} parameters")
-        layers, result = ncnn_layers(network)
-        flows = _flows(layers)
-        self._matrix = matrix
-        self._lead = max(-(-flow.lag // flow.scale) for flow in flows) + 1
-        places = ((True, False), (False, False), (False, True))
-        self._versions = [_rewritten(layers, flows, first=first, last=last) for first, last in places]
-        self._nets = [load(*files_of(each.layers, each.place[result])) for each in self._versions]
-
-    @property
-    def least_rows(self) -> int:
+        layers, self._result = ncnn_layers(network)
+        flows = _flows(layers, ROWS)
+        self.least_rows = _context(flows) + 1
         """The first portion must have as many, so that rows come out of every layer."""
-        return self._lead
+        self.columns = _context(_flows(layers, COLUMNS))
+        """Columns on either side of a pixel that its result depends on."""
+        self.versions = [
+            _rewritten(layers, flows, first=place is Place.FIRST, last=place is Place.LAST) for place in Place
+        ]
 
-    def run(self, portions: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Portions (C, h, W) of a picture from top to bottom, at least two, the first of ``least_rows`` or more ->
-        magnified rows (C, h, W). Equals the network on the whole picture up to rounding."""
-        carried: list[Any] = []
-        portion, number = next(portions), 0
-        for following in portions:
-            rows, carried = self._step(number, portion, carried)
-            yield rows
-            portion, number = following, 1
-        yield self._step(2, portion, carried)[0]
+    def files(self) -> Iterator[tuple[bytes, bytes]]:
+        """Contents of ``.param`` and ``.bin`` of each version."""
+        return (files_of(version.layers, version.place[self._result]) for version in self.versions)
 
-    def _step(self, number: int, portion: torch.Tensor, carried: list[Any]) -> tuple[torch.Tensor, list[Any]]:
-        version = self._versions[number]
-        extractor = self._nets[number].create_extractor()
+
+class NcnnRows:
+    """A network as streams of rows through ncnn. ``load`` makes a net of the contents of ``.param`` and ``.bin``."""
+
+    def __init__(self, graph: RowGraph, load: Load, matrix: Callable[[numpy.ndarray], Any]) -> None:
+        self._graph, self._matrix = graph, matrix
+        self._nets = [load(*files) for files in graph.files()]
+
+    def start(self, thread: int = 0) -> RowsRun:
+        """A picture, or a part of one, whose portions are run in the thread with this number."""
+        return RowsRun(self._graph.versions, self._nets, self._matrix, pools(thread))
+
+
+class RowsRun:
+    """The rows of one picture on their way through the network."""
+
+    def __init__(
+        self,
+        versions: list[_Version],
+        nets: list[Any],
+        matrix: Callable[[numpy.ndarray], Any],
+        memory: tuple[Any, Any],
+    ) -> None:
+        self._versions, self._nets, self._matrix, self._memory = versions, nets, matrix, memory
+        self._carried: list[Any] = []
+
+    def step(self, portion: torch.Tensor, place: Place) -> torch.Tensor:
+        """The next portion (C, h, W) of the picture, from top to bottom, the first of ``least_rows`` or more -> the
+        rows (C, h, W) that it completes. All of them equal the network on the whole picture up to rounding."""
+        version = self._versions[place]
+        extractor = self._nets[place].create_extractor()
+        extractor.set_blob_allocator(self._memory[0])
+        extractor.set_workspace_allocator(self._memory[1])
         extractor.input(INPUT, self._matrix(portion.contiguous().numpy()))
-        for name, rows in zip(version.taken, carried, strict=True):
+        for name, rows in zip(version.taken, self._carried, strict=True):
             extractor.input(str(name), rows)
         for stop in version.stops:
             _extract(extractor, str(stop), 1)
             release_unused()
         result = torch.tensor(numpy.array(_extract(extractor, OUTPUT)))
         # Packed as ncnn computes with them.
-        return result, [_extract(extractor, str(name), 1) for name in version.left]
+        self._carried = [_extract(extractor, str(name), 1) for name in version.left]
+        return result
 
 
 def _extract(extractor: Any, name: str, packed: int = 0) -> Any:
@@ -140,7 +173,7 @@ def _extract(extractor: Any, name: str, packed: int = 0) -> Any:
 @dataclass(frozen=True)
 class _Flow:
     """How the rows of a layer come: ``scale`` of them for each of the picture, the last ``lag`` not before more of the
-    picture is there."""
+    picture is there. The same along the other side."""
 
     scale: int
     lag: int
@@ -149,19 +182,24 @@ class _Flow:
         return _Flow(self.scale * factor, self.lag * factor)
 
 
-def _flows(layers: list[Layer]) -> list[_Flow]:
+def _context(flows: list[_Flow]) -> int:
+    """Pixels of the picture on either side of one that its result depends on."""
+    return max(-(-flow.lag // flow.scale) for flow in flows)
+
+
+def _flows(layers: list[Layer], side: tuple[int, int, int, int]) -> list[_Flow]:
     """By layer. Raises ``NotStreamable``."""
     flows: list[_Flow] = []
     for layer in layers:
-        flows.append(_flow(layer, [flows[source] for source in layer.inputs]))
+        flows.append(_flow(layer, [flows[source] for source in layer.inputs], side))
     return flows
 
 
-def _flow(layer: Layer, before: list[_Flow]) -> _Flow:
+def _flow(layer: Layer, before: list[_Flow], side: tuple[int, int, int, int]) -> _Flow:
     if layer.kind == "Input":
         return _Flow(1, 0)
     if layer.kind in CONVOLUTIONS:
-        return replace(before[0], lag=before[0].lag + _reach(layer))
+        return replace(before[0], lag=before[0].lag + _reach(layer, side))
     if layer.kind in SINGLE_PIXELS or layer.kind in JOINS:
         return max(before, key=lambda flow: flow.lag)
     if layer.kind == "PixelShuffle":
@@ -171,12 +209,12 @@ def _flow(layer: Layer, before: list[_Flow]) -> _Flow:
     raise NotStreamable(f"the layer {layer.kind}")
 
 
-def _reach(layer: Layer) -> int:
-    """Rows above and below that a convolution reads."""
-    options = {key: int(layer.options[key]) for key in (11, 12, 13, 14)}
-    reach = (options[11] - 1) // 2 * options[12]
-    if options[13] != 1 or options[11] % 2 == 0 or options[14] != reach:
-        raise NotStreamable("a convolution that changes the number of rows")
+def _reach(layer: Layer, side: tuple[int, int, int, int] = ROWS) -> int:
+    """Pixels before and after one that a convolution reads."""
+    size, dilation, stride, padding = (int(layer.options[key]) for key in side)
+    reach = (size - 1) // 2 * dilation
+    if stride != 1 or size % 2 == 0 or padding != reach:
+        raise NotStreamable("a convolution that changes the number of rows or columns")
     return reach
 
 

@@ -19,7 +19,7 @@ from .store import cache_folder, device_name
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 6
+_FORMAT = 7
 _chosen: dict[str, Choice] = {}
 
 

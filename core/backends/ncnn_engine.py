@@ -59,7 +59,7 @@ VULKAN_PIXELS = 256 * 256
 STREAM_PIXELS = 6_144
 """Pixels of a portion of rows: a layer of 64 channels is then 1.5 MB, and Winograd's work space twice that."""
 
-STREAM_STEP = 12
+STREAM_STEP = 6
 """Rows of a portion are a multiple of this, so that Winograd's blocks of 4 and of 6 rows come out even."""
 
 STREAM_FROM = 160 * 160
@@ -123,8 +123,7 @@ class NcnnUpscaler:
         # Colour goes through a grey model as three pictures, and rows are those of one.
         if self._rows is None or self._spec.input_channels == 1 or rule.multiple_of > 1 or rule.square:
             return 0
-        height = STREAM_PIXELS // self._rows.width(width) // STREAM_STEP * STREAM_STEP
-        return max(STREAM_STEP, height)
+        return max(1, round(STREAM_PIXELS / self._rows.width(width) / STREAM_STEP)) * STREAM_STEP
 
     def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
         """See ``StreamingUpscaler``."""

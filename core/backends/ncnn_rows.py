@@ -155,10 +155,9 @@ class RowsRun:
         for stop in version.stops:
             _extract(extractor, str(stop), 1)
             release_unused()
-        result = torch.tensor(numpy.array(_extract(extractor, OUTPUT)))
-        # Packed as ncnn computes with them.
+        # Packed as ncnn computes with them; before the result, as layers that still have to give rows keep their memory.
         self._carried = [_extract(extractor, str(name), 1) for name in version.left]
-        return result
+        return torch.from_numpy(numpy.array(_extract(extractor, OUTPUT)))
 
 
 def _extract(extractor: Any, name: str, packed: int = 0) -> Any:

@@ -6,7 +6,8 @@ the context they need and cut, or blended where the context is not exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -124,7 +125,7 @@ def _pixels_to_run(picture: torch.Tensor, plan: BandPlan, spec: UpscalerSpec) ->
     return total, keys
 
 
-def bands(picture: torch.Tensor, upscaler: Upscaler, plan: BandPlan, progress: Progress) -> Iterator[torch.Tensor]:
+def bands(picture: torch.Tensor, upscaler: Upscaler, plan: BandPlan, progress: Progress) -> Generator[torch.Tensor]:
     """Finished bands of magnified rows of the planned area of one picture, (1, C, h, W*scale), top to bottom.
 
     Raises ``OutOfMemory`` when the smallest tile does not fit, ``ModelOutputError`` when the model returns NaN.
@@ -135,9 +136,10 @@ def bands(picture: torch.Tensor, upscaler: Upscaler, plan: BandPlan, progress: P
         return
     done = 0
     try:
-        for band in _kept_bands(picture, upscaler, plan, progress):
-            done += band.shape[2]
-            yield band
+        with closing(_kept_bands(picture, upscaler, plan, progress)) as kept:
+            for band in kept:
+                done += band.shape[2]
+                yield band
         return
     except OutOfMemory:
         progress.note(f"Out of memory at chunks of {plan.chunk} rows; going on with tiles.")
@@ -154,7 +156,7 @@ def bands(picture: torch.Tensor, upscaler: Upscaler, plan: BandPlan, progress: P
 
 def _kept_bands(
     picture: torch.Tensor, upscaler: StreamingUpscaler, plan: BandPlan, progress: Progress
-) -> Iterator[torch.Tensor]:
+) -> Generator[torch.Tensor]:
     """The streamed bands; when the last one has come, their parts are the results of the tiles."""
     streamed, reuse = _streamed_bands(picture, upscaler, plan, progress), plan.reuse
     if reuse is None:
@@ -163,13 +165,14 @@ def _kept_bands(
     reuse.counts.streamed += 1
     spec, area, done = upscaler.spec, plan.area, 0
     canvas: torch.Tensor | None = None
-    for band in streamed:
-        if not done:
-            canvas = reuse.start_whole(band, area.size.times(spec.scale))
-        if canvas is not None:
-            canvas[:, :, done : done + band.shape[2]] = band
-        done += band.shape[2]
-        yield band
+    with closing(streamed):
+        for band in streamed:
+            if not done:
+                canvas = reuse.start_whole(band, area.size.times(spec.scale))
+            if canvas is not None:
+                canvas[:, :, done : done + band.shape[2]] = band
+            done += band.shape[2]
+            yield band
     if canvas is None:
         return
     for region in plan.regions:
@@ -180,18 +183,19 @@ def _kept_bands(
 
 def _streamed_bands(
     picture: torch.Tensor, upscaler: StreamingUpscaler, plan: BandPlan, progress: Progress
-) -> Iterator[torch.Tensor]:
+) -> Generator[torch.Tensor]:
     spec = upscaler.spec
     pixels, inside = read_region(picture, plan.area, spec.aligned_halo, plan.edge, spec.size_rule)
     pixels = to_model_channels(pixels, spec)
     cut = inside.times(spec.scale)
     place = 0
-    for rows in upscaler.stream(_chunks(pixels, plan.chunk, progress), plan.steps):
-        check_finite(rows, Size(pixels.shape[3], plan.chunk), spec)
-        wanted = rows[:, :, max(cut.y - place, 0) : max(cut.bottom - place, 0), cut.x : cut.right]
-        place += rows.shape[2]
-        if wanted.shape[2]:
-            yield from_model_channels(wanted, picture.shape[1], spec)
+    with closing(upscaler.stream(_chunks(pixels, plan.chunk, progress), plan.steps)) as streamed:
+        for rows in streamed:
+            check_finite(rows, Size(pixels.shape[3], plan.chunk), spec)
+            wanted = rows[:, :, max(cut.y - place, 0) : max(cut.bottom - place, 0), cut.x : cut.right]
+            place += rows.shape[2]
+            if wanted.shape[2]:
+                yield from_model_channels(wanted, picture.shape[1], spec)
 
 
 def _chunks(pixels: torch.Tensor, height: int, progress: Progress) -> Iterator[torch.Tensor]:

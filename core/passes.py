@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 import torch
 
@@ -42,11 +43,11 @@ def run_pass(
         plans = [plan_bands(each, area, upscaler, tiles, memory) for each, memory in zip(pictures, known, strict=True)]
         progress.begin(sum(plan.steps for plan in plans), "tiles")
         for index, (each, plan) in enumerate(zip(pictures, plans, strict=True)):
-            finished = bands(each, upscaler, plan, progress)
             top = 0
-            for rows in fit(finished) if fit else finished:
-                result[index : index + 1, :, top : top + rows.shape[2]] = rows
-                top += rows.shape[2]
+            with closing(bands(each, upscaler, plan, progress)) as finished:
+                for rows in fit(finished) if fit else finished:
+                    result[index : index + 1, :, top : top + rows.shape[2]] = rows
+                    top += rows.shape[2]
 
     _run_near(picture, area, upscaler, progress, run)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -98,9 +98,9 @@ class StreamingUpscaler(Upscaler, Protocol):
         """Rows of a chunk that suit a picture ``width`` pixels wide, or 0 where tiles do better."""
         ...
 
-    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
+    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Generator[torch.Tensor]:
         """``count`` chunks (B, input_channels, h, W) from top to bottom -> magnified rows in any portions, equal
-        to one call over the whole picture. Raises ``OutOfMemory``."""
+        to one call over the whole picture, closed by who stops early. Raises ``OutOfMemory``."""
         ...
 
 

@@ -6,7 +6,7 @@ import copy
 import logging
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import torch
 from spandrel import ImageModelDescriptor  # pyright: ignore[reportMissingTypeStubs]
@@ -123,7 +123,7 @@ class EagerUpscaler:
             return 0
         return max(STREAM_LEAST_ROWS, self._plan.stream_pixels // width)
 
-    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
+    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Generator[torch.Tensor]:
         stream = _stream_of(self._runner.model)
         assert stream is not None, "stream_height said 0"
         layout = self._layout

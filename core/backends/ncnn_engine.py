@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import re
 import tempfile
 import weakref
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -56,14 +57,11 @@ LARGEST_TILE = 768 * 768
 VULKAN_PIXELS = 256 * 256
 """Tile on a Vulkan device: what realesrgan-ncnn-vulkan takes on a device with 2 GB or more is 200 pixels a side."""
 
-STREAM_PIXELS = 6_144
-"""Pixels of a portion of rows: a layer of 64 channels is then 1.5 MB, and Winograd's work space twice that."""
-
-STREAM_STEP = 6
-"""Rows of a portion are a multiple of this, so that Winograd's blocks of 4 and of 6 rows come out even."""
-
 STREAM_FROM = 160 * 160
 """Pixels from which a picture is faster as rows than as one tile, whose layers leave the cache."""
+
+NOT_LOCKING = [1, 0, 20261020]
+"""The version of ncnn that, unlike 1.0.20260526, does not hold Python's global lock while a network runs."""
 
 logger = logging.getLogger(__name__)
 
@@ -123,9 +121,9 @@ class NcnnUpscaler:
         # Colour goes through a grey model as three pictures, and rows are those of one.
         if self._rows is None or self._spec.input_channels == 1 or rule.multiple_of > 1 or rule.square:
             return 0
-        return max(1, round(STREAM_PIXELS / self._rows.width(width) / STREAM_STEP)) * STREAM_STEP
+        return self._rows.height(width)
 
-    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
+    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Generator[torch.Tensor]:
         """See ``StreamingUpscaler``."""
         assert self._rows is not None, "stream_height said 0"
         portions = _led(chunks, self._rows.least_rows)
@@ -136,8 +134,9 @@ class NcnnUpscaler:
             return
         whole = (portion.detach().to("cpu", torch.float32)[0] for portion in chain((first, second), portions))
         try:
-            for rows in self._rows.run(whole):
-                yield rows.unsqueeze(0).clamp_(0, 1)
+            with closing(self._rows.run(whole)) as streamed:
+                for rows in streamed:
+                    yield rows.unsqueeze(0).clamp_(0, 1)
         finally:
             release_unused()
 
@@ -208,12 +207,19 @@ def _rows_of(network: nn.Module, settings: NcnnSettings) -> NcnnStrips | None:
     except NotStreamable as reason:
         logger.debug("Rows cannot be streamed through this model in ncnn: %s", reason)
         return None
-    settings = replace(settings, blocks_of_six=_blocks_of_six_are_faster())
+    six = _blocks_of_six_are_faster()
+    settings = replace(settings, blocks_of_six=six)
 
     def rows(threads: int) -> NcnnRows:
         return NcnnRows(graph, partial(_load_contents, settings=replace(settings, threads=threads)), _matrix)
 
-    return NcnnStrips(graph, rows, _threads(settings))
+    return NcnnStrips(graph, rows, _threads(settings), block=6 if six else 4, apart=_leaves_python_running())
+
+
+def _leaves_python_running() -> bool:
+    """Whether another thread of Python may run a network at the same time."""
+    release = re.match(r"[\d.]+", str(_ncnn().__version__))
+    return release is not None and [int(part) for part in release[0].strip(".").split(".")] >= NOT_LOCKING
 
 
 def _matrix(values: numpy.ndarray) -> Any:

@@ -6,6 +6,7 @@ that a stream carries from portion to portion then sit in blocks that were made 
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import threading
 from typing import Any
@@ -15,7 +16,6 @@ LEAST_FILLED = 0.5
 
 
 _pools: list[tuple[Any, Any]] = []
-"""Never destroyed: values of a generator that somebody still holds may outlive every network."""
 
 _lock = threading.Lock()
 
@@ -34,6 +34,9 @@ def _made() -> tuple[Any, Any]:
     made = ncnn.PoolAllocator(), ncnn.PoolAllocator()
     for pool in made:
         pool.set_size_compare_ratio(LEAST_FILLED)
+        # Never destroyed: values that a traceback holds outlive this module when the process ends, and would be given
+        # back to a pool that is gone.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(pool))
     return made
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ..upscaler import ModelOutputError, OutOfMemory
-from .ncnn_memory import pools, release_unused
+from .ncnn_memory import pools
 from .ncnn_writer import INPUT, OUTPUT, Layer, files_of, ncnn_layers
 
 MOST_PARAMETERS = 5_000_000
@@ -108,6 +108,8 @@ class RowGraph:
         """The first portion must have as many, so that rows come out of every layer."""
         self.columns = _context(_flows(layers, COLUMNS))
         """Columns on either side of a pixel that its result depends on."""
+        self.channels = max(int(layer.options[0]) for layer in layers if layer.kind in CONVOLUTIONS)
+        """Of the result of the largest convolution."""
         self.versions = [
             _rewritten(layers, flows, first=place is Place.FIRST, last=place is Place.LAST) for place in Place
         ]
@@ -154,10 +156,19 @@ class RowsRun:
             extractor.input(str(name), rows)
         for stop in version.stops:
             _extract(extractor, str(stop), 1)
-            release_unused()
-        # Packed as ncnn computes with them; before the result, as layers that still have to give rows keep their memory.
+            self._release()
+        # Packed as ncnn computes with them. Before the result, as layers that have yet to give rows keep their memory.
         self._carried = [_extract(extractor, str(name), 1) for name in version.left]
-        return torch.from_numpy(numpy.array(_extract(extractor, OUTPUT)))
+        result = torch.as_tensor(numpy.array(_extract(extractor, OUTPUT)))
+        if place is Place.FIRST:
+            # Its portion is the tallest, and blocks of that size suit no other.
+            del extractor
+            self._release()
+        return result
+
+    def _release(self) -> None:
+        for pool in self._memory:
+            pool.clear()
 
 
 def _extract(extractor: Any, name: str, packed: int = 0) -> Any:

@@ -8,12 +8,12 @@ portion, and pay for it with the context that they read beyond their inner borde
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, pairwise
+from itertools import chain, cycle, pairwise
 
 import torch
 
@@ -21,6 +21,9 @@ from .ncnn_rows import NcnnRows, Place, RowGraph, RowsRun
 
 MOST_CONTEXT = 0.2
 """Part of a picture's width that strips may read twice: below that they were faster than threads that share."""
+
+PORTION_VALUES = 393_216
+"""Of a strip's portion of rows in its largest layer: that is then 1.5 MB, and Winograd's work space twice as much."""
 
 AHEAD = 1
 """Portions that strips may begin with before the one that all have to finish is taken."""
@@ -47,33 +50,46 @@ class _Strip:
 
 
 class NcnnStrips:
-    """A network as streams of rows. ``make`` gives those of the graph that run in a number of threads."""
+    """A network as streams of rows. ``make`` gives those of the graph that run in a number of threads; ``block``: rows
+    of Winograd's blocks, of which a portion has a whole number; ``apart``: whether there may be several strips."""
 
-    def __init__(self, graph: RowGraph, make: Callable[[int], NcnnRows], threads: int) -> None:
-        self._threads = threads
+    def __init__(
+        self, graph: RowGraph, make: Callable[[int], NcnnRows], threads: int, block: int, apart: bool = True
+    ) -> None:
+        self._threads, self._block, self._apart = threads, block, apart
         self._make = lru_cache(VERSIONS)(make)
         self._columns, self._least_rows = graph.columns, graph.least_rows
+        self._pixels = PORTION_VALUES / graph.channels
 
     @property
     def least_rows(self) -> int:
         """The first portion must have as many, so that rows come out of every layer."""
         return self._least_rows
 
-    def width(self, width: int) -> int:
-        """Columns that the widest strip of a picture ``width`` pixels wide reads."""
-        return max(strip.right - strip.left for strip in self._strips(width))
+    def height(self, width: int) -> int:
+        """Rows of a portion that suit a picture ``width`` pixels wide."""
+        widest = max(strip.right - strip.left for strip in self._strips(width))
+        return max(1, round(self._pixels / widest / self._block)) * self._block
 
-    def run(self, portions: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+    def run(self, portions: Iterator[torch.Tensor]) -> Generator[torch.Tensor]:
         """Portions (C, h, W) of a picture from top to bottom, at least two, the first of ``least_rows`` or more ->
-        magnified rows (C, h, W). Equals the network on the whole picture up to rounding."""
+        magnified rows (C, h, W). Equals the network on the whole picture up to rounding. Until it is closed, PyTorch
+        has one thread where strips have the others."""
         first = next(portions)
         strips = self._strips(first.shape[2])
-        rows = self._make(self._threads // len(strips))
+        side_by_side = min(len(strips), self._threads)
+        rows = self._make(self._threads // side_by_side)
         with ExitStack() as stack:
-            workers = [_Worker(strip, rows.start(number), stack) for number, strip in enumerate(strips)]
+            if side_by_side > 1:
+                stack.enter_context(_torch_in_one_thread())
+            workers = [ThreadPoolExecutor(1, "ncnn-strip") for _ in range(side_by_side)]
+            for worker in workers:
+                stack.callback(worker.shutdown, cancel_futures=True)
+            runs = [(strip, rows.start(number % side_by_side)) for number, strip in enumerate(strips)]
             waiting: deque[list[Future[torch.Tensor]]] = deque()
             for portion, place in _placed(chain((first,), portions)):
-                waiting.append([worker.submit(portion, place) for worker in workers])
+                pairs = zip(cycle(workers), runs, strict=False)
+                waiting.append([worker.submit(_step, *run, portion, place) for worker, run in pairs])
                 if len(waiting) > AHEAD:
                     yield _joined(waiting.popleft())
             while waiting:
@@ -87,24 +103,29 @@ class NcnnStrips:
         ]
 
     def _count(self, width: int) -> int:
-        """The most strips that share the threads evenly and do not read too much twice."""
+        """As many as share the threads evenly, or that the threads share evenly, until a portion of the least height is
+        small enough; fewer where they would read too much twice."""
+        if not self._apart:
+            return 1
         most = 1 + int(MOST_CONTEXT * width / max(2 * self._columns, 1))
-        return max(count for count in range(1, self._threads + 1) if self._threads % count == 0 and count <= most)
+        wanted = max(self._threads, int(width * self._block / self._pixels))
+        return max(n for n in range(1, min(most, wanted) + 1) if self._threads % n == 0 or n % self._threads == 0)
 
 
-class _Worker:
-    """A strip, and the thread that its portions are run in one after the other until ``stack`` is left."""
+@contextmanager
+def _torch_in_one_thread() -> Generator[None]:
+    """What is done with finished rows is little, and PyTorch's other threads would wait for more of it at full speed,
+    where the strips should run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
-    def __init__(self, strip: _Strip, run: RowsRun, stack: ExitStack) -> None:
-        self._strip, self._run = strip, run
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ncnn-strip")
-        stack.callback(self._thread.shutdown, cancel_futures=True)
 
-    def submit(self, portion: torch.Tensor, place: Place) -> Future[torch.Tensor]:
-        return self._thread.submit(self._step, self._strip.read(portion), place)
-
-    def _step(self, portion: torch.Tensor, place: Place) -> torch.Tensor:
-        return self._strip.wanted(self._run.step(portion, place))
+def _step(strip: _Strip, run: RowsRun, portion: torch.Tensor, place: Place) -> torch.Tensor:
+    return strip.wanted(run.step(strip.read(portion), place))
 
 
 def _joined(parts: list[Future[torch.Tensor]]) -> torch.Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from .memory import release_cached
 from .plan import Candidate, Choice, Trial
 from .plan_store import identify, keep, recall
 from .plan_trial import TRIAL_SECONDS, measure
@@ -45,6 +46,7 @@ def choose_plan(
     if choice is None:
         choice = Choice(tuple(measure(candidates, limit, check, on_cpu=device.type == "cpu")), limit)
         keep(identity, choice)
+        release_cached(torch.device("cpu"))
     return choice
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 
 import torch
@@ -32,6 +32,6 @@ class TilesAndRows:
         """See ``StreamingUpscaler``."""
         return self._rows.stream_height(width)
 
-    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
+    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Generator[torch.Tensor]:
         """See ``StreamingUpscaler``."""
         return self._rows.stream(chunks, count)

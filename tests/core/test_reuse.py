@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 import torch
@@ -55,7 +55,7 @@ class Streaming(Tiled):
     def stream_height(self, width: int) -> int:
         return 16
 
-    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
+    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Generator[torch.Tensor]:
         self.streamed += 1
         # Rounded otherwise than in tiles, as real models are.
         whole = self.compute(torch.cat(list(chunks), dim=2).double()).float()

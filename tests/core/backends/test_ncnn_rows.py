@@ -15,6 +15,7 @@ from backplate.core.backends import ncnn_engine, ncnn_strips
 from backplate.core.backends.engines import EngineRequest
 from backplate.core.backends.ncnn_engine import NcnnSettings, open_model
 from backplate.core.backends.ncnn_rows import MOST_PARAMETERS, Load, NcnnRows, NotStreamable, Place, RowGraph
+from backplate.core.backends.ncnn_strips import NcnnStrips
 from backplate.core.backends.portable import portable
 from backplate.core.backends.tiles_and_rows import TilesAndRows
 from backplate.core.bands import plan_bands
@@ -123,7 +124,7 @@ def test_what_needs_more_than_some_rows_is_refused(build: Callable[[str], Loaded
 def test_the_pipeline_streams_and_the_picture_is_that_of_tiles(
     build: Callable[[str], LoadedModel], edge: Edge, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(ncnn_engine, "STREAM_PIXELS", 64 * 24)
+    monkeypatch.setattr(ncnn_strips, "PORTION_VALUES", 64 * 24)
     monkeypatch.setattr(ncnn_engine, "pixel_budget", lambda *_: 40 * 40)
     upscaler, picture = open_model(EngineRequest(model=build("compact"), device=CPU)), noise(*size)
     assert isinstance(upscaler, StreamingUpscaler)
@@ -141,9 +142,9 @@ def test_the_pipeline_streams_and_the_picture_is_that_of_tiles(
 def test_a_picture_of_one_tile_goes_by_rows_from_a_size_on(
     build: Callable[[str], LoadedModel], height: int, chunk: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(ncnn_engine, "STREAM_PIXELS", 64 * 24)
     monkeypatch.setattr(ncnn_engine, "STREAM_FROM", 64 * 40)
     monkeypatch.setattr(ncnn_strips, "MOST_CONTEXT", 0)
+    monkeypatch.setattr(NcnnStrips, "height", lambda *_: 24)
     upscaler, picture = open_model(EngineRequest(model=build("compact"), device=CPU)), noise(height, 64)
     plan = plan_bands(picture, Box(0, 0, 64, height), upscaler, TileSettings())
     assert len(plan.regions) == 1

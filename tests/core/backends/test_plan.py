@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,7 +102,7 @@ class Streaming(Paced):
     def stream_height(self, width: int) -> int:
         return 32
 
-    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
+    def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Generator[torch.Tensor]:
         yield from map(self, chunks)
 
 

@@ -173,7 +173,7 @@ def most_resident(work: Callable[[], object]) -> float:
     if forgets.exists():
         forgets.write_text("5")
     work()
-    return peak_bytes() / 1e6
+    return peak_bytes() / 2**20
 
 
 def most_on_card(work: Callable[[], object]) -> float:
@@ -195,7 +195,7 @@ def most_on_card(work: Callable[[], object]) -> float:
 
 def card_memory() -> float:
     free, total = torch.cuda.mem_get_info()
-    return (total - free) / 1e6
+    return (total - free) / 2**20
 
 
 def machine() -> dict[str, Any]:

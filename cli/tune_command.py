@@ -46,14 +46,15 @@ def tune(
     limit = AUTO_SECONDS if seconds is None else seconds
     result = choose_plan(loaded.facts.sha256, chosen, candidates, anew=True, limit=limit)
     alone = [candidate for candidate in candidates if candidate.plan.engine == Engine.PYTORCH.value]
-    keep_part(loaded.facts.sha256, chosen, alone, result)
+    part = keep_part(loaded.facts.sha256, chosen, alone, result)
     if as_json:
         typer.echo(json.dumps(_as_dict(result, loaded.facts.name, device_name(chosen)), indent=2))
     else:
         typer.echo(f"{loaded.facts.name} on {device_name(chosen)}")
         typer.echo(_table(result))
     if result.disturbed:
-        say("something else kept the machine busy, so this is not kept; run it again when the machine is idle.")
+        kept = "this is not kept" if part.disturbed else "only the part about pytorch is kept"
+        say(f"something else kept the machine busy, so {kept}; run it again when the machine is idle.")
 
 
 def _as_dict(result: Choice, model: str, device: str) -> dict[str, object]:

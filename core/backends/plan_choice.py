@@ -50,9 +50,10 @@ def choose_plan(
     return choice
 
 
-def keep_part(model_sha256: str, device: torch.device, candidates: Sequence[Candidate], choice: Choice) -> None:
+def keep_part(model_sha256: str, device: torch.device, candidates: Sequence[Candidate], choice: Choice) -> Choice:
     """Keeps what ``choice`` says of ``candidates``, which are among those that it was made of, for a later
-    ``choose_plan`` of them alone."""
+    ``choose_plan`` of them alone; gives it back."""
     found = {trial.plan: trial for trial in choice.trials}
-    part = tuple(found[candidate.plan] for candidate in candidates)
-    keep(identify(model_sha256, device, candidates), Choice(part, choice.limit))
+    part = Choice(tuple(found[candidate.plan] for candidate in candidates), choice.limit)
+    keep(identify(model_sha256, device, candidates), part)
+    return part

@@ -97,13 +97,22 @@ def test_what_was_tuned_is_what_upscale_takes(backplate, words, trials, monkeypa
     assert len(trials) == 1
 
 
-def test_a_disturbed_trial_is_shown_and_not_kept(backplate, trials, monkeypatch, model):
+@pytest.mark.parametrize(
+    ("engine", "kept"), [("pytorch", "this is not kept"), ("ncnn", "only the part about pytorch is kept")]
+)
+def test_a_disturbed_trial_is_shown_and_not_kept(backplate, trials, monkeypatch, model, engine, kept):
+    """``engine``: the one that was disturbed."""
+    if engine == "ncnn":
+        pytest.importorskip("ncnn")
+
     def measure(candidates: Sequence[Candidate], *_: object, **__: object) -> Iterator[Trial]:
-        return (Trial(name=each.name, plan=each.plan, seconds=1.0, disturbed=True) for each in candidates)
+        for each in candidates:
+            found = each.plan.engine == engine
+            yield Trial(name=each.name, plan=each.plan, seconds=1.0 if found else 2.0, disturbed=found)
 
     monkeypatch.setattr(plan_choice, "measure", measure)
     done = backplate("tune", model, "--device", "cpu")
     assert done.exit_code == 0, done.stderr
     assert "<- the fastest (disturbed)" in done.stdout
-    assert "this is not kept; run it again" in done.stderr
-    assert not plan_store.folder().exists()
+    assert f"{kept}; run it again" in done.stderr
+    assert plan_store.folder().exists() == (engine == "ncnn")

@@ -14,7 +14,6 @@ from typing import Any
 LEAST_FILLED = 0.5
 """Part of a block that a value must fill to be put there."""
 
-
 _pools: list[tuple[Any, Any]] = []
 
 _lock = threading.Lock()

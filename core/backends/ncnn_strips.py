@@ -1,4 +1,4 @@
-"""Streams rows through ncnn in vertical strips of the picture, side by side, each in threads of its own.
+"""Streams rows through ncnn in vertical strips of the picture, side by side, each in a thread of its own.
 
 Threads that share every layer wait for each other after each part of it, and every value crosses from one core to the
 other; where the cores have no cache in common, two threads were then no faster than one. Strips meet once for each
@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import chain, cycle, pairwise
 
 import torch
@@ -28,8 +28,8 @@ PORTION_VALUES = 393_216
 AHEAD = 1
 """Portions that strips may begin with before the one that all have to finish is taken."""
 
-VERSIONS = 2
-"""Networks held that differ in their number of threads, which is fixed when their weights are made ready."""
+
+Portions = Iterator[tuple[torch.Tensor, Place]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class NcnnStrips:
         self, graph: RowGraph, make: Callable[[int], NcnnRows], threads: int, block: int, apart: bool = True
     ) -> None:
         self._threads, self._block, self._apart = threads, block, apart
-        self._make = lru_cache(VERSIONS)(make)
+        self._make = cache(make)
         self._columns, self._least_rows = graph.columns, graph.least_rows
         self._pixels = PORTION_VALUES / graph.channels
 
@@ -77,17 +77,25 @@ class NcnnStrips:
         has one thread where strips have the others."""
         first = next(portions)
         strips = self._strips(first.shape[2])
-        side_by_side = min(len(strips), self._threads)
-        rows = self._make(self._threads // side_by_side)
+        placed = _placed(chain((first,), portions))
+        if len(strips) > 1:
+            yield from self._side_by_side(strips, placed)
+            return
+        # In the caller's thread: in another, ncnn would start its own threads once more.
+        run = self._make(self._threads).start()
+        for portion, place in placed:
+            yield run.step(portion, place)
+
+    def _side_by_side(self, strips: list[_Strip], placed: Portions) -> Iterator[torch.Tensor]:
+        rows = self._make(1)
         with ExitStack() as stack:
-            if side_by_side > 1:
-                stack.enter_context(_torch_in_one_thread())
-            workers = [ThreadPoolExecutor(1, "ncnn-strip") for _ in range(side_by_side)]
+            stack.enter_context(_torch_in_one_thread())
+            workers = [ThreadPoolExecutor(1, "ncnn-strip") for _ in range(self._threads)]
             for worker in workers:
                 stack.callback(worker.shutdown, cancel_futures=True)
-            runs = [(strip, rows.start(number % side_by_side)) for number, strip in enumerate(strips)]
+            runs = [(strip, rows.start(number % self._threads)) for number, strip in enumerate(strips)]
             waiting: deque[list[Future[torch.Tensor]]] = deque()
-            for portion, place in _placed(chain((first,), portions)):
+            for portion, place in placed:
                 pairs = zip(cycle(workers), runs, strict=False)
                 waiting.append([worker.submit(_step, *run, portion, place) for worker, run in pairs])
                 if len(waiting) > AHEAD:
@@ -96,20 +104,20 @@ class NcnnStrips:
                 yield _joined(waiting.popleft())
 
     def _strips(self, width: int) -> list[_Strip]:
-        borders = [round(width * number / self._count(width)) for number in range(self._count(width) + 1)]
+        count = self._count(width)
+        borders = [round(width * number / count) for number in range(count + 1)]
         return [
             _Strip(max(start - self._columns, 0), start, stop, min(stop + self._columns, width))
             for start, stop in pairwise(borders)
         ]
 
     def _count(self, width: int) -> int:
-        """As many as share the threads evenly, or that the threads share evenly, until a portion of the least height is
-        small enough; fewer where they would read too much twice."""
-        if not self._apart:
-            return 1
+        """The same number for each thread, until a portion of the least height is small enough; one in all where they
+        would read too much twice."""
         most = 1 + int(MOST_CONTEXT * width / max(2 * self._columns, 1))
         wanted = max(self._threads, int(width * self._block / self._pixels))
-        return max(n for n in range(1, min(most, wanted) + 1) if self._threads % n == 0 or n % self._threads == 0)
+        each = min(most, wanted) // self._threads if self._apart else 0
+        return max(each * self._threads, 1)
 
 
 @contextmanager
@@ -132,7 +140,7 @@ def _joined(parts: list[Future[torch.Tensor]]) -> torch.Tensor:
     return torch.cat([part.result() for part in parts], dim=2)
 
 
-def _placed(portions: Iterator[torch.Tensor]) -> Iterator[tuple[torch.Tensor, Place]]:
+def _placed(portions: Iterator[torch.Tensor]) -> Portions:
     held = next(portions)
     place = Place.FIRST
     for following in portions:

@@ -94,12 +94,12 @@ def test_strips_share_the_threads_and_read_little_twice(values: int, monkeypatch
     for width in range(1, 1600, 7):
         cut = strips._strips(width)
         counts.add(len(cut))
-        assert 6 % len(cut) == 0 or len(cut) % 6 == 0
+        assert len(cut) == 1 or len(cut) % 6 == 0
         assert (cut[0].left, cut[0].start, cut[-1].stop, cut[-1].right) == (0, 0, width, width)
         assert all(one.stop == other.start for one, other in pairwise(cut))
         assert sum(strip.right - strip.left for strip in cut) <= width * (1 + MOST_CONTEXT)
         assert strips.height(width) % 6 == 0
-    assert counts >= {1, 2, 3, 6}
+    assert counts >= {1, 6}
     assert (max(counts) > 6) == (values == 3000)
 
 

@@ -22,8 +22,8 @@ from .ncnn_rows import NcnnRows, Place, RowGraph, RowsRun
 MOST_CONTEXT = 0.2
 """Part of a picture's width that strips may read twice: below that they were faster than threads that share."""
 
-PORTION_VALUES = 393_216
-"""Of a strip's portion of rows in its largest layer: that is then 1.5 MB, and Winograd's work space twice as much."""
+PORTION_VALUES = 196_608
+"""Of a strip's portion of rows in its largest layer: that is then 0.75 MB, and Winograd's work space twice as much."""
 
 AHEAD = 1
 """Portions that strips may begin with before the one that all have to finish is taken."""

@@ -500,7 +500,10 @@ def test_interruption_while_writing_leaves_nothing(backplate, drawn, model, tmp_
 def test_ctrl_c_ends_a_real_process_with_130(program, model, tmp_path):
     pipe = tmp_path / "in.png"
     os.mkfifo(pipe)
+    # Where the tests themselves run with the signal ignored, as behind "&", their children would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = program("upscale", pipe, "-o", tmp_path / "out.png", "--model", model)
+    signal.signal(signal.SIGINT, before)
     # Opening blocks until the process reads from the other end.
     with pipe.open("wb"):
         process.send_signal(signal.SIGINT)

@@ -33,7 +33,7 @@ def release_cached(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
-    elif trim := _trim():
+    elif device.type == "cpu" and (trim := _trim()):
         trim(0)
 
 

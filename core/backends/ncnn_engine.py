@@ -60,7 +60,7 @@ VULKAN_PIXELS = 256 * 256
 STREAM_FROM = 160 * 160
 """Pixels from which a picture is faster as rows than as one tile, whose layers leave the cache."""
 
-NOT_LOCKING = [1, 0, 20261020]
+NOT_LOCKING = (1, 0, 20261020)
 """The version of ncnn that, unlike 1.0.20260526, does not hold Python's global lock while a network runs."""
 
 logger = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class NcnnUpscaler:
     def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Generator[torch.Tensor]:
         """See ``StreamingUpscaler``."""
         assert self._rows is not None, "stream_height said 0"
-        portions = _led(chunks, self._rows.least_rows)
+        portions = _led(chunks, self._rows.graph.least_rows)
         first = next(portions)
         second = next(portions, None)
         if second is None:
@@ -218,8 +218,8 @@ def _rows_of(network: nn.Module, settings: NcnnSettings) -> NcnnStrips | None:
 
 def _leaves_python_running() -> bool:
     """Whether another thread of Python may run a network at the same time."""
-    release = re.match(r"[\d.]+", str(_ncnn().__version__))
-    return release is not None and [int(part) for part in release[0].strip(".").split(".")] >= NOT_LOCKING
+    version = tuple(int(part) for part in re.findall(r"\d+", _ncnn().__version__)[:3])
+    return version >= NOT_LOCKING
 
 
 def _matrix(values: numpy.ndarray) -> Any:

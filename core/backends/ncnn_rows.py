@@ -59,11 +59,10 @@ class NotStreamable(Exception):
 
 @dataclass
 class _Version:
-    """A rewritten graph. ``place``: where each layer of the original is in it. ``taken``: the layers through which rows
-    of the last portion come in; ``left``: those that give them for the next, in the same order."""
+    """A graph rewritten for a ``portion``. ``place``: where each layer of the original is in it. ``taken``: the layers
+    through which rows of the last portion come in; ``left``: those that give them for the next, in the same order."""
 
-    first: bool
-    last: bool
+    portion: Place
     layers: list[Layer] = field(default_factory=list[Layer])
     place: dict[int, int] = field(default_factory=dict[int, int])
     taken: list[int] = field(default_factory=list[int])
@@ -73,7 +72,7 @@ class _Version:
     def stops(self) -> list[int]:
         """Layers after which memory is given back."""
         convolutions = [number for number, layer in enumerate(self.layers) if layer.kind in CONVOLUTIONS]
-        return convolutions[STOP_EVERY - 1 : -1 : STOP_EVERY] if self.last else []
+        return convolutions[STOP_EVERY - 1 : -1 : STOP_EVERY] if self.portion is Place.LAST else []
 
     def add(self, layer: Layer) -> int:
         self.layers.append(layer)
@@ -81,10 +80,10 @@ class _Version:
 
     def with_carried(self, source: int, rows: int) -> int:
         """The rows that the last portion left above those of ``source``; leaves ``rows`` for the next."""
-        if not self.first:
+        if self.portion is not Place.FIRST:
             self.taken.append(self.add(Layer("Input", [])))
             source = self.add(Layer("Concat", [self.taken[-1], source], {0: "1"}))
-        if not self.last:
+        if self.portion is not Place.LAST:
             self.left.append(self.add(_crop(source, f"-{rows}", _END)))
         return source
 
@@ -110,9 +109,7 @@ class RowGraph:
         """Columns on either side of a pixel that its result depends on."""
         self.channels = max(int(layer.options[0]) for layer in layers if layer.kind in CONVOLUTIONS)
         """Of the result of the largest convolution."""
-        self.versions = [
-            _rewritten(layers, flows, first=place is Place.FIRST, last=place is Place.LAST) for place in Place
-        ]
+        self.versions = [_rewritten(layers, flows, portion) for portion in Place]
 
     def files(self) -> Iterator[tuple[bytes, bytes]]:
         """Contents of ``.param`` and ``.bin`` of each version."""
@@ -228,8 +225,8 @@ def _reach(layer: Layer, side: tuple[int, int, int, int] = ROWS) -> int:
     return reach
 
 
-def _rewritten(layers: list[Layer], flows: list[_Flow], *, first: bool, last: bool) -> _Version:
-    version = _Version(first, last)
+def _rewritten(layers: list[Layer], flows: list[_Flow], portion: Place) -> _Version:
+    version = _Version(portion)
     for number, layer in enumerate(layers):
         sources = [version.place[source] for source in layer.inputs]
         if layer.kind in CONVOLUTIONS and (reach := _reach(layer)):
@@ -245,7 +242,10 @@ def _rewritten(layers: list[Layer], flows: list[_Flow], *, first: bool, last: bo
 def _convolution(version: _Version, layer: Layer, source: int, reach: int) -> int:
     """Zeros only above the first row of the picture and below its last."""
     source = version.with_carried(source, 2 * reach)
-    borders = {14: str(reach if version.first else 0), 16: str(reach if version.last else 0)}
+    borders = {
+        14: str(reach if version.portion is Place.FIRST else 0),
+        16: str(reach if version.portion is Place.LAST else 0),
+    }
     # Without its own key, the padding on the right is that on the left.
     options = {**layer.options, **borders, 15: layer.options[4], SHAPE_HINT: f"4,3,64,64,{layer.options[0]}"}
     return version.add(replace(layer, inputs=[source], options=options))
@@ -256,4 +256,4 @@ def _delayed(version: _Version, source: int, rows: int) -> int:
     if not rows:
         return source
     source = version.with_carried(source, rows)
-    return source if version.last else version.add(_crop(source, "0", f"-{rows}"))
+    return source if version.portion is Place.LAST else version.add(_crop(source, "0", f"-{rows}"))

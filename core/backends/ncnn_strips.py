@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, cycle, pairwise
+from itertools import chain, pairwise
 
 import torch
 
 from .ncnn_rows import NcnnRows, Place, RowGraph, RowsRun
+from .threads import torch_threads
 
 MOST_CONTEXT = 0.2
 """Part of a picture's width that strips may read twice: below that they were faster than threads that share."""
@@ -27,7 +28,6 @@ PORTION_VALUES = 196_608
 
 AHEAD = 1
 """Portions that strips may begin with before the one that all have to finish is taken."""
-
 
 Portions = Iterator[tuple[torch.Tensor, Place]]
 
@@ -58,13 +58,8 @@ class NcnnStrips:
     ) -> None:
         self._threads, self._block, self._apart = threads, block, apart
         self._make = cache(make)
-        self._columns, self._least_rows = graph.columns, graph.least_rows
         self._pixels = PORTION_VALUES / graph.channels
-
-    @property
-    def least_rows(self) -> int:
-        """The first portion must have as many, so that rows come out of every layer."""
-        return self._least_rows
+        self.graph = graph
 
     def height(self, width: int) -> int:
         """Rows of a portion that suit a picture ``width`` pixels wide."""
@@ -72,8 +67,8 @@ class NcnnStrips:
         return max(1, round(self._pixels / widest / self._block)) * self._block
 
     def run(self, portions: Iterator[torch.Tensor]) -> Generator[torch.Tensor]:
-        """Portions (C, h, W) of a picture from top to bottom, at least two, the first of ``least_rows`` or more ->
-        magnified rows (C, h, W). Equals the network on the whole picture up to rounding. Until it is closed, PyTorch
+        """Portions (C, h, W) of a picture from top to bottom, at least two, the first of ``graph.least_rows`` or more
+        -> magnified rows (C, h, W). Equals the network on the whole picture up to rounding. Until it is closed, PyTorch
         has one thread where strips have the others."""
         first = next(portions)
         strips = self._strips(first.shape[2])
@@ -89,47 +84,39 @@ class NcnnStrips:
     def _side_by_side(self, strips: list[_Strip], placed: Portions) -> Iterator[torch.Tensor]:
         rows = self._make(1)
         with ExitStack() as stack:
-            stack.enter_context(_torch_in_one_thread())
+            # What is done with finished rows is little, and PyTorch's other threads would wait for more of it at full
+            # speed, where the strips should run.
+            stack.enter_context(torch_threads(1))
             workers = [ThreadPoolExecutor(1, "ncnn-strip") for _ in range(self._threads)]
             for worker in workers:
                 stack.callback(worker.shutdown, cancel_futures=True)
-            runs = [(strip, rows.start(number % self._threads)) for number, strip in enumerate(strips)]
+            runs: list[tuple[ThreadPoolExecutor, _Strip, RowsRun]] = []
+            for number, strip in enumerate(strips):
+                thread = number % self._threads
+                runs.append((workers[thread], strip, rows.start(thread)))
             waiting: deque[list[Future[torch.Tensor]]] = deque()
             for portion, place in placed:
-                pairs = zip(cycle(workers), runs, strict=False)
-                waiting.append([worker.submit(_step, *run, portion, place) for worker, run in pairs])
+                waiting.append([worker.submit(_step, strip, run, portion, place) for worker, strip, run in runs])
                 if len(waiting) > AHEAD:
                     yield _joined(waiting.popleft())
             while waiting:
                 yield _joined(waiting.popleft())
 
     def _strips(self, width: int) -> list[_Strip]:
-        count = self._count(width)
+        count, columns = self._count(width), self.graph.columns
         borders = [round(width * number / count) for number in range(count + 1)]
         return [
-            _Strip(max(start - self._columns, 0), start, stop, min(stop + self._columns, width))
+            _Strip(max(start - columns, 0), start, stop, min(stop + columns, width))
             for start, stop in pairwise(borders)
         ]
 
     def _count(self, width: int) -> int:
         """The same number for each thread, until a portion of the least height is small enough; one in all where they
         would read too much twice."""
-        most = 1 + int(MOST_CONTEXT * width / max(2 * self._columns, 1))
+        most = 1 + int(MOST_CONTEXT * width / max(2 * self.graph.columns, 1))
         wanted = max(self._threads, int(width * self._block / self._pixels))
         each = min(most, wanted) // self._threads if self._apart else 0
         return max(each * self._threads, 1)
-
-
-@contextmanager
-def _torch_in_one_thread() -> Generator[None]:
-    """What is done with finished rows is little, and PyTorch's other threads would wait for more of it at full speed,
-    where the strips should run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _step(strip: _Strip, run: RowsRun, portion: torch.Tensor, place: Place) -> torch.Tensor:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import choose_device
+from ..backends.threads import torch_threads
 from ..media.picture_file import write_picture
 from ..metrics.lpips import LpipsNetwork
 from ..progress import Cancelled, Progress
@@ -303,17 +303,6 @@ def model_card(
     }
 
 
-@contextlib.contextmanager
-def _threads(count: int) -> Generator[None, None, None]:
-    """Compute with ``count`` CPU threads for a while; 0 changes nothing."""
-    usual = torch.get_num_threads()
-    torch.set_num_threads(count or usual)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(usual)
-
-
 def train(
     settings: TrainSettings, out: Path, base: LoadedModel | None = None, progress: Progress | None = None
 ) -> TrainResult:
@@ -339,5 +328,5 @@ def train(
     remove_leftovers(out / name for name in (STATE_FILE, SETTINGS_FILE, LOG_FILE, *_model_files(out)))
     fork_rng = cast("Any", torch.random.fork_rng)  # pyright: ignore[reportUnknownMemberType]
     accelerators = list(range(torch.cuda.device_count()))
-    with _threads(settings.threads), fork_rng(devices=accelerators), torch.inference_mode(False):
+    with torch_threads(settings.threads), fork_rng(devices=accelerators), torch.inference_mode(False):
         return _Run(settings, base or new_compact(settings.network, settings.seed), out, progress).go()

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from backplate.core.backends import ncnn_engine, ncnn_strips
 from backplate.core.backends.engines import EngineRequest
-from backplate.core.backends.ncnn_engine import NcnnSettings, open_model
-from backplate.core.backends.ncnn_rows import MOST_PARAMETERS, Load, NcnnRows, NotStreamable, Place, RowGraph
-from backplate.core.backends.ncnn_strips import NcnnStrips
+from backplate.core.backends.ncnn_engine import NcnnSettings, _load_contents, _matrix, open_model
+from backplate.core.backends.ncnn_rows import MOST_PARAMETERS, NcnnRows, NotStreamable, RowGraph
+from backplate.core.backends.ncnn_strips import _placed
 from backplate.core.backends.portable import portable
 from backplate.core.backends.tiles_and_rows import TilesAndRows
 from backplate.core.bands import plan_bands
@@ -36,24 +33,14 @@ def noise(height: int, width: int) -> torch.Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(5))
 
 
-def load(param: bytes, weights: bytes, *, blocks_of_six: bool = False) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        files = Path(folder, "m.param"), Path(folder, "m.bin")
-        files[0].write_bytes(param)
-        files[1].write_bytes(weights)
-        return ncnn_engine._load(*files, NcnnSettings(threads=1, blocks_of_six=blocks_of_six))
-
-
-def rows_of(network: nn.Module, load: Load = load) -> NcnnRows:
-    import ncnn
-
-    return NcnnRows(RowGraph(network), load, lambda values: ncnn.Mat(values).clone())
+def rows_of(network: nn.Module, *, blocks_of_six: bool = False) -> NcnnRows:
+    settings = NcnnSettings(threads=1, blocks_of_six=blocks_of_six)
+    return NcnnRows(RowGraph(network), partial(_load_contents, settings=settings), _matrix)
 
 
 def streamed(rows: NcnnRows, portions: list[torch.Tensor]) -> torch.Tensor:
-    run, last = rows.start(), len(portions) - 1
-    places = [Place.FIRST, *[Place.MIDDLE] * (last - 1), Place.LAST]
-    return torch.cat([run.step(portion, place) for portion, place in zip(portions, places, strict=True)], 1)
+    run = rows.start()
+    return torch.cat([run.step(*placed) for placed in _placed(iter(portions))], 1)
 
 
 @pytest.mark.parametrize("name", ["compact", "rrdbnet", "span"])
@@ -103,7 +90,7 @@ def test_blocks_of_six_are_another_way_to_the_same_rows():
     layers = [nn.Conv2d(3, 40, 3, padding=1), nn.Conv2d(40, 40, 3, padding=1), nn.Conv2d(40, 3, 3, padding=1)]
     network, picture = nn.Sequential(*layers).eval().requires_grad_(False), noise(48, 30)
     portions = picture[0].split(12, 1)
-    ways = [rows_of(network), rows_of(network, partial(load, blocks_of_six=True))]
+    ways = [rows_of(network), rows_of(network, blocks_of_six=True)]
     usual, sixes = (streamed(way, list(portions)) for way in ways)
     assert (usual - network(picture)[0]).abs().max() < 2e-5
     assert (sixes - network(picture)[0]).abs().max() < 2e-5
@@ -119,16 +106,25 @@ def test_what_needs_more_than_some_rows_is_refused(build: Callable[[str], Loaded
         rows_of(nn.Sequential(nn.Conv2d(3, MOST_PARAMETERS // 27 + 1, 3, padding=1)))
 
 
+def portions_of(monkeypatch: pytest.MonkeyPatch, model: LoadedModel, pixels: int, *, apart: bool = False) -> None:
+    """Portions of so many pixels for each strip; ``apart``: of several strips where there are threads for them."""
+    channels = RowGraph(portable(model.descriptor.model)).channels
+    monkeypatch.setattr(ncnn_strips, "PORTION_VALUES", pixels * channels)
+    monkeypatch.setattr(ncnn_engine, "_leaves_python_running", lambda: apart)
+
+
 @pytest.mark.parametrize("edge", list(Edge))
 @pytest.mark.parametrize("size", [(300, 64), (64, 300), (20, 20)], ids=str)
+@pytest.mark.parametrize("apart", [False, True], ids=["one strip", "strips"])
 def test_the_pipeline_streams_and_the_picture_is_that_of_tiles(
-    build: Callable[[str], LoadedModel], edge: Edge, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    build: Callable[[str], LoadedModel], edge: Edge, size: tuple[int, int], apart: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(ncnn_strips, "PORTION_VALUES", 64 * 24)
+    portions_of(monkeypatch, build("compact"), 64 * 24, apart=apart)
     monkeypatch.setattr(ncnn_engine, "pixel_budget", lambda *_: 40 * 40)
     upscaler, picture = open_model(EngineRequest(model=build("compact"), device=CPU)), noise(*size)
     assert isinstance(upscaler, StreamingUpscaler)
-    assert 0 < upscaler.stream_height(64) <= 64
+    # Strips are narrower where there are several, and their portions taller.
+    assert upscaler.stream_height(64) == 24 or (apart and upscaler.stream_height(64) > 24)
     streamed = upscale(picture, upscaler, TileSettings(edge=edge))
     tiled = upscale(picture, upscaler, TileSettings(size=32, edge=edge))
     assert (streamed - tiled).abs().max() < 1e-5
@@ -143,8 +139,7 @@ def test_a_picture_of_one_tile_goes_by_rows_from_a_size_on(
     build: Callable[[str], LoadedModel], height: int, chunk: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(ncnn_engine, "STREAM_FROM", 64 * 40)
-    monkeypatch.setattr(ncnn_strips, "MOST_CONTEXT", 0)
-    monkeypatch.setattr(NcnnStrips, "height", lambda *_: 24)
+    portions_of(monkeypatch, build("compact"), 64 * 24)
     upscaler, picture = open_model(EngineRequest(model=build("compact"), device=CPU)), noise(height, 64)
     plan = plan_bands(picture, Box(0, 0, 64, height), upscaler, TileSettings())
     assert len(plan.regions) == 1

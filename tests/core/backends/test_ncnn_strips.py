@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -52,7 +53,7 @@ def strips_of(network: nn.Module, threads: int, made: list[int] | None = None) -
         if made is not None:
             made.append(count)
         settings = NcnnSettings(threads=count)
-        return NcnnRows(graph, lambda *files: _load_contents(*files, settings=settings), _matrix)
+        return NcnnRows(graph, partial(_load_contents, settings=settings), _matrix)
 
     return NcnnStrips(graph, make, threads, block=6)
 

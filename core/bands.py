@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from .image.tiling import MINIMUM_TILE, Edge, Tile, choose_tile, plan_tiles, ramps, read_region, size_to_read
+from .overlap import Overlaps
 from .progress import Progress
 from .regions import FlatKey, RegionRunner, check_finite, flat_key, from_model_channels, to_model_channels
 from .reuse import PassReuse
@@ -71,7 +72,7 @@ def plan_bands(
     spec = upscaler.spec
     tiles = _plan_tiles(area, spec, settings)
     whole = Size(picture.shape[3], picture.shape[2])
-    read = size_to_read(whole, area, spec.aligned_halo, settings.edge, spec.size_rule)
+    read = size_to_read(whole, area, spec.context, settings.edge)
     chunk = 0
     large = len(tiles) > 1 or len(tiles[0]) > 1 or 0 < spec.rows_from <= read.pixels
     if not settings.size and large and isinstance(upscaler, StreamingUpscaler):
@@ -96,12 +97,12 @@ def _recalled(picture: torch.Tensor, plan: BandPlan, spec: UpscalerSpec, reuse: 
 
 
 def _read(picture: torch.Tensor, region: Box, plan: BandPlan, spec: UpscalerSpec) -> torch.Tensor:
-    return read_region(picture, region, spec.aligned_halo, plan.edge, spec.size_rule)[0]
+    return read_region(picture, region, spec.context, plan.edge)[0]
 
 
 def _plan_tiles(area: Box, spec: UpscalerSpec, settings: TileSettings, most: int = 0) -> list[list[Tile]]:
     """``most``: longest side of a tile that the device decides on, 0 for no limit."""
-    if not spec.tileable:
+    if not spec.tileable or (spec.halo.unbounded and not settings.size and area.size.pixels <= spec.whole_pixels):
         return plan_tiles(area, area.size)
     size = Size(settings.size, settings.size)
     if not settings.size:
@@ -116,7 +117,7 @@ def _pixels_to_run(picture: torch.Tensor, plan: BandPlan, spec: UpscalerSpec) ->
     total, keys = 0, dict[Box, FlatKey | None]()
     seen = set[FlatKey]()
     for region in (region for region in plan.regions if region not in plan.known):
-        pixels, inside = read_region(picture, region, spec.aligned_halo, plan.edge, spec.size_rule)
+        pixels, inside = read_region(picture, region, spec.context, plan.edge)
         key = keys[region] = flat_key(pixels, inside)
         if key is None or key not in seen:
             total += pixels.shape[2] * pixels.shape[3]
@@ -185,7 +186,7 @@ def _streamed_bands(
     picture: torch.Tensor, upscaler: StreamingUpscaler, plan: BandPlan, progress: Progress
 ) -> Generator[torch.Tensor]:
     spec = upscaler.spec
-    pixels, inside = read_region(picture, plan.area, spec.aligned_halo, plan.edge, spec.size_rule)
+    pixels, inside = read_region(picture, plan.area, spec.context, plan.edge)
     pixels = to_model_channels(pixels, spec)
     cut = inside.times(spec.scale)
     place = 0
@@ -211,12 +212,15 @@ def _tiled_bands(picture: torch.Tensor, runner: RegionRunner, rows: list[list[Ti
     left = rows[0][0].region.x
     width = rows[0][-1].region.right - left
     carried: torch.Tensor | None = None
+    overlaps = Overlaps(scale)
     for index, row in enumerate(rows):
         region = row[0].region
         band = picture.new_zeros((1, picture.shape[1], region.height * scale, width * scale), dtype=torch.float32)
         for tile in row:
             x = (tile.region.x - left) * scale
-            band[..., x : x + tile.region.width * scale] += _weighted(next(results), tile, scale).to(band)
+            result = next(results)
+            overlaps.add(tile, result)
+            band[..., x : x + tile.region.width * scale] += _weighted(result, tile, scale).to(band)
             runner.progress.advance()
         if carried is not None:
             band[:, :, : carried.shape[2]] += carried
@@ -225,6 +229,9 @@ def _tiled_bands(picture: torch.Tensor, runner: RegionRunner, rows: list[list[Ti
             final = (rows[index + 1][0].region.y - region.y) * scale
         yield band[:, :, :final]
         carried = band[:, :, final:]
+    several = len(rows) > 1 or len(rows[0]) > 1
+    if several and (sentence := overlaps.sentence(runner.upscaler.spec)):
+        runner.progress.note(sentence)
 
 
 def _weighted(result: torch.Tensor, tile: Tile, scale: int) -> torch.Tensor:

@@ -76,7 +76,7 @@ class RegionRunner:
             return
         reuse.counts.tiles_run += 1
         spec = self.upscaler.spec
-        pixels, _ = read_region(self.picture, region, spec.aligned_halo, self.edge, spec.size_rule)
+        pixels, _ = read_region(self.picture, region, spec.context, self.edge)
         reuse.keep(region, pixels, result)
 
     def _results(self, regions: list[Box]) -> Iterator[torch.Tensor]:
@@ -126,7 +126,7 @@ class RegionRunner:
         if region in self.known:
             return region
         spec, whole = self.upscaler.spec, Size(self.picture.shape[3], self.picture.shape[2])
-        return size_to_read(whole, region, spec.aligned_halo, self.edge, spec.size_rule)
+        return size_to_read(whole, region, spec.context, self.edge)
 
     def _begin(self, group: list[Box]) -> Callable[[], list[torch.Tensor]]:
         """Hands the group to the model; the function it gives waits for the results."""
@@ -208,7 +208,7 @@ class RegionRunner:
 
     def _read(self, region: Box) -> _Read:
         spec = self.upscaler.spec
-        pixels, inside = read_region(self.picture, region, spec.aligned_halo, self.edge, spec.size_rule)
+        pixels, inside = read_region(self.picture, region, spec.context, self.edge)
         key = self.keys[region] if region in self.keys else flat_key(pixels, inside)
         return _Read(region, pixels, inside, key)
 

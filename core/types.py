@@ -84,6 +84,21 @@ class SizeRule:
         return Size(*sides)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a model must be given to compute a region: ``halo`` pixels around it, cut at multiples of ``grid`` in the
+    picture, in a size that meets ``rule``. ``grid`` is a multiple of ``rule.multiple_of``."""
+
+    halo: int = 0
+    grid: int = 1
+    rule: SizeRule = SizeRule()
+
+    @property
+    def least(self) -> int:
+        """Shortest side that may be read."""
+        return ceil_to(max(self.rule.minimum, 1), self.rule.multiple_of)
+
+
 class SizeFacts(Protocol):
     """What a model's facts say about the sizes it accepts; ``model_loader`` knows them and nothing of this room."""
 

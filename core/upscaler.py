@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 
-from .types import SizeRule, ceil_to
+from .types import Context, SizeRule, ceil_to
 
 LARGEST_BAND = 16
 """Widest band, in input pixels, over which tiles of an inexact halo are blended."""
@@ -37,6 +38,12 @@ class Halo:
 
     pixels: int
     exact: bool
+    grid: int = 1
+    """The model sees a picture in cells of so many pixels (attention windows, pixel-unshuffle): a tile is the same
+    picture to it only if it begins where a cell does."""
+    unbounded: bool = False
+    """Every pixel of the picture has a visible influence (pooling or attention over the whole picture), so that
+    ``pixels`` is not enough; only the whole picture at once is."""
 
     @property
     def band(self) -> int:
@@ -64,15 +71,24 @@ class UpscalerSpec:
     """Input pixels from which rows are streamed faster than a tile that needs no context; 0 if they never are."""
     tileable: bool = True
     """False if the model needs the whole picture at once."""
+    batches: bool = True
+    """Whether several pictures may share a forward."""
+    whole_pixels: int = 0
+    """Input pixels that a model with an unbounded halo can be given at once here."""
 
     @property
     def alignment(self) -> int:
         """Multiples at which tiles begin, so that they meet the model's grid as the whole picture does."""
-        return self.size_rule.multiple_of
+        return math.lcm(self.size_rule.multiple_of, self.halo.grid)
 
     @property
     def aligned_halo(self) -> int:
-        return ceil_to(self.halo.pixels, self.alignment)
+        """Pixels that are read beyond a tile: the halo and the band that it shares, up to the next cell."""
+        return ceil_to(self.halo.pixels + self.halo.band, self.alignment)
+
+    @property
+    def context(self) -> Context:
+        return Context(halo=self.halo.pixels, grid=self.alignment, rule=self.size_rule)
 
 
 class Upscaler(Protocol):

@@ -22,12 +22,12 @@ from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision
 from ..types import Size
 from ..upscaler import OutOfMemory, Upscaler
-from .eager import Descriptor, EagerUpscaler, default_plan
+from .eager import EagerUpscaler, default_plan
 from .engines import EngineRequest, EngineUnusable
 from .memory import is_out_of_memory
 from .portable import portable
 from .repeated import RepeatedShapes
-from .spec import model_spec
+from .spec import Descriptor, model_spec
 from .verify import verify
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def open_model(request: EngineRequest) -> Upscaler:
     if reason := _missing(device.type):
         raise EngineUnusable(reason)
     # The halo, known to all engines from here on, is found without compiling for its shapes.
-    model_spec(model.facts, model.descriptor.model, model.descriptor, pixel_budget=0)
+    model_spec(model.facts, model.descriptor, device=device, pixel_budget=0)
     request.progress.check()
     request.progress.begin(1, "compiling")
     upscaler = _compiled(request, settings_for(device))

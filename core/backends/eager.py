@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import weakref
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
 
 import torch
-from spandrel import ImageModelDescriptor  # pyright: ignore[reportMissingTypeStubs]
 from torch import nn
 
 from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision, choose_dtype
-from ..upscaler import OutOfMemory, UpscalerSpec
-from .memory import device_room, is_out_of_memory, release_cached
+from ..upscaler import UpscalerSpec
+from .memory import device_room, translated_out_of_memory
 from .plan import RunPlan
 from .precision_check import is_unfit, looks_broken, remember_unfit, rounding
 from .rowstream import NotStreamable, RowStream
-from .spec import model_spec
+from .spec import Descriptor, model_spec, private_copy, suits_channels_last
 from .transfers import Transfers
 
 logger = logging.getLogger(__name__)
 
-Descriptor = ImageModelDescriptor[nn.Module]
 Placer = Callable[[Descriptor, torch.device], Descriptor]
 
 ALLOCATOR_CLIFF = 32 * 2**20
@@ -42,17 +40,29 @@ STREAM_MEMORY = 512 * 2**20
 """Bytes that the convolutions may keep of their last rows; very wide pictures through deep models use tiles."""
 
 _streams: weakref.WeakKeyDictionary[nn.Module, RowStream | None] = weakref.WeakKeyDictionary()
-_copies: weakref.WeakKeyDictionary[nn.Module, dict[tuple[torch.dtype, bool], Descriptor]] = weakref.WeakKeyDictionary()
+_copies: weakref.WeakKeyDictionary[nn.Module, dict[tuple[torch.dtype, torch.device, bool], Descriptor]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+@dataclass(frozen=True)
+class _Mode:
+    """A precision, and the network that runs in it; they only ever change together."""
+
+    dtype: torch.dtype
+    runner: Descriptor
 
 
 class EagerUpscaler:
     """An ``Upscaler`` over a loaded model. The loaded model itself is never cast, moved or changed: anything but
-    single precision on an accelerator runs on a private copy.
+    single precision on an accelerator runs on a private copy, and the model always gets its input in memory of its
+    own, which it may write into.
 
     ``place`` brings the model that is to be run to the device; a host with its own memory management passes its
-    own. ``plan``: see ``default_plan``, which is used without one. The first half-precision result that is broken
-    (NaN, infinite, or of one colour where the source is not) is computed again in single precision; if it is whole
-    there, this upscaler goes on in it, and so does every later one of this model on such a device.
+    own, which is asked again when the host took weights off the device meanwhile. ``plan``: see ``default_plan``,
+    which is used without one. The first half-precision result that is broken (NaN, infinite, or of one colour where
+    the source is not) is computed again in single precision; if it is whole there, this upscaler goes on in it, and
+    so does every later one of this model on such a device.
     """
 
     def __init__(
@@ -64,16 +74,18 @@ class EagerUpscaler:
         plan: RunPlan | None = None,
     ) -> None:
         self._model, self._device = model, device
-        self._place = place or _place_copy
-        self.dtype, self.note = usable_dtype(precision, model, device)
+        self._place = place
+        dtype, self.note = usable_dtype(precision, model, device)
         self._plan = plan or default_plan(model.descriptor.model, device)
+        if not suits_channels_last(model.descriptor.model):
+            self._plan = replace(self._plan, channels_last=False)
         self._tf32 = precision is Precision.TF32
-        self._runner = self._placed()
+        self._mode = self._placed(dtype)
         self._transfers = Transfers(device) if device.type == "cuda" else None
         self._spec = model_spec(
             model.facts,
-            self._runner.model,
-            self._runner,
+            model.descriptor,
+            device=device,
             pixel_budget=self._plan.pixel_budget,
             tiles_per_pass=self._plan.tiles_per_pass,
         )
@@ -82,11 +94,15 @@ class EagerUpscaler:
     def spec(self) -> UpscalerSpec:
         return self._spec
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the next tile."""
+        return self._mode.dtype
+
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
-        result = self._run(picture)
-        if self.dtype != torch.float32 and bool(looks_broken(result, picture)):
-            return self._redone(picture, result)
-        return result
+        mode = self._mode
+        result, broken = self._run(picture, mode)
+        return self._redone(picture, mode) if broken is not None and bool(broken) else result
 
     def room(self) -> tuple[torch.device, int]:
         """See ``RoomyUpscaler``."""
@@ -98,17 +114,22 @@ class EagerUpscaler:
         return self._transfers is not None
 
     def submit(self, picture: torch.Tensor) -> Callable[[], torch.Tensor]:
-        """See ``OverlappingUpscaler``: on CUDA, copies to and from the device run beside the computation."""
-        if self._transfers is None or picture.device == self._device:
+        """See ``OverlappingUpscaler``: on CUDA, copies to and from the device run beside the computation, and nobody
+        waits for the device before the result is collected."""
+        if self._transfers is None:
             result = self(picture)
             return lambda: result
-        computed = self._run(self._transfers.upload(picture))
-        broken = looks_broken(computed, picture) if self.dtype != torch.float32 else None
-        download = self._transfers.download(computed)
+        transfers, mode = self._transfers, self._mode
+        with translated_out_of_memory(self._device):
+            computed, broken = self._run(transfers.upload(picture), mode)
+            download = transfers.download(computed) if picture.device != self._device else lambda: computed
 
         def collect() -> torch.Tensor:
-            result = download()
-            return self._redone(picture, result).cpu() if broken is not None and bool(broken) else result
+            with translated_out_of_memory(self._device):
+                result = download()
+                if broken is not None and bool(broken):
+                    result = self._redone(picture, mode).to(picture.device)
+                return result
 
         return collect
 
@@ -118,61 +139,67 @@ class EagerUpscaler:
         rule = self._spec.size_rule
         if not self._plan.stream_pixels or rule.multiple_of > 1 or rule.square:
             return 0
-        stream = _stream_of(self._runner.model)
+        stream = _stream_of(self._mode.runner.model)
         if stream is None or stream.rows_kept * width * 4 > STREAM_MEMORY:
             return 0
         return max(STREAM_LEAST_ROWS, self._plan.stream_pixels // width)
 
     def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Generator[torch.Tensor]:
-        stream = _stream_of(self._runner.model)
+        stream = _stream_of(self._mode.runner.model)
         assert stream is not None, "stream_height said 0"
-        layout = self._layout
+        layout = self._layout(self._mode.runner)
         placed = (chunk.to(self._device, torch.float32, memory_format=layout) for chunk in chunks)
         rows = stream.run(placed, count)
         while True:
-            try:
-                with torch.inference_mode():
-                    portion = next(rows).clamp(0, 1)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                break
+            with translated_out_of_memory(self._device), torch.inference_mode():
+                portion = next(rows, None)
+                if portion is None:
+                    return
+                portion = portion.clamp(0, 1)
             yield portion
-        raise OutOfMemory("the CPU ran out of memory")
 
-    @property
-    def _layout(self) -> torch.memory_format:
-        return torch.channels_last if self._plan.channels_last else torch.contiguous_format
+    def _layout(self, runner: Descriptor) -> torch.memory_format:
+        """That of the plan, for a private copy; a host's own weights lie as they were loaded."""
+        shared = runner.model is self._model.descriptor.model
+        return torch.channels_last if self._plan.channels_last and not shared else torch.contiguous_format
 
-    def _placed(self) -> Descriptor:
-        return self._place(_runnable(self._model.descriptor, self.dtype, self._device, self._plan), self._device)
+    def _placed(self, dtype: torch.dtype) -> _Mode:
+        source = self._model.descriptor
+        with translated_out_of_memory(self._device):
+            if self._place is None:
+                return _Mode(dtype, _kept_copy(source, dtype, self._device, self._plan.channels_last))
+            if self._device.type == "cpu" or _dtype_of(source) != dtype:
+                source = _kept_copy(source, dtype, torch.device("cpu"), self._plan.channels_last)
+            return _Mode(dtype, self._place(source, self._device))
 
-    def _run(self, picture: torch.Tensor) -> torch.Tensor:
-        try:
-            batch = picture.to(self._device, _dtype_of(self._runner), memory_format=self._layout)
+    def _run(self, picture: torch.Tensor, mode: _Mode) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The result, float32 on the device; and in half precision whether it ``looks_broken``."""
+        with translated_out_of_memory(self._device):
+            runner = self._at_hand(mode)
+            batch = picture.to(self._device, _dtype_of(runner), memory_format=self._layout(runner), copy=True)
             with torch.inference_mode(), rounding(tf32=self._tf32):
-                return self._runner(batch).to(torch.float32)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            message = str(error)
-        # Outside the handler, which keeps the failed forward's tensors alive.
-        release_cached(self._device)
-        raise OutOfMemory(message)
+                singles = torch.split(batch, len(batch) if self._spec.batches else 1)
+                result = torch.cat([runner(single) for single in singles]) if len(singles) > 1 else runner(batch)
+            result = result.to(torch.float32)
+            return result, looks_broken(result, picture) if mode.dtype != torch.float32 else None
 
-    def _redone(self, picture: torch.Tensor, broken: torch.Tensor) -> torch.Tensor:
-        """The result in single precision; if that looks no better, it is what the model makes of this picture."""
-        half, runner = self.dtype, self._runner
-        self.dtype = torch.float32
-        self._runner = self._placed()
-        result = self._run(picture)
-        if bool(looks_broken(result, picture)):
-            self.dtype, self._runner = half, runner
+    def _at_hand(self, mode: _Mode) -> Descriptor:
+        """The network with all its weights on the device, from which a host may have taken them."""
+        if self._place is None or all(weights.device == self._device for weights in mode.runner.model.parameters()):
+            return mode.runner
+        return self._place(mode.runner, self._device)
+
+    def _redone(self, picture: torch.Tensor, mode: _Mode) -> torch.Tensor:
+        """The result in single precision; if that looks no better, it is what the model makes of this picture.
+        ``mode``: that which broke it."""
+        exact = self._placed(torch.float32)
+        result, _ = self._run(picture, exact)
+        if bool(looks_broken(result, picture)) or self._mode is not mode:
             return result
-        logger.warning("%s gives broken pictures in %s on %s; it goes on in fp32.", self._spec.name, half, self._device)
-        remember_unfit(self._model.facts.sha256, half, self._device)
+        logger.warning("%s gives broken pictures in %s on %s; it goes on in fp32.", self._spec.name, mode.dtype,
+                       self._device)  # fmt: skip
+        self._mode = exact
+        remember_unfit(self._model.facts.sha256, mode.dtype, self._device)
         return result
 
 
@@ -210,30 +237,10 @@ def _dtype_of(descriptor: Descriptor) -> torch.dtype:
     return next(descriptor.model.parameters()).dtype
 
 
-def _runnable(descriptor: Descriptor, dtype: torch.dtype, device: torch.device, plan: RunPlan) -> Descriptor:
-    """The shared model where it can be run as it is, else a private copy, kept as long as the shared one lives."""
-    if device.type != "cpu" and _dtype_of(descriptor) == dtype:
-        return descriptor
+def _kept_copy(descriptor: Descriptor, dtype: torch.dtype, device: torch.device, channels_last: bool) -> Descriptor:
+    """A private copy on the device, made once and kept as long as the shared model lives."""
     copies = _copies.setdefault(descriptor.model, {})
-    key = dtype, plan.channels_last
+    key = dtype, device, channels_last
     if key not in copies:
-        copies[key] = private_copy(descriptor, dtype, channels_last=plan.channels_last)
+        copies[key] = private_copy(descriptor, dtype, channels_last=channels_last).to(device)
     return copies[key]
-
-
-def private_copy(descriptor: Descriptor, dtype: torch.dtype, *, channels_last: bool = True) -> Descriptor:
-    """A copy on the CPU that nobody else holds, in ``dtype`` and one memory layout."""
-    shell = copy.copy(descriptor)
-    # What a host attached (memory management, our own facts) belongs to the original.
-    for name in ("patcher", "backplate"):
-        vars(shell).pop(name, None)
-    duplicate = copy.deepcopy(shell).to(torch.device("cpu")).to(dtype).eval()
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    duplicate.model.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
-    return duplicate
-
-
-def _place_copy(descriptor: Descriptor, device: torch.device) -> Descriptor:
-    if next(descriptor.model.parameters()).device == device:
-        return descriptor
-    return private_copy(descriptor, _dtype_of(descriptor)).to(device)

@@ -24,7 +24,7 @@ from ..progress import Progress
 from ..types import SizeRule, size_rule_of
 from ..upscaler import Halo, InputError, ModelOutputError, Upscaler, UpscalerSpec
 from .engines import EngineUnusable
-from .halo import find_halo
+from .halo import find_sight
 from .onnx_export import OnnxSettings
 from .verify import Difference
 
@@ -260,10 +260,10 @@ def _tried_out(main: Path, module: FileReader, device: torch.device, key: str) -
         scale, rest = divmod(shape[-1], side)
         if scale and not rest and shape[-2] == shape[-1]:
             rule = SizeRule(multiple_of={33: 1, 34: 2, 36: 4, 40: 8}[side])
-            halo = find_halo(
+            halo = find_sight(
                 module.stand_in(main), trial, scale=scale, channels=channels, size_rule=rule,
                 key=hashlib.sha256(key.encode()).hexdigest(),
-            )  # fmt: skip
+            ).halo  # fmt: skip
             return replace(spec, scale=scale, output_channels=shape[1], size_rule=rule, halo=halo)
     tried = ", ".join(map(str, _TRIED_SIDES))
     raise EngineUnusable(f"pictures of {tried} pixels a side give no picture of a whole multiple of that size")

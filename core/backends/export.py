@@ -130,7 +130,7 @@ def _compared(
     made_by: str,
 ) -> Exported:
     facts, descriptor = model.facts, model.descriptor
-    spec = model_spec(facts, descriptor.model, descriptor, pixel_budget=0)
+    spec = model_spec(facts, descriptor, pixel_budget=0)
     upscaler = module.open_file(main, spec, torch.device("cpu"))
     any_size = settings.dynamic or main.suffix.lower() == ".param"
     sizes = [spec.size_rule.padded(size) for size in TRIAL_SIZES] if any_size else [example_size(model, settings)]

@@ -1,14 +1,16 @@
-"""How much context a model needs around a tile: worked out for convolutional chains, measured for the rest."""
+"""What a model must see around a tile: worked out for convolutional chains, measured for the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
 
-from ..types import Size, SizeRule
+from ..types import Size, SizeRule, ceil_to
 from ..upscaler import Halo
+from .influence import Run, find_grid, influence_of_cut, peak_bytes, runs_batches
 from .store import FactStore
 
 PRACTICAL = 64
@@ -26,9 +28,9 @@ VISIBLE = 0.5 / 255
 NO_INFLUENCE = 1e-4
 """Rounding of single precision; a convolutional model's result does not change by more past its field."""
 
-STRIP_HEIGHT = 32
+MEMORY_SIDES = (48, 96)
 
-_STORE = FactStore("halo", 3)
+_STORE = FactStore("halo", 4)
 _LOCAL_MODULES = (
     nn.Conv2d,
     nn.PReLU,
@@ -43,49 +45,87 @@ _LOCAL_MODULES = (
 )
 
 
-def find_halo(
-    model: nn.Module,
-    run: Callable[[torch.Tensor], torch.Tensor],
-    *,
-    scale: int,
-    channels: int,
-    size_rule: SizeRule,
-    key: str,
-) -> Halo:
-    """The halo of a model, in input pixels. ``run`` calls ``model`` on a (B, channels, H, W) batch.
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """Bytes that a model's own tensors take at once for ``n`` pixels: ``linear * n + quadratic * n * n``."""
 
-    For chains of stride-1 convolutions it is the sum of their radii (Araujo et al., "Computing Receptive Fields
+    linear: float
+    quadratic: float = 0.0
+
+    def pixels(self, memory: int) -> int:
+        """The most pixels that fit."""
+        if self.quadratic <= 0:
+            return int(memory / self.linear)
+        root = (self.linear**2 + 4 * self.quadratic * memory) ** 0.5
+        return int((root - self.linear) / (2 * self.quadratic))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """``halo``, and, for a model with an unbounded one, the memory of a pass; ``batches``: several pictures may share a
+    forward."""
+
+    halo: Halo
+    footprint: Footprint | None = None
+    batches: bool = True
+
+
+def find_sight(model: nn.Module, run: Run, *, scale: int, channels: int, size_rule: SizeRule, key: str) -> Sight:
+    """How far a model looks, in input pixels. ``run`` calls ``model`` in single precision on (1, channels, H, W).
+
+    For chains of stride-1 convolutions the halo is the sum of their radii (Araujo et al., "Computing Receptive Fields
     of Convolutional Neural Networks", Distill 2019), confirmed by a trial. For wider or unknown models it is the
-    distance from a cut at which the result differs by less than 0.5/255, measured once and kept on disk under
-    ``key`` (the hash of the weights).
+    distance from a cut at which the result differs by less than 0.5/255, measured once, on the model's cells, and
+    kept on disk under ``key`` (the hash of the weights). Where that distance is not found, the halo is unbounded.
     """
     bound = receptive_radius(model)
     if bound is not None and bound <= PRACTICAL:
-        beyond = influence_of_cut(model, run, bound + 8, scale=scale, channels=channels, size_rule=size_rule)[bound:]
+        beyond = influence_of_cut(run, bound + 8, scale=scale, channels=channels, size_rule=size_rule)[bound:]
         if float(beyond.max()) <= NO_INFLUENCE:
-            return Halo(pixels=bound, exact=True)
-    stored = _STORE.read().get(key)
-    if stored is None:
-        stored = _measure(model, run, scale=scale, channels=channels, size_rule=size_rule)
-        _STORE.add(key, stored)
-    return Halo(pixels=stored, exact=False)
+            return Sight(halo=Halo(pixels=bound, exact=True))
+    sight = _recalled(key)
+    if sight is None:
+        sight = _measure(run, scale, channels, size_rule, local=bound is not None)
+        _STORE.add(key, asdict(sight))
+    return sight
 
 
-def _measure(
-    model: nn.Module,
-    run: Callable[[torch.Tensor], torch.Tensor],
-    *,
-    scale: int,
-    channels: int,
-    size_rule: SizeRule,
-) -> int:
-    visible = 0
-    for reach in REACHES:
-        influence = influence_of_cut(model, run, reach, scale=scale, channels=channels, size_rule=size_rule)
+def _recalled(key: str) -> Sight | None:
+    fact: Any = _STORE.read().get(key)
+    try:
+        footprint = None if fact["footprint"] is None else Footprint(**fact["footprint"])
+        return Sight(halo=Halo(**fact["halo"]), footprint=footprint, batches=bool(fact["batches"]))
+    except (TypeError, KeyError):
+        return None
+
+
+def _measure(run: Run, scale: int, channels: int, size_rule: SizeRule, *, local: bool) -> Sight:
+    """``local``: nothing in the model looks at the whole picture, or runs pictures of a batch together."""
+    grid = find_grid(run, scale=scale, channels=channels, size_rule=size_rule)
+    on_grid = replace(size_rule, multiple_of=grid)
+    visible = reach = 0
+    for reach in sorted({ceil_to(reach, grid) for reach in REACHES}):
+        influence = influence_of_cut(run, reach, scale=scale, channels=channels, size_rule=on_grid)
         visible = _visible_reach(influence)
-        if 2 * visible <= reach:
+        if 2 * visible <= len(influence):
             break
-    return max(visible, LEAST_MEASURED)
+    halo = Halo(pixels=max(visible, LEAST_MEASURED), exact=False, grid=grid)
+    if local:
+        return Sight(halo=halo)
+    sight = Sight(halo=halo, batches=runs_batches(run, channels=channels, size_rule=size_rule))
+    if 2 * visible <= reach:
+        return sight
+    halo = replace(halo, pixels=reach // 2, unbounded=True)
+    return replace(sight, halo=halo, footprint=_footprint(run, channels, size_rule))
+
+
+def _footprint(run: Run, channels: int, size_rule: SizeRule) -> Footprint:
+    small, large = (size_rule.padded(Size(side, side)) for side in MEMORY_SIDES)
+    each_small, each_large = (peak_bytes(run, size, channels) / size.pixels for size in (small, large))
+    if each_large <= each_small:
+        return Footprint(linear=each_large)
+    quadratic = (each_large - each_small) / (large.pixels - small.pixels)
+    return Footprint(linear=max(each_small - quadratic * small.pixels, 1.0), quadratic=quadratic)
 
 
 def receptive_radius(model: nn.Module) -> int | None:
@@ -102,43 +142,6 @@ def receptive_radius(model: nn.Module) -> int | None:
                 return None
             radius += max((k - 1) // 2 * d for k, d in zip(module.kernel_size, module.dilation, strict=True))
     return radius
-
-
-def influence_of_cut(
-    model: nn.Module,
-    run: Callable[[torch.Tensor], torch.Tensor],
-    reach: int,
-    *,
-    scale: int,
-    channels: int,
-    size_rule: SizeRule,
-) -> torch.Tensor:
-    """(reach,) by how much the result changes, at each distance from a cut or further, when the model sees a strip
-    only from the cut on instead of the whole strip; distances in input pixels, changes as parts of 1."""
-    reach = size_rule.padded(Size(reach, 1)).width
-    height = size_rule.padded(Size(1, STRIP_HEIGHT)).height
-    width = 2 * reach
-    if size_rule.square:
-        height = width
-    parameter = next(model.parameters())
-    strip = sample_strip(height, width, channels).to(parameter.device, parameter.dtype)
-    whole = run(strip)[..., reach * scale :]
-    cut = run(strip[..., reach:])
-    change = (whole - cut).float().abs().amax(dim=(0, 1, 2))
-    change = change.reshape(-1, scale).amax(dim=1)
-    return change.flip(0).cummax(0).values.flip(0).cpu()
-
-
-def sample_strip(height: int, width: int, channels: int) -> torch.Tensor:
-    """(2, channels, height, width): smooth texture, and the same with hard edges and fine grain; fixed seed."""
-    generator = torch.Generator().manual_seed(20)
-    layers = torch.zeros(1, channels, height, width)
-    for cell in (32, 8, 2):
-        grid = torch.rand(1, channels, height // cell + 2, width // cell + 2, generator=generator)
-        layers += nn.functional.interpolate(grid, size=(height, width), mode="bicubic")
-    smooth = (layers / 3).clamp(0, 1)
-    edges = (smooth > 0.5).float() * 0.8 + 0.1 * torch.rand(smooth.shape, generator=generator)
-    return torch.cat([smooth, edges])
 
 
 def _visible_reach(influence: torch.Tensor) -> int:

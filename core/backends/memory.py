@@ -5,10 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
+
+from ..upscaler import OutOfMemory
 
 ROOM_SHARE = 4
 """Pictures may take one part in so many of what is free on a device."""
@@ -16,15 +20,45 @@ ROOM_SHARE = 4
 ASSUMED_MEMORY = 8 * 2**30
 """Where the system does not say how much it has."""
 
-_MESSAGES = ("can't allocate memory", "not enough memory", "MPS backend out of memory")
+WHOLE_SHARE = 4
+"""A model that must see the whole picture may take one part in so many of a machine's memory, half of that on a
+device, where what is free is known."""
+
+_MESSAGES = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "STATUS_ALLOC_FAILED",
+    "OUT_OF_DEVICE_MEMORY",
+    "OUT_OF_HOST_MEMORY",
+    "hipErrorOutOfMemory",
+)
+"""Of the allocators and libraries of CUDA (cuDNN and cuBLAS have a status of their own), ROCm, XPU, MPS and the CPU."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for PyTorch's own error type on accelerators, and for the plain RuntimeError that the CPU and MPS
-    allocators raise, which only its message tells apart."""
+    """True for PyTorch's own error type, and for the RuntimeErrors of allocators and libraries, which only their
+    messages tell apart."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MESSAGES)
+    return isinstance(error, RuntimeError) and any(text.lower() in str(error).lower() for text in _MESSAGES)
+
+
+@contextmanager
+def translated_out_of_memory(device: torch.device) -> Generator[None]:
+    """Around everything that allocates on ``device``: whatever says that memory is short becomes ``OutOfMemory``, after
+    what the failed work held, and what the allocator kept for reuse, was given back."""
+    try:
+        yield
+        return
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, OutOfMemory) or not is_out_of_memory(error):
+            raise
+        message = " ".join(str(error).split()) or type(error).__name__
+        # Its frames keep the tensors of the failed forward alive.
+        traceback.clear_frames(error.__traceback__)
+    release_cached(device)
+    raise OutOfMemory(message)
 
 
 def release_cached(device: torch.device) -> None:
@@ -59,3 +93,11 @@ def device_room(device: torch.device) -> int:
     free, _ = torch.cuda.mem_get_info(device)
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return (free + unused) // ROOM_SHARE
+
+
+def room_for_a_picture(device: torch.device) -> int:
+    """Bytes that one pass of a model over a whole picture may take there."""
+    if device.type != "cuda":
+        return machine_memory() // WHOLE_SHARE
+    free, _ = torch.cuda.mem_get_info(device)
+    return (free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)) // 2

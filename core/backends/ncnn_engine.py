@@ -190,7 +190,7 @@ def open_model(request: EngineRequest) -> Upscaler:
         ) from reason
     budget = _tile_pixels(parse_param(param.decode("ascii")), settings)
     descriptor = request.model.descriptor
-    spec = model_spec(request.model.facts, descriptor.model, descriptor, pixel_budget=budget)
+    spec = model_spec(request.model.facts, descriptor, pixel_budget=budget)
     with _files(param, weights) as files:
         upscaler = NcnnUpscaler(*files, spec, settings, rows=_rows_of(network, settings))
     verify(upscaler, request.model, half=settings.fp16 or settings.bf16)

@@ -92,7 +92,7 @@ def open_model(request: EngineRequest) -> Upscaler:
     content = exported(request, options)
     descriptor = request.model.descriptor
     budget = CPU_PIXELS if request.device.type == "cpu" else ACCELERATOR_PIXELS
-    spec = model_spec(request.model.facts, descriptor.model, descriptor, pixel_budget=budget)
+    spec = model_spec(request.model.facts, descriptor, pixel_budget=budget)
     upscaler = OnnxRuntimeUpscaler(content, spec, settings)
     verify(upscaler, request.model, half=options.half)
     return upscaler

@@ -10,7 +10,7 @@ import torch
 
 from ..types import Size
 from ..upscaler import StreamingUpscaler, Upscaler
-from .halo import sample_strip
+from .influence import sample_strip
 from .plan import RunPlan
 
 REPEAT_SECONDS = 0.3

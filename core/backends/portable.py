@@ -31,7 +31,7 @@ def portable(network: nn.Module) -> nn.Module:
     """
     network = copy.deepcopy(network).to("cpu", torch.float32).eval()
     network.requires_grad_(False)
-    _merge_branches(network)
+    merge_branches(network)
     if type(network).__name__ == "SPAN":
         return _without_own_mean(network)
     if type(network).__name__ == "RRDBNet" and getattr(network, "shuffle_factor", None):
@@ -40,12 +40,13 @@ def portable(network: nn.Module) -> nn.Module:
     return network
 
 
-def _merge_branches(module: nn.Module) -> None:
+def merge_branches(module: nn.Module) -> None:
+    """Puts the one convolution in the place of each block that merges its branches anew on each run."""
     for name, child in module.named_children():
         if type(child).__name__ == "Conv3XC":
             setattr(module, name, _merged(child))
         else:
-            _merge_branches(child)
+            merge_branches(child)
 
 
 def _merged(block: Any) -> nn.Module:

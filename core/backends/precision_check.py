@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 
@@ -42,14 +43,32 @@ def remember_unfit(model_sha256: str, dtype: torch.dtype, device: torch.device) 
 
 @contextmanager
 def rounding(*, tf32: bool) -> Generator[None]:
-    """Whether convolutions in single precision may round to the 10 bits of tensor cores, in this block; PyTorch lets
-    them by default."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = tf32
+    """Whether single precision may round to the 10 bits of tensor cores, in this block; PyTorch lets convolutions by
+    default."""
+    switches = _switches()
+    before = [getattr(owner, name) for owner, name, _ in switches]
     try:
+        for owner, name, values in switches:
+            setattr(owner, name, values[tf32])
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        for (owner, name, _), value in zip(switches, before, strict=True):
+            setattr(owner, name, value)
+
+
+def _switches() -> list[tuple[Any, str, tuple[Any, Any]]]:
+    """Each switch of convolutions and matrix products: owner, name, values for off and on.
+
+    PyTorch 2.9 has a new set of switches and raises when the old ones are read after a new one was set by anybody in
+    the process; then the new ones are used.
+    """
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    try:
+        _ = convolutions.allow_tf32, products.allow_tf32
+    except RuntimeError:
+        return [(cast("Any", convolutions).conv, "fp32_precision", ("ieee", "tf32")),
+                (products, "fp32_precision", ("ieee", "tf32"))]  # fmt: skip
+    return [(convolutions, "allow_tf32", (False, True)), (products, "allow_tf32", (False, True))]
 
 
 def _key(model_sha256: str, dtype: torch.dtype, device: torch.device) -> str:

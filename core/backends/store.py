@@ -53,7 +53,7 @@ class FactStore:
             cast("dict[str, Any]", facts) if content.get("version") == self._version and isinstance(facts, dict) else {}
         )
 
-    def add(self, key: str, fact: int | str) -> None:
+    def add(self, key: str, fact: int | str | dict[str, Any]) -> None:
         content = json.dumps({"version": self._version, "facts": {**self.read(), key: fact}})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -86,7 +86,7 @@ def settings_for(request: EngineRequest) -> TensorRTSettings:
 def tile_side(model: LoadedModel, tile: int) -> int:
     """Longest side of what is read for tiles of ``tile`` pixels; 0 for what suits the model."""
     spec = untiled_spec(model)
-    context = 2 * (spec.aligned_halo + spec.halo.band)
+    context = 2 * spec.aligned_halo
     if tile:
         return tile + context
     return max(TILE, max(MINIMUM_TILE, spec.alignment, 2 * spec.aligned_halo) + context)
@@ -165,4 +165,4 @@ def _in_pytorch(model: LoadedModel, device: torch.device, place: Placer | None) 
 
 def untiled_spec(model: LoadedModel) -> UpscalerSpec:
     """The model's spec before it is known which tiles an engine takes."""
-    return model_spec(model.facts, model.descriptor.model, model.descriptor, pixel_budget=0)
+    return model_spec(model.facts, model.descriptor, pixel_budget=0)

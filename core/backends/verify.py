@@ -10,10 +10,10 @@ import torch
 from ...model_loader.loaded import LoadedModel
 from ..types import Size
 from ..upscaler import Upscaler
-from .eager import Descriptor, private_copy
 from .engines import EngineUnusable
-from .halo import sample_strip
+from .influence import sample_strip
 from .plan import EXACT_BAR
+from .spec import Descriptor, private_copy
 
 HALF_BAR = 5e-3
 """The same for half precision, on real pictures."""
@@ -55,7 +55,7 @@ def _reference(descriptor: Descriptor, picture: torch.Tensor) -> torch.Tensor:
     """What PyTorch computes, wherever the network is and in its precision; on the CPU."""
     weights = next(descriptor.model.parameters())
     with torch.inference_mode():
-        return descriptor(picture.to(weights.device, weights.dtype)).float().clamp(0, 1).cpu()
+        return descriptor(picture.to(weights.device, weights.dtype, copy=True)).float().clamp(0, 1).cpu()
 
 
 def verify(upscaler: Upscaler, model: LoadedModel, *, half: bool) -> Difference:

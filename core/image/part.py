@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ..types import Box, FloatBox, Size, SizeRule, ceil_to
+from ..types import Box, Context, FloatBox, Size, ceil_to
 from .alpha import resize_alpha
 from .resize import LOBES, resize
 from .tiling import Edge, read_region
@@ -32,7 +32,7 @@ def resize_part(picture: torch.Tensor, box: FloatBox, size: Size, edge: Edge, *,
     if edge.wraps_x:
         reduction = max(1.0, box.width / size.width, box.height / size.height)
         area = context_of(box, picture, edge, math.ceil(LOBES * reduction) + 1)
-        picture, _ = read_region(picture, area, 0, edge, SizeRule())
+        picture, _ = read_region(picture, area, Context(), edge)
         box = FloatBox(box.x - area.x, box.y - area.y, box.width, box.height)
     if alpha:
         return resize_alpha(picture, size, box)

@@ -12,7 +12,7 @@ from enum import Enum
 
 import torch
 
-from ..types import Box, Size, SizeRule, ceil_to
+from ..types import Box, Context, Size, ceil_to
 
 MINIMUM_TILE = 32
 """Smallest tile side, in input pixels, that tiling plans by itself."""
@@ -63,7 +63,7 @@ def plan_tiles(area: Box, tile: Size, band: int = 0, align: int = 1) -> list[lis
     """Rows of tiles that cover ``area`` (source pixels), cores of at most ``tile``, bands cut at the area's edge."""
     columns = split_evenly(area.x, area.width, tile.width, align)
     rows = split_evenly(area.y, area.height, tile.height, align)
-    band = min(band, *(length // 2 for _, length in columns + rows)) // align * align
+    band = min(band, *(length // 2 for _, length in columns + rows))
     return [[_tile(Box(x, y, w, h), area, band) for x, w in columns] for y, h in rows]
 
 
@@ -138,36 +138,50 @@ def _ramp(before: int, length: int, after: int, scale: int) -> torch.Tensor:
     return weights
 
 
-def read_region(picture: torch.Tensor, region: Box, halo: int, edge: Edge, rule: SizeRule) -> tuple[torch.Tensor, Box]:
+def read_region(picture: torch.Tensor, region: Box, context: Context, edge: Edge) -> tuple[torch.Tensor, Box]:
     """The pixels a model needs to compute ``region``, and where the region lies in them.
 
-    The region is read with ``halo`` pixels around it as far as ``edge`` provides them, then continued to the
-    right and down until the size rule is met: mirrored like Spandrel does (so that the result is that of the
-    whole picture), repeated where there is nothing left to mirror. ``halo`` and the region's corner must be
-    multiples of ``rule.multiple_of``.
+    The picture counts as continued to the right and down until it meets the size rule: mirrored like Spandrel does
+    (so that the result is that of the whole picture), repeated where there is nothing left to mirror. Of that the
+    region is read with its context, on the grid, as far as ``edge`` provides it; what is too small for the model
+    grows into the picture.
     """
     height, width = picture.shape[-2:]
-    read = _box_to_read(Size(width, height), region, halo, edge, rule)
+    read = _box_to_read(Size(width, height), region, context, edge)
     columns = _source_indices(read.x, read.width, width, edge.wraps_x, edge is Edge.REPLICATE)
     rows = _source_indices(read.y, read.height, height, edge.wraps_y, edge is Edge.REPLICATE)
     return _take(_take(picture, -2, rows), -1, columns), Box(region.x - read.x, region.y - read.y, *region.size)
 
 
-def size_to_read(picture: Size, region: Box, halo: int, edge: Edge, rule: SizeRule) -> Size:
+def size_to_read(picture: Size, region: Box, context: Context, edge: Edge) -> Size:
     """The size of what ``read_region`` gives for a picture of this size."""
-    return _box_to_read(picture, region, halo, edge, rule).size
+    return _box_to_read(picture, region, context, edge).size
 
 
-def _box_to_read(picture: Size, region: Box, halo: int, edge: Edge, rule: SizeRule) -> Box:
-    x = _span(region.x, region.right, picture.width, halo, edge.wraps_x or edge is Edge.REPLICATE)
-    y = _span(region.y, region.bottom, picture.height, halo, edge.wraps_y or edge is Edge.REPLICATE)
-    return Box(x[0], y[0], *rule.padded(Size(x[1] - x[0], y[1] - y[0])))
+def _box_to_read(picture: Size, region: Box, context: Context, edge: Edge) -> Box:
+    whole = context.rule.padded(picture)
+    width = None if edge.wraps_x or edge is Edge.REPLICATE else whole.width
+    height = None if edge.wraps_y or edge is Edge.REPLICATE else whole.height
+    least = context.least
+    while True:
+        x, right = _span(region.x, region.right, width, context, least)
+        y, bottom = _span(region.y, region.bottom, height, context, least)
+        if not context.rule.square or right - x == bottom - y:
+            return Box(x, y, right - x, bottom - y)
+        least = max(right - x, bottom - y)
 
 
-def _span(start: int, stop: int, length: int, halo: int, continues: bool) -> tuple[int, int]:
-    if continues:
-        return start - halo, stop + halo
-    return max(start - halo, 0), min(stop + halo, length)
+def _span(start: int, stop: int, limit: int | None, context: Context, least: int) -> tuple[int, int]:
+    """First and last pixel to read of one axis, between 0 and ``limit`` if there is one; at least ``least`` pixels."""
+    grid = context.grid
+    first, last = (start - context.halo) // grid * grid, ceil_to(stop + context.halo, grid)
+    if limit is None:
+        return first, max(last, first + least)
+    first, last = max(first, 0), min(last, limit)
+    if last - first < least:
+        last = min(first + least, limit)
+        first = max((last - least) // grid * grid, 0)
+    return first, last
 
 
 def _source_indices(start: int, count: int, length: int, wraps: bool, repeats: bool) -> list[int]:

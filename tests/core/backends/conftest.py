@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def build(tmp_path: Path) -> Callable[[str], LoadedModel]:
 def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured halos go to a folder of the test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("backplate.core.backends.spec._halos", {})
+    monkeypatch.setattr("backplate.core.backends.spec._sights", {})
 
 
 @pytest.fixture
@@ -81,3 +82,15 @@ def house(
     for module in (tensorrt_engine, tensorrt_export, tensorrt_file):
         monkeypatch.setattr(module, "target_identity", target)
     return lambda name: House(build(name))
+
+
+@pytest.fixture
+def seeded(tmp_path: Path) -> Callable[[str], LoadedModel]:
+    """A small model of any architecture by its name in ``benchmarks/seeded_models.py``."""
+    source = Path(__file__).parents[3] / "benchmarks" / "seeded_models.py"
+    spec = importlib.util.spec_from_file_location("seeded_models", source)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda name: module.load_seeded(name, tmp_path)

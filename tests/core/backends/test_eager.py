@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from backplate.core.backends.eager import EagerUpscaler
+from backplate.core.backends import eager
+from backplate.core.backends.eager import EagerUpscaler, _Mode
+from backplate.core.backends.memory import translated_out_of_memory
 from backplate.core.media.picture_file import read_picture
 from backplate.core.pipeline import TileSettings, upscale
 from backplate.core.upscaler import OutOfMemory
@@ -69,8 +73,86 @@ def test_half_precision_is_not_used_on_the_cpu_and_that_is_said(build: Callable[
 def test_two_upscalers_of_one_model_share_their_copy(build: Callable[[str], LoadedModel]):
     model = build("compact")
     first, second = EagerUpscaler(model, CPU), EagerUpscaler(model, CPU)
-    assert first._runner is second._runner
-    assert first._runner.model is not model.descriptor.model
+    assert first._mode.runner is second._mode.runner
+    assert first._mode.runner.model is not model.descriptor.model
+
+
+def test_a_host_that_takes_weights_off_the_device_is_asked_to_bring_them_back(build: Callable[[str], LoadedModel]):
+    """As ComfyUI does when a second model needs the room; ``meta`` stands for where it puts them."""
+    model, picture = build("compact"), noise(8, 8)
+    upscaler = EagerUpscaler(model, CPU, place=lambda _, __: copy.deepcopy(model.descriptor))
+    upscaler._mode.runner.model.to("meta")
+    assert torch.allclose(upscaler(picture), model.descriptor(picture), atol=1e-5)
+
+
+@pytest.mark.parametrize("where", ["upload", "check", "download", "copy"])
+def test_out_of_memory_anywhere_on_the_device_is_a_smaller_tile(
+    build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch, where: str
+):
+    model = build("compact")
+    upscaler = EagerUpscaler(model, CPU)
+    monkeypatch.setattr(upscaler, "_mode", _Mode(torch.float16, upscaler._mode.runner))
+    monkeypatch.setattr(upscaler, "_transfers", Tight(where))
+    full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 108.00 MiB")
+    if where == "check":
+        real = eager.looks_broken
+
+        def check(result: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+            if result.shape[-1] > 100:
+                raise full
+            return real(result, source)
+
+        monkeypatch.setattr(eager, "looks_broken", check)
+    picture = noise(40, 96)
+    if where == "copy":
+        broken = Raising(upscaler._mode.runner, lambda p: torch.zeros(1, 3, p.shape[2] * 2, p.shape[3] * 2))
+        monkeypatch.setattr(upscaler, "_mode", _Mode(torch.float16, broken))
+        monkeypatch.setattr(eager, "private_copy", lambda *_, **__: raise_(full))
+        monkeypatch.setattr(eager, "_copies", weakref.WeakKeyDictionary())
+        with pytest.raises(OutOfMemory, match="CUDA out of memory"):
+            upscaler(picture)
+        return
+    result = upscale(picture, upscaler, TileSettings(size=96))
+    assert torch.allclose(result, model.descriptor(picture), atol=1e-5)
+
+
+def raise_(error: Exception) -> None:
+    raise error
+
+
+class Tight:
+    """Copies of a device that is full for wide tiles."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def upload(self, picture: torch.Tensor) -> torch.Tensor:
+        if self.where == "upload" and picture.shape[-1] > 50:
+            raise torch.AcceleratorError("CUDA error: out of memory")
+        return picture.clone()
+
+    def download(self, result: torch.Tensor) -> Callable[[], torch.Tensor]:
+        if self.where == "download" and result.shape[-1] > 100:
+            raise RuntimeError("CUDA error: out of memory (cudaHostAlloc)")
+        return lambda: result
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+    ids=lambda error: f"{type(error).__name__} {error}"[:40],
+)
+def test_every_form_of_out_of_memory_is_translated(error: Exception):
+    with pytest.raises(OutOfMemory), translated_out_of_memory(CPU):
+        raise error
 
 
 @pytest.mark.parametrize(
@@ -85,7 +167,7 @@ def test_out_of_memory_is_told_from_other_errors(
     def fail(picture: torch.Tensor) -> torch.Tensor:
         raise error
 
-    monkeypatch.setattr(upscaler, "_runner", Raising(upscaler._runner, fail))
+    monkeypatch.setattr(upscaler, "_mode", _Mode(torch.float32, Raising(upscaler._mode.runner, fail)))
     with pytest.raises(OutOfMemory):
         upscaler(noise(8, 8))
 
@@ -96,7 +178,7 @@ def test_other_errors_pass_through(build: Callable[[str], LoadedModel], monkeypa
     def fail(picture: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(upscaler, "_runner", Raising(upscaler._runner, fail))
+    monkeypatch.setattr(upscaler, "_mode", _Mode(torch.float32, Raising(upscaler._mode.runner, fail)))
     with pytest.raises(RuntimeError, match="shapes"):
         upscaler(noise(8, 8))
 
@@ -106,8 +188,8 @@ def test_nan_in_half_precision_is_redone_in_single(
 ):
     model = build("compact")
     upscaler = EagerUpscaler(model, CPU)
-    monkeypatch.setattr(upscaler, "dtype", torch.float16)
-    monkeypatch.setattr(upscaler, "_runner", Raising(upscaler._runner, lambda p: torch.full_like(p, float("nan"))))
+    broken = Raising(upscaler._mode.runner, lambda p: torch.full_like(p, float("nan")))
+    monkeypatch.setattr(upscaler, "_mode", _Mode(torch.float16, broken))
     picture = noise(8, 8)
     assert torch.allclose(upscaler(picture), model.descriptor(picture), atol=1e-5)
     assert upscaler.dtype == torch.float32

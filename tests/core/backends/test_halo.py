@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from backplate.core.backends.halo import VISIBLE, find_halo, influence_of_cut, receptive_radius
+from backplate.core.backends.halo import VISIBLE, find_sight, receptive_radius
+from backplate.core.backends.influence import influence_of_cut
 from backplate.core.types import SizeRule
 from backplate.model_loader.loaded import LoadedModel, load_model
 from torch import nn
@@ -39,7 +40,7 @@ def test_receptive_radius(model: nn.Module, radius: int | None):
 
 def test_influence_ends_with_the_receptive_field():
     model = chain(3, 5)
-    influence = influence_of_cut(model, model, 16, scale=1, channels=3, size_rule=SizeRule())
+    influence = influence_of_cut(model, 16, scale=1, channels=3, size_rule=SizeRule())
     assert influence[2] > 1e-5
     assert influence[3:].max() < 1e-6
     assert torch.equal(influence, influence.cummin(0).values)
@@ -48,9 +49,9 @@ def test_influence_ends_with_the_receptive_field():
 @pytest.mark.parametrize(("name", "radius"), [("realesr-general-x4v3", 34), ("realesr-animevideov3", 18)])
 def test_halo_of_the_real_models(real_weights: Callable[[str], Path], name: str, radius: int):
     model = load_model(real_weights(name))
-    halo = find_halo(
+    halo = find_sight(
         model.descriptor.model, model.descriptor, scale=4, channels=3, size_rule=SizeRule(), key=model.facts.sha256
-    )
+    ).halo
     assert halo.exact
     assert halo.pixels == radius
 
@@ -69,7 +70,7 @@ class Everywhere(nn.Module):
 def test_a_bound_that_the_trial_contradicts_is_not_believed():
     model = Everywhere().requires_grad_(False)
     assert receptive_radius(model) == 1
-    assert not find_halo(model, model, scale=1, channels=3, size_rule=SizeRule(), key="everywhere").exact
+    assert not find_sight(model, model, scale=1, channels=3, size_rule=SizeRule(), key="everywhere").halo.exact
 
 
 def test_a_wide_field_is_cut_where_it_turns_invisible_and_measured_once():
@@ -83,13 +84,13 @@ def test_a_wide_field_is_cut_where_it_turns_invisible_and_measured_once():
         calls.append(1)
         return model(picture)
 
-    halo = find_halo(model, run, scale=1, channels=3, size_rule=SizeRule(), key="wide")
-    influence = influence_of_cut(model, model, 64, scale=1, channels=3, size_rule=SizeRule())
+    halo = find_sight(model, run, scale=1, channels=3, size_rule=SizeRule(), key="wide").halo
+    influence = influence_of_cut(model, 64, scale=1, channels=3, size_rule=SizeRule())
     assert not halo.exact
     assert 0 < halo.pixels < 80
     assert influence[halo.pixels] < VISIBLE
     measured = len(calls)
-    assert find_halo(model, run, scale=1, channels=3, size_rule=SizeRule(), key="wide") == halo
+    assert find_sight(model, run, scale=1, channels=3, size_rule=SizeRule(), key="wide").halo == halo
     assert len(calls) == measured
 
 
@@ -99,4 +100,4 @@ def test_a_cache_folder_that_cannot_be_written_costs_nothing_but_time(
     (tmp_path / "blocked").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
     model = chain(*[3] * 70)
-    assert not find_halo(model, model, scale=1, channels=3, size_rule=SizeRule(), key="x").exact
+    assert not find_sight(model, model, scale=1, channels=3, size_rule=SizeRule(), key="x").halo.exact

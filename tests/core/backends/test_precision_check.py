@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from backplate.core.backends import precision_check
 from backplate.core.backends.eager import EagerUpscaler, usable_dtype
 from backplate.core.backends.precision_check import looks_broken, rounding
+from backplate.core.upscaler import OutOfMemory
 from backplate.model_loader.loaded import LoadedModel
 from backplate.model_loader.precision import Precision
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).resolve().parents[3]
+LOAD = f"""
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("backplate", {str(ROOT / "__init__.py")!r},
+                                              submodule_search_locations=[{str(ROOT)!r}])
+sys.modules["backplate"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["backplate"])
+"""
 SOURCE = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(5))
 FLAT = torch.full((2, 3, 8, 8), 0.25)
 
@@ -94,3 +106,59 @@ def test_tf32_is_used_where_asked_and_then_as_before(before: bool, monkeypatch: 
         with rounding(tf32=wanted):
             assert torch.backends.cudnn.allow_tf32 is wanted
         assert torch.backends.cudnn.allow_tf32 is before
+
+
+def test_switches_of_any_age_are_used_and_left_as_they_were():
+    """PyTorch raises for the old switch once anybody in the process has set one of the new ones."""
+    program = """
+import torch
+from backplate.core.backends.precision_check import rounding
+torch.backends.cudnn.conv.fp32_precision = "tf32"
+torch.backends.cudnn.rnn.fp32_precision = "ieee"
+with rounding(tf32=False):
+    assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+assert torch.backends.cudnn.rnn.fp32_precision == "ieee"
+"""
+    if not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this PyTorch has the old switches only")
+    done = subprocess.run([sys.executable, "-c", LOAD + program], capture_output=True, text=True, cwd=ROOT.parent)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_room_for_single_precision_is_never_a_black_picture(pretended_half: LoadedModel):
+    """The precision and the network change together, so the next try is checked as well."""
+
+    def no_room(descriptor: object, device: torch.device) -> object:
+        if next(descriptor.model.parameters()).dtype == torch.float16:  # type: ignore[attr-defined]
+            return Black(descriptor)
+        raise torch.OutOfMemoryError("CUDA out of memory: the copy does not fit")
+
+    upscaler = EagerUpscaler(pretended_half, CPU, place=no_room)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(OutOfMemory):
+            upscaler(SOURCE)
+        assert upscaler.dtype == torch.float16
+
+
+def test_two_broken_tiles_in_flight_do_not_condemn_single_precision(
+    pretended_half: LoadedModel, monkeypatch: pytest.MonkeyPatch
+):
+    upscaler = EagerUpscaler(pretended_half, CPU, place=place)  # type: ignore[arg-type]
+    monkeypatch.setattr(upscaler, "_transfers", Copies())
+    expected = pretended_half.descriptor(SOURCE)
+    first, second = upscaler.submit(SOURCE), upscaler.submit(SOURCE)
+    assert torch.allclose(first(), expected, atol=1e-5)
+    assert torch.allclose(second(), expected, atol=1e-5)
+    assert upscaler.dtype == torch.float32
+    assert not precision_check.is_unfit(pretended_half.facts.sha256, torch.float32, CPU)
+
+
+class Copies:
+    """Transfers of a device whose memory is the machine's."""
+
+    def upload(self, picture: torch.Tensor) -> torch.Tensor:
+        return picture.clone()
+
+    def download(self, result: torch.Tensor) -> Callable[[], torch.Tensor]:
+        return lambda: result

@@ -13,7 +13,7 @@ from backplate.core.image.tiling import (
     split_evenly,
     split_region,
 )
-from backplate.core.types import Box, Size, SizeRule
+from backplate.core.types import Box, Context, Size, SizeRule
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ PICTURE = torch.arange(1.0, 13.0).reshape(1, 1, 3, 4)
     ],
 )
 def test_what_lies_beyond_the_border(edge: Edge, expected: list[float]):
-    pixels, inside = read_region(PICTURE, Box(0, 0, 1, 3), 2, edge, SizeRule())
+    pixels, inside = read_region(PICTURE, Box(0, 0, 1, 3), Context(halo=2), edge)
     row = pixels[0, 0, inside.y].tolist()
     assert row == expected
     assert pixels[..., inside.y : inside.bottom, inside.x : inside.right].flatten().tolist() == [1, 5, 9]
@@ -103,11 +103,42 @@ def test_size_rule_mirrors_like_spandrel_and_then_repeats():
     from spandrel.__helpers.size_req import SizeRequirements, pad_tensor
 
     for minimum, multiple in ((0, 4), (8, 4), (16, 8)):
-        pixels, _ = read_region(
-            PICTURE, Box(0, 0, 4, 3), 0, Edge.PLAIN, SizeRule(minimum=minimum, multiple_of=multiple)
-        )
+        rule = SizeRule(minimum=minimum, multiple_of=multiple)
+        pixels, _ = read_region(PICTURE, Box(0, 0, 4, 3), Context(grid=multiple, rule=rule), Edge.PLAIN)
         _, expected = pad_tensor(PICTURE, SizeRequirements(minimum=minimum, multiple_of=multiple))
         assert torch.equal(pixels, expected)
+
+
+@pytest.mark.parametrize("grid", [1, 6, 8, 32])
+@pytest.mark.parametrize("size", [(50, 70), (33, 200), (7, 64)], ids=str)
+def test_what_is_read_begins_on_the_grid_and_meets_the_rule(size: tuple[int, int], grid: int):
+    """Pixels of the picture continued as the model continues it, whatever the region; never more than that."""
+    height, width = size
+    rule = SizeRule(minimum=16, multiple_of=2)
+    padded = rule.padded(Size(width, height))
+    picture = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(1))
+    whole, _ = read_region(picture, Box(0, 0, width, height), Context(rule=rule, grid=2), Edge.PLAIN)
+    assert whole.shape[2:] == (padded.height, padded.width)
+    for region in (Box(0, 0, 5, 5), Box(width // 2, height // 2, 3, 3), Box(width - 4, height - 4, 4, 4)):
+        pixels, inside = read_region(picture, region, Context(halo=3, grid=grid, rule=rule), Edge.PLAIN)
+        x, y = region.x - inside.x, region.y - inside.y
+        assert (x % grid, y % grid) == (0, 0)
+        assert rule.padded(Size(pixels.shape[3], pixels.shape[2])) == (pixels.shape[3], pixels.shape[2])
+        assert torch.equal(pixels, whole[..., y : y + pixels.shape[2], x : x + pixels.shape[3]])
+        assert inside.x >= min(3, region.x)
+        assert pixels.shape[3] - inside.right >= min(3, padded.width - region.right)
+
+
+def test_a_model_for_squares_is_given_a_square_of_the_picture_it_would_see():
+    picture = torch.rand(1, 1, 20, 60, generator=torch.Generator().manual_seed(1))
+    rule = SizeRule(multiple_of=4, square=True)
+    whole, _ = read_region(picture, Box(0, 0, 60, 20), Context(rule=rule, grid=4), Edge.PLAIN)
+    assert whole.shape[2:] == (60, 60)
+    for region in (Box(8, 0, 16, 16), Box(40, 4, 20, 16), Box(0, 0, 60, 4)):
+        pixels, inside = read_region(picture, region, Context(halo=2, grid=4, rule=rule), Edge.PLAIN)
+        assert pixels.shape[2] == pixels.shape[3]
+        x, y = region.x - inside.x, region.y - inside.y
+        assert torch.equal(pixels, whole[..., y : y + pixels.shape[2], x : x + pixels.shape[3]])
 
 
 @pytest.mark.parametrize("align", [1, 3, 4, 8])

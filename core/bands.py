@@ -15,7 +15,7 @@ import torch
 from .image.tiling import MINIMUM_TILE, Edge, Tile, choose_tile, plan_tiles, ramps, read_region, size_to_read
 from .overlap import Overlaps
 from .progress import Progress
-from .regions import FlatKey, RegionRunner, check_finite, flat_key, from_model_channels, to_model_channels
+from .regions import FlatKey, RegionRunner, finite_check, flat_keys, from_model_channels, to_model_channels
 from .reuse import PassReuse
 from .types import Box, Size
 from .upscaler import InputError, OutOfMemory, StreamingUpscaler, Upscaler, UpscalerSpec
@@ -83,11 +83,11 @@ def plan_bands(
     by_tiles = BandPlan(area, tiles, 0, settings.edge, sum(map(len, tiles)), reuse=reuse)
     if reuse is not None:
         by_tiles = replace(by_tiles, known=_recalled(picture, by_tiles, spec, reuse))
-    if not chunk:
+    unknown = [region for region in by_tiles.regions if region not in by_tiles.known]
+    by_tiles = replace(by_tiles, keys=flat_keys(picture, unknown, spec.context, settings.edge))
+    sizes = {region: size_to_read(whole, region, spec.context, settings.edge) for region in unknown}
+    if not chunk or _pixels_to_run(by_tiles, sizes) < read.pixels:
         return by_tiles
-    pixels, keys = _pixels_to_run(picture, by_tiles, spec)
-    if pixels < read.pixels:
-        return replace(by_tiles, keys=keys)
     return replace(by_tiles, chunk=chunk, steps=-(-read.height // chunk))
 
 
@@ -111,19 +111,11 @@ def _plan_tiles(area: Box, spec: UpscalerSpec, settings: TileSettings, most: int
     return plan_tiles(area, size, spec.halo.band, spec.alignment)
 
 
-def _pixels_to_run(picture: torch.Tensor, plan: BandPlan, spec: UpscalerSpec) -> tuple[int, dict[Box, FlatKey | None]]:
-    """Input pixels that the model sees when known tiles are not run and flat ones once, and the key of each tile's
-    region that is not known."""
-    total, keys = 0, dict[Box, FlatKey | None]()
-    seen = set[FlatKey]()
-    for region in (region for region in plan.regions if region not in plan.known):
-        pixels, inside = read_region(picture, region, spec.context, plan.edge)
-        key = keys[region] = flat_key(pixels, inside)
-        if key is None or key not in seen:
-            total += pixels.shape[2] * pixels.shape[3]
-        if key is not None:
-            seen.add(key)
-    return total, keys
+def _pixels_to_run(plan: BandPlan, sizes: Mapping[Box, Size]) -> int:
+    """Input pixels that the model sees when known tiles are not run and flat ones once."""
+    flat = {key: sizes[region] for region, key in plan.keys.items() if key is not None}
+    rest = [sizes[region] for region, key in plan.keys.items() if key is None]
+    return sum(size.pixels for size in (*flat.values(), *rest))
 
 
 def bands(picture: torch.Tensor, upscaler: Upscaler, plan: BandPlan, progress: Progress) -> Generator[torch.Tensor]:
@@ -192,7 +184,7 @@ def _streamed_bands(
     place = 0
     with closing(upscaler.stream(_chunks(pixels, plan.chunk, progress), plan.steps)) as streamed:
         for rows in streamed:
-            check_finite(rows, Size(pixels.shape[3], plan.chunk), spec)
+            finite_check(rows, Size(pixels.shape[3], plan.chunk), spec)()
             wanted = rows[:, :, max(cut.y - place, 0) : max(cut.bottom - place, 0), cut.x : cut.right]
             place += rows.shape[2]
             if wanted.shape[2]:
@@ -227,6 +219,8 @@ def _tiled_bands(picture: torch.Tensor, runner: RegionRunner, rows: list[list[Ti
         final = band.shape[2]
         if index + 1 < len(rows):
             final = (rows[index + 1][0].region.y - region.y) * scale
+        else:
+            runner.check()
         yield band[:, :, :final]
         carried = band[:, :, final:]
     several = len(rows) > 1 or len(rows[0]) > 1

@@ -31,41 +31,41 @@ def run_pass(
     memories: Sequence[PassReuse | None] | None = None,
     fit: Callable[[Rows], Rows] | None = None,
 ) -> None:
-    """Runs the model over ``area`` of each picture of (B, C, H, W) and fills ``result`` with its magnified rows, or
-    with what ``fit`` makes of them as they come. ``memories``: results of pictures before, for each picture.
+    """Runs the model over ``area`` of each picture of (B, C, H, W), one after the other, and fills ``result`` with its
+    magnified rows, or with what ``fit`` makes of them as they come. ``memories``: results of pictures before, for each
+    picture.
+
+    Where the model's device has room, the picture is put there, so that its tiles are put together and resampled there
+    and only finished rows are copied. When that room does not last, the picture that met its end and those after it
+    stay where they are; those before it are finished.
 
     Raises what ``bands`` raises.
     """
-
-    def run(source: torch.Tensor) -> None:
-        pictures = [source[index : index + 1] for index in range(len(source))]
-        known = memories or [None] * len(pictures)
-        plans = [plan_bands(each, area, upscaler, tiles, memory) for each, memory in zip(pictures, known, strict=True)]
-        progress.begin(sum(plan.steps for plan in plans), "tiles")
-        for index, (each, plan) in enumerate(zip(pictures, plans, strict=True)):
-            top = 0
-            with closing(bands(each, upscaler, plan, progress)) as finished:
-                for rows in fit(finished) if fit else finished:
-                    result[index : index + 1, :, top : top + rows.shape[2]] = rows
-                    top += rows.shape[2]
-
-    _run_near(picture, area, upscaler, progress, run)
-
-
-def _run_near(
-    picture: torch.Tensor, area: Box, upscaler: Upscaler, progress: Progress, run: Callable[[torch.Tensor], None]
-) -> None:
-    """Runs with the picture on the model's device, where that has room, so that tiles are put together and resampled
-    there and only the finished rows are copied; else, or when the room did not last, with the picture where it is."""
     device = _device_with_room(picture, area, upscaler)
-    if device != picture.device:
-        try:
-            run(picture.to(device))
-        except (torch.OutOfMemoryError, OutOfMemory):
-            progress.note(f"There was no room on {device} to put the tiles together; going on in main memory.")
-        else:
-            return
-    run(picture)
+    begun = 0
+
+    def run(index: int, source: torch.Tensor) -> None:
+        nonlocal begun
+        plan = plan_bands(source, area, upscaler, tiles, memories[index] if memories else None)
+        if not begun:
+            begun = plan.steps * (len(picture) - index)
+            progress.begin(begun, "tiles")
+        top = 0
+        with closing(bands(source, upscaler, plan, progress)) as finished:
+            for rows in fit(finished) if fit else finished:
+                result[index : index + 1, :, top : top + rows.shape[2]] = rows
+                top += rows.shape[2]
+
+    for index in range(len(picture)):
+        source = picture[index : index + 1]
+        if device != picture.device:
+            try:
+                run(index, source.to(device))
+                continue
+            except (torch.OutOfMemoryError, OutOfMemory):
+                progress.note(f"There was no room on {device} to put tiles together; this is done in main memory now.")
+                device, begun = picture.device, 0
+        run(index, source)
 
 
 def _device_with_room(picture: torch.Tensor, area: Box, upscaler: Upscaler) -> torch.device:

@@ -4,26 +4,39 @@ equal regions of one colour only the first."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
 from .image.tiling import Edge, read_region, size_to_read, split_region
+from .later import read_later
 from .progress import Progress
 from .reuse import PassReuse
-from .types import Box, Size
+from .types import Box, Context, Size
 from .upscaler import InputError, ModelOutputError, OutOfMemory, OverlappingUpscaler, Upscaler, UpscalerSpec
 
 FlatKey = tuple[Size, Box, tuple[float, ...]]
 
 
-def flat_key(pixels: torch.Tensor, inside: Box) -> FlatKey | None:
-    """Equal for two tiles only if the model is given the same numbers; None unless the tile is of one colour."""
-    first = pixels[0, :, 0, 0]
-    if not bool((pixels == first[:, None, None]).all()):
-        return None
-    return Size(pixels.shape[3], pixels.shape[2]), inside, tuple(float(value) for value in first)
+def flat_keys(picture: torch.Tensor, regions: Sequence[Box], context: Context, edge: Edge) -> dict[Box, FlatKey | None]:
+    """For each region a key that two have in common only if the model is given the same numbers for them; None unless
+    what it is given is of one colour. A device is waited for once, not for each region."""
+    if not regions:
+        return {}
+    places: list[tuple[Size, Box]] = []
+    found: list[torch.Tensor] = []
+    for region in regions:
+        pixels, inside = read_region(picture, region, context, edge)
+        first = pixels[0, :, 0, 0]
+        found.append(torch.cat([(pixels == first[:, None, None]).all()[None].to(first), first]))
+        places.append((Size(pixels.shape[3], pixels.shape[2]), inside))
+    rows = cast("list[list[float]]", torch.stack(found).tolist())
+    return {
+        region: (size, inside, tuple(colour)) if flat else None
+        for region, (size, inside), (flat, *colour) in zip(regions, places, rows, strict=True)
+    }
 
 
 @dataclass(frozen=True)
@@ -39,7 +52,7 @@ class _Read:
 class RegionRunner:
     """Remembers how large a region the device could hold, and the last result of a region of one colour.
 
-    ``keys``: what ``flat_key`` gives for regions that were looked at before. ``known``: results of regions that need
+    ``keys``: what ``flat_keys`` gives for regions that were looked at before. ``known``: results of regions that need
     not be computed. ``reuse`` keeps those that are.
     """
 
@@ -54,21 +67,29 @@ class RegionRunner:
         reuse: PassReuse | None = None,
     ) -> None:
         self.picture, self.upscaler, self.edge, self.progress = picture, upscaler, edge, progress
-        self.keys, self.known, self.reuse = keys or {}, known or {}, reuse
+        self.keys, self.known, self.reuse = dict(keys or {}), known or {}, reuse
         self.too_large: int | None = None
         self.largest_run = 0
         self.at_once = upscaler.spec.tiles_per_pass
         self.overlapping = isinstance(upscaler, OverlappingUpscaler) and upscaler.overlaps
         self.flat: dict[FlatKey, torch.Tensor] = {}
+        self.unchecked: deque[Callable[[], None]] = deque()
 
     def run_all(self, regions: Iterable[Box]) -> Iterator[torch.Tensor]:
         """What ``run`` gives for each region, in their order. Where the upscaler can begin with the next while a
         result is on its way, it does."""
         regions = list(regions)
         for region, result in zip(regions, self._results(regions), strict=True):
+            self.check(all_but=1 if self.reuse is None else 0)
             if self.reuse is not None:
                 self._keep(region, result, self.reuse)
             yield result
+
+    def check(self, all_but: int = 0) -> None:
+        """Raises ``ModelOutputError`` for a result so far that is no picture, but for the last ``all_but``, which may
+        still be on their way."""
+        while len(self.unchecked) > all_but:
+            self.unchecked.popleft()()
 
     def _keep(self, region: Box, result: torch.Tensor, reuse: PassReuse) -> None:
         if region in self.known:
@@ -209,8 +230,9 @@ class RegionRunner:
     def _read(self, region: Box) -> _Read:
         spec = self.upscaler.spec
         pixels, inside = read_region(self.picture, region, spec.context, self.edge)
-        key = self.keys[region] if region in self.keys else flat_key(pixels, inside)
-        return _Read(region, pixels, inside, key)
+        if region not in self.keys:
+            self.keys.update(flat_keys(self.picture, [region], spec.context, self.edge))
+        return _Read(region, pixels, inside, self.keys[region])
 
     def _run_whole(self, region: Box) -> torch.Tensor:
         self.progress.check()
@@ -225,7 +247,8 @@ class RegionRunner:
     def _finished(self, read: _Read, result: torch.Tensor) -> torch.Tensor:
         """The region's part of the model's result, in the picture's channels."""
         spec = self.upscaler.spec
-        _check_output(result, read.pixels, spec)
+        _check_size(result, read.pixels, spec)
+        self.unchecked.append(finite_check(result, Size(read.pixels.shape[3], read.pixels.shape[2]), spec))
         cut = read.inside.times(spec.scale)
         return from_model_channels(result[..., cut.y : cut.bottom, cut.x : cut.right], self.picture.shape[1], spec)
 
@@ -258,7 +281,7 @@ def from_model_channels(result: torch.Tensor, channels: int, spec: UpscalerSpec)
     return result.mean(dim=1, keepdim=True) if channels < result.shape[1] else result.expand(-1, channels, -1, -1)
 
 
-def _check_output(result: torch.Tensor, pixels: torch.Tensor, spec: UpscalerSpec) -> None:
+def _check_size(result: torch.Tensor, pixels: torch.Tensor, spec: UpscalerSpec) -> None:
     expected = Size(pixels.shape[3], pixels.shape[2]).times(spec.scale)
     found = Size(result.shape[3], result.shape[2])
     if found != expected:
@@ -266,15 +289,20 @@ def _check_output(result: torch.Tensor, pixels: torch.Tensor, spec: UpscalerSpec
             f"{spec.name} returned {found} pixels instead of {expected}; the file does not describe its own scale, "
             "so use another copy of the model."
         )
-    check_finite(result, Size(pixels.shape[3], pixels.shape[2]), spec)
 
 
-def check_finite(result: torch.Tensor, tile: Size, spec: UpscalerSpec) -> None:
-    """Raises ``ModelOutputError`` with the number of values that are not finite."""
-    if bool(torch.isfinite(result).all()):
-        return
-    bad = result.numel() - int(torch.isfinite(result).sum())
-    raise ModelOutputError(
-        f"{spec.name} returned {bad} values that are not finite for a tile of {tile}; its weights may be damaged: "
-        "fetch the file again."
-    )
+def finite_check(result: torch.Tensor, tile: Size, spec: UpscalerSpec) -> Callable[[], None]:
+    """A function that raises ``ModelOutputError`` with the number of values that are not finite; a device is not
+    waited for before it is called."""
+    is_finite = read_later(torch.isfinite(result).all())
+
+    def check() -> None:
+        if is_finite():
+            return
+        bad = result.numel() - int(torch.isfinite(result).sum())
+        raise ModelOutputError(
+            f"{spec.name} returned {bad} values that are not finite for a tile of {tile}; its weights may be damaged: "
+            "fetch the file again."
+        )
+
+    return check

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = ("core.types", "core.progress", "core.upscaler", "core.whole_file")
+BASE = ("core.types", "core.progress", "core.upscaler", "core.whole_file", "core.later")
 CORE = ("core", "model_loader")
 
 # For each room (longest prefix wins): what of ours it may import.
@@ -22,6 +22,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "core.progress": BASE,
     "core.upscaler": BASE,
     "core.whole_file": BASE,
+    "core.later": BASE,
     "core.image": ("core.image", *BASE),
     "core.reuse": ("core.image", *BASE),
     "core.regions": ("core.reuse", "core.image", *BASE),

@@ -13,6 +13,7 @@ from torch import nn
 
 from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision, choose_dtype
+from ..later import read_later
 from ..upscaler import UpscalerSpec
 from .memory import device_room, translated_out_of_memory
 from .plan import RunPlan
@@ -101,8 +102,9 @@ class EagerUpscaler:
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         mode = self._mode
-        result, broken = self._run(picture, mode)
-        return self._redone(picture, mode) if broken is not None and bool(broken) else result
+        result, is_broken = self._run(picture, mode)
+        with translated_out_of_memory(self._device):
+            return self._redone(picture, mode) if is_broken() else result
 
     def room(self) -> tuple[torch.device, int]:
         """See ``RoomyUpscaler``."""
@@ -121,15 +123,14 @@ class EagerUpscaler:
             return lambda: result
         transfers, mode = self._transfers, self._mode
         with translated_out_of_memory(self._device):
-            computed, broken = self._run(transfers.upload(picture), mode)
+            source = transfers.upload(picture)
+            computed, is_broken = self._run(source, mode)
             download = transfers.download(computed) if picture.device != self._device else lambda: computed
 
         def collect() -> torch.Tensor:
             with translated_out_of_memory(self._device):
                 result = download()
-                if broken is not None and bool(broken):
-                    result = self._redone(picture, mode).to(picture.device)
-                return result
+                return self._redone(source, mode).to(picture.device) if is_broken() else result
 
         return collect
 
@@ -172,8 +173,8 @@ class EagerUpscaler:
                 source = _kept_copy(source, dtype, torch.device("cpu"), self._plan.channels_last)
             return _Mode(dtype, self._place(source, self._device))
 
-    def _run(self, picture: torch.Tensor, mode: _Mode) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The result, float32 on the device; and in half precision whether it ``looks_broken``."""
+    def _run(self, picture: torch.Tensor, mode: _Mode) -> tuple[torch.Tensor, Callable[[], bool]]:
+        """The result, float32 on the device; and whether it ``looks_broken`` in half precision."""
         with translated_out_of_memory(self._device):
             runner = self._at_hand(mode)
             batch = picture.to(self._device, _dtype_of(runner), memory_format=self._layout(runner), copy=True)
@@ -181,7 +182,9 @@ class EagerUpscaler:
                 singles = torch.split(batch, len(batch) if self._spec.batches else 1)
                 result = torch.cat([runner(single) for single in singles]) if len(singles) > 1 else runner(batch)
             result = result.to(torch.float32)
-            return result, looks_broken(result, picture) if mode.dtype != torch.float32 else None
+            if mode.dtype == torch.float32:
+                return result, lambda: False
+            return result, read_later(looks_broken(result, picture))
 
     def _at_hand(self, mode: _Mode) -> Descriptor:
         """The network with all its weights on the device, from which a host may have taken them."""

@@ -356,3 +356,26 @@ def test_what_is_put_together_on_cuda_is_the_same() -> None:
     assert (result - upscale(picture, plain)).abs().max() < 1e-5
     fitted, expected = (upscale_to(picture, None, each, target).picture for each in (upscaler, plain))
     assert (fitted - expected).abs().max() < 1e-5
+
+
+class Full(Nearest):
+    """A device with room for pictures, whose model has none for one of them."""
+
+    def room(self) -> tuple[torch.device, int]:
+        return torch.device("cpu", 0), 1 << 40
+
+    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+        if self.calls == 2:
+            self.calls += 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().__call__(picture)
+
+
+def test_a_full_device_costs_only_the_picture_that_it_is_full_for():
+    pictures = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    upscaler, notes = Full(), Noting()
+    result = upscale(pictures, upscaler, TileSettings(size=64), notes)
+    assert torch.equal(result, interpolate(pictures, scale_factor=4))
+    assert upscaler.calls == 5, "each picture once, and the third once more"
+    assert len(notes.notes) == 1
+    assert "no room on cpu:0" in notes.notes[0]

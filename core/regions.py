@@ -32,7 +32,7 @@ def flat_keys(picture: torch.Tensor, regions: Sequence[Box], context: Context, e
         first = pixels[0, :, 0, 0]
         found.append(torch.cat([(pixels == first[:, None, None]).all()[None].to(first), first]))
         places.append((Size(pixels.shape[3], pixels.shape[2]), inside))
-    rows = cast("list[list[float]]", torch.stack(found).tolist())
+    rows = cast("list[list[float]]", torch.stack(found).tolist())  # pyright: ignore[reportUnknownMemberType]
     return {
         region: (size, inside, tuple(colour)) if flat else None
         for region, (size, inside), (flat, *colour) in zip(regions, places, rows, strict=True)

@@ -143,8 +143,8 @@ def _settings(options: VideoOptions) -> VideoSettings:
     from ..core.image.held import HeldSettings
     from ..core.image.tiling import Edge
     from ..core.jobs.video_plan import VideoSettings
+    from ..core.media.video_carry import Carry
     from ..core.media.video_decode import ReadSettings
-    from ..core.media.video_join import Carry
     from ..core.pipeline import TileSettings
     from .wishes import as_usage, choice, wanted_background, wanted_target
 

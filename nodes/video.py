@@ -21,9 +21,9 @@ from ..core.jobs.video import VideoProgress, run_video
 from ..core.jobs.video_compare import compare_videos
 from ..core.jobs.video_frame import Finished
 from ..core.jobs.video_plan import VideoJob, VideoSettings, identity_of, plan_video
+from ..core.media.video_carry import Carry
 from ..core.media.video_decode import ReadSettings
 from ..core.media.video_encode import EncodeSettings
-from ..core.media.video_join import Carry
 from ..core.media.video_probe import Source
 from ..core.pipeline import TileSettings
 from . import host

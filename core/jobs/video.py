@@ -178,7 +178,7 @@ def _first_notes(plan: VideoPlan, resumed: int) -> list[str]:
         f"The transparency of {facts.name} is left out.": facts.has_alpha,
         f"{resumed} frames are there from an earlier run.": bool(resumed),
     }
-    return [sentence for sentence, applies in said.items() if applies]
+    return [sentence for sentence, applies in said.items() if applies] + plan.rehearsed.notes(facts.name)
 
 
 def _expected(facts: VideoFacts, read: ReadSettings) -> int:
@@ -203,7 +203,7 @@ def _join(job: VideoJob, plan: VideoPlan, store: SegmentStore, *, partial: bool)
                 job.settings.read,
                 job.settings.carry,
                 until=float((pts + duration) * plan.facts.time_base) if partial else None,
-                metadata={"software": job.software} if job.software else None,
+                metadata=job.metadata,
             )
     except OSError as error:
         raise InputError(f"{job.output.name} could not be written ({error.strerror or error}).") from error

@@ -14,10 +14,12 @@ import torch
 from ..image.held import HeldSettings
 from ..image.place import Background, Fill
 from ..image.target import Fit, Target, plan_fit
+from ..media.video_carry import Carry
 from ..media.video_decode import ReadSettings, check_scanning
 from ..media.video_encode import EncodeSettings, Encoding, plan_encoding
-from ..media.video_join import Carry, check_joinable, kind_of
+from ..media.video_join import kind_of
 from ..media.video_probe import Source, VideoFacts, probe_video
+from ..media.video_rehearse import Rehearsed, rehearse
 from ..pipeline import TileSettings
 from ..types import Size
 from ..upscaler import InputError, Upscaler
@@ -71,6 +73,11 @@ class VideoJob:
     software: str = ""
 
     @property
+    def metadata(self) -> dict[str, str]:
+        """Tags of the result beside those of the source."""
+        return {"software": self.software} if self.software else {}
+
+    @property
     def parts_folder(self) -> Path:
         return self.parts or self.output.with_name(f".{self.output.name}.parts")
 
@@ -83,6 +90,7 @@ class VideoPlan:
     target: Target
     size: Size
     encoding: Encoding
+    rehearsed: Rehearsed
 
 
 def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
@@ -100,7 +108,7 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
         target = replace(target, multiple_of=math.lcm(target.multiple_of, 2))
     size = plan_fit(facts.shown, target).canvas
     encoding = plan_encoding(settings.encode, size, facts.bit_depth, facts.time_base, facts.rate, facts.tags)
-    check_joinable(job.output, job.source, encoding, settings.carry)
+    rehearsed = rehearse(job.output, job.source, facts, encoding, settings.read, settings.carry, job.metadata)
     if job.reference is not None:
         reference = probe_video(job.reference)
         if reference.shown != size:
@@ -108,7 +116,7 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
                 f"The reference {reference.name} is {reference.shown} and the result will be {size}; compare videos of "
                 "one size."
             )
-    return VideoPlan(facts=facts, target=target, size=size, encoding=encoding)
+    return VideoPlan(facts=facts, target=target, size=size, encoding=encoding, rehearsed=rehearsed)
 
 
 def identity_of(job: VideoJob, plan: VideoPlan) -> dict[str, Any]:

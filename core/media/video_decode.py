@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -22,7 +21,7 @@ from av.video.stream import VideoStream
 from ..types import Size
 from ..upscaler import InputError
 from .video_colour import ColourConverter, Pixels
-from .video_probe import Source, VideoFacts, opened, reason_of, video_stream
+from .video_probe import Source, VideoFacts, opened, reason_of, stated_end, video_stream
 
 SEEKABLE = ("mov", "matroska")
 """Kinds of file in which going to a time stamp is exact enough to go on from there."""
@@ -160,18 +159,9 @@ def _decoded(
             yield result
     except FFmpegError as error:
         raise BrokenVideo(_break(facts, count, reached, reason_of(error))) from error
-    end = _promised_end(container, stream)
+    end = stated_end(container, stream)
     if end - reached > max(0.1, 2 / float(facts.rate)):
         raise BrokenVideo(_break(facts, count, reached, f"it promises {end:.2f} s"))
-
-
-def _promised_end(container: InputContainer, stream: VideoStream) -> float:
-    """When the video ends according to the file's header, in seconds; 0 if it does not say so for this stream."""
-    if stream.duration and stream.time_base:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    if len(container.streams) > 1 or not container.duration:
-        return 0.0
-    return ((container.start_time or 0) + container.duration) / av.time_base
 
 
 def _break(facts: VideoFacts, count: int, reached: float, reason: str) -> str:

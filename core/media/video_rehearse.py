@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,17 @@ ONE_SOUND = {"mp1", "mp2", "mp3"}
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsed:
-    """What the result will not hold, and damaged packets by their stream, both in words."""
+    """What the result will not hold, and damaged packets by their stream, both in words; bytes of all but pictures."""
 
     left_out: tuple[str, ...] = ()
-    lost: dict[str, int]
+    lost: dict[str, int] = field(default_factory=dict[str, int])
+    copied_bytes: int = 0
 
     def notes(self, name: str) -> list[str]:
         said = [f"Left out: {', '.join(self.left_out)}."] if self.left_out else []
         for stream, count in self.lost.items():
-            said.append(f"{count} damaged packets of {stream} of {name} are left out.")
+            packets = "1 damaged packet" if count == 1 else f"{count} damaged packets"
+            said.append(f"Left out: {packets} of {stream} of {name}.")
         return said
 
 
@@ -90,6 +92,10 @@ class Nowhere(io.RawIOBase):
     def tell(self) -> int:
         return self._place
 
+    @property
+    def size(self) -> int:
+        return self._end
+
 
 def rehearse(
     output: Path,
@@ -105,12 +111,12 @@ def rehearse(
 
     Raises ``InputError`` that names the stream and a kind of file that can hold it, if ``output`` cannot.
     """
-    kind = kind_of(output)
+    kind, nowhere = kind_of(output), Nowhere()
     with _sample(encoding, facts) as sample:
         try:
             short = _written(kind, sample, source, facts, settings, carry, metadata)
             joined = join_segments(
-                Nowhere(), kind, [sample], source, facts, settings, carry, metadata=metadata, fast=True
+                nowhere, kind, [sample], source, facts, settings, carry, metadata=metadata, fast=True
             )  # fmt: skip
         except Unfit as error:
             others = [suffix for suffix, other in KINDS.items() if other != kind]
@@ -119,7 +125,8 @@ def rehearse(
     if kind == "avi":
         _check_grid(output, source, facts, settings)
     with opened(source) as origin, _read_back(short) as result:
-        return Rehearsed(left_out=tuple(_left_out(origin, source, result, facts, settings, carry)), lost=joined.lost)
+        left_out = tuple(_left_out(origin, source, result, facts, settings, carry))
+        return Rehearsed(left_out=left_out, lost=joined.lost, copied_bytes=nowhere.size)
 
 
 @contextmanager
@@ -150,7 +157,7 @@ def _written(
         )  # fmt: skip
     except InputError as error:
         with av.open(sample.url) as template:
-            raise Unfit(f"{template.streams.video[0].codec_context.name} video: {error}", kind) from error
+            raise Unfit(f"{template.streams.video[0].codec_context.name} video", kind) from error
     _check_same(file, kind, sample, source, facts, carry, joined)
     return file
 
@@ -288,12 +295,12 @@ def _first_side_data(origin: Any, video: Any) -> list[Any]:
 
 
 def _timecode(thing: Any) -> str:
-    return str(thing.metadata.get("timecode", ""))
+    return next((text for name, text in thing.metadata.items() if name.lower() == "timecode"), "")
 
 
 def _lost_tags(origin: Any, result: Any) -> list[str]:
     kept = {text for _, text in result.metadata.items()}
-    names = set(origin.metadata) - {"timecode"}
+    names = set(origin.metadata) - {"timecode", "software"}  # the one is said apart, the other is ours
     readable = kept_tags(origin)
     lost = [name for name, text in readable.items() if name in names and text not in kept]
     unreadable = [name for name in names if name not in readable and name.lower() not in TECHNICAL]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +16,7 @@ from heapq import merge
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import av
 from av.error import FFmpegError
@@ -94,7 +95,7 @@ class Joined:
 
 
 def join_segments(
-    output: Path | IO[bytes],
+    output: Path | io.IOBase,
     kind: str,
     segments: Iterable[Segment],
     source: Source,
@@ -173,8 +174,10 @@ def _mux_all(
 def _options(kind: str, tags: dict[str, str], fast: bool) -> dict[str, str]:
     if kind not in WITH_EDIT_LISTS:
         return {}
-    # Players look for titles where only the tags that are known to them are; Apple's own go elsewhere.
-    flags = ["use_metadata_tags"] if any(name.startswith("com.") for name in tags) else []
+    # Players look for titles where only the tags that are known to them are; Apple's own go elsewhere, and so does
+    # what made the file in MOV, which has no place for it among the others.
+    own = any(name.startswith("com.") for name in tags) or (kind == "mov" and set(tags) == {"software"})
+    flags = ["use_metadata_tags"] if own else []
     flags += [] if fast else ["faststart"]
     return {"movflags": "+".join(flags)} if flags else {}
 
@@ -263,7 +266,7 @@ def kept_tags(origin: Any) -> dict[str, str]:
 
 def _tags(origin: Any, kind: str, ours: dict[str, str]) -> dict[str, str]:
     tags = kept_tags(origin) | ours
-    if kind in WITH_EDIT_LISTS and "software" in tags:
+    if kind == "mp4" and "software" in tags:
         tags["encoding_tool"] = tags["software"]  # what it is called there
     return tags
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -130,7 +130,7 @@ def rehearse(
 
 
 @contextmanager
-def _sample(encoding: Encoding, facts: VideoFacts) -> Iterator[Segment]:
+def _sample(encoding: Encoding, facts: VideoFacts) -> Generator[Segment]:
     step = max(1, round(1 / (facts.rate * facts.time_base)))
     frames = [(number * step, step) for number in range(FRAMES)]
     with tempfile.TemporaryDirectory(prefix="backplate-video-") as folder:
@@ -199,7 +199,7 @@ def _plain(codec: str) -> str:
 
 
 @contextmanager
-def _read_back(file: io.BytesIO) -> Iterator[Any]:
+def _read_back(file: io.BytesIO) -> Generator[Any]:
     file.seek(0)
     with av.open(file, metadata_errors="surrogateescape") as container:
         yield container
@@ -256,7 +256,7 @@ def _left_out(
     if kept < covers:
         yield f"{covers - kept} cover picture{'s' * (covers - kept > 1)}"
     yield from _other_streams(origin, result)
-    yield from _marks(origin, video, result)
+    yield from _marks(origin, video, result, facts)
     lost = sorted(set(_lost_tags(origin, result)))
     if lost:
         yield f"tags ({', '.join(lost)})"
@@ -274,10 +274,12 @@ def _other_streams(origin: Any, result: Any) -> Iterator[str]:
         yield f"{len(data)} data track{'s' * (len(data) > 1)}"
 
 
-def _marks(origin: Any, video: Any, result: Any) -> Iterator[str]:
+def _marks(origin: Any, video: Any, result: Any, facts: VideoFacts) -> Iterator[str]:
     code = next(filter(None, map(_timecode, (*origin.streams, origin))), "")
     if code and not any(map(_timecode, (*result.streams, result))):
         yield f"the timecode {code}"
+    if not facts.has_alpha and any(n.lower() == "alpha_mode" and t == "1" for n, t in video.metadata.items()):
+        yield "the transparency"
     found = {mark.type for mark in _first_side_data(origin, video)}
     if SideData.SPHERICAL in found:
         yield "the mark of a 360-degree video"

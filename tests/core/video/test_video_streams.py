@@ -83,7 +83,7 @@ def test_a_clock_that_begins_late_is_no_hour_of_nothing(suffix: str, audio: bool
 
 def with_lines(path: Path, lines: str) -> Path:
     """A clip with these subtitles and two chapters of 0.4 s."""
-    plain, text = write_clip(path.with_name("plain.mp4"), audio=True), path.with_name("text.srt")
+    plain, text = write_clip(path.with_name("plain.mp4")), path.with_name("text.srt")
     text.write_text(lines, encoding="utf-8")
     with av.open(str(plain)) as origin, av.open(str(text)) as words, av.open(str(path), "w") as container:
         copies = {stream.index: container.add_stream_from_template(stream) for stream in origin.streams}
@@ -121,7 +121,7 @@ def test_lines_and_chapters_are_those_of_the_part(tmp_path: Path):
 
 
 def test_titles_lie_where_players_look(tmp_path: Path):
-    plain = write_clip(tmp_path / "plain.mkv")
+    plain = write_clip(tmp_path / "plain.mp4")
     source = remux(plain, tmp_path / "in.mkv", metadata={"title": "A clip", "artist": "Somebody"})
     run_video(job(source, tmp_path / "out.mp4"), Nearest())
     content = (tmp_path / "out.mp4").read_bytes()

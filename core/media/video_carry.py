@@ -29,6 +29,10 @@ OPUS_LEAD_IN = 0.08
 
 JUMP = 0.1
 """Seconds by which a time stamp may go back before it is the clock that was set back, as in FFmpeg's own program."""
+STRAY = 10.0
+"""Seconds by which a single time stamp may be ahead before it is taken for damaged, and ``STRAYS`` how many in a row
+are one clock that was set forward."""
+STRAYS = 5
 PENDING = 500
 """Packets that wait for the pictures to reach the same jump of the clock."""
 
@@ -135,8 +139,8 @@ class _Clock:
         self._jumps: Counter[int] = Counter()
         self._last: dict[int, float] = {}
         self._ends: dict[int, float] = {}
+        self._strays: Counter[int] = Counter()
         self._shown = 0.0
-        self._seen: set[int] = set()
 
     def see_picture(self, packet: Any) -> None:
         time, index = _time_of(packet), packet.stream.index
@@ -156,7 +160,12 @@ class _Clock:
         time, index = _time_of(packet), packet.stream.index
         if time is None:
             return self._shifts[min(self._jumps[index], len(self._shifts) - 1)]
-        jumped = time < self._last.get(index, time) - JUMP
+        last = self._last.get(index, time)
+        self._strays[index] = self._strays[index] + 1 if time > last + STRAY else 0
+        if 0 < self._strays[index] < STRAYS and packet.stream.type == "audio":
+            self._ends[index] = (end := self._ends[index]) + float((packet.duration or 0) * packet.time_base)
+            return end - time
+        jumped = time < last - JUMP
         jumps = self._jumps[index] + jumped
         if jumps == len(self._shifts):
             if patient:

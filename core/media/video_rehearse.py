@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -156,10 +156,21 @@ def _written(
             file, kind, [sample], source, facts, settings, carry, metadata=metadata, fast=True, at_most=PACKETS
         )  # fmt: skip
     except InputError as error:
-        with av.open(sample.url) as template:
-            raise Unfit(f"{template.streams.video[0].codec_context.name} video", kind) from error
+        raise Unfit(_culprit(kind, sample, source, facts, settings, carry), kind) from error
     _check_same(file, kind, sample, source, facts, carry, joined)
     return file
+
+
+def _culprit(
+    kind: str, sample: Segment, source: Source, facts: VideoFacts, settings: ReadSettings, carry: Carry
+) -> str:
+    """The stream without which the header can be written, in words."""
+    with av.open(sample.url) as template, opened(source) as origin:
+        for wanted, less in (("audio", replace(carry, audio=False)), ("subtitle", replace(carry, subtitles=False))):
+            streams = [stream for stream in carried(origin, carry) if stream.type == wanted]
+            if streams and _holds(kind, sample, source, facts, settings, less):
+                return label(streams[0])
+        return f"{template.streams.video[0].codec_context.name} video"
 
 
 def _check_same(

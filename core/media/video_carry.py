@@ -16,7 +16,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 
 from .video_decode import ReadSettings, part_of
-from .video_probe import VideoFacts
+from .video_probe import JUMP_AHEAD, VideoFacts, has_running_clock
 
 CARRIED = ("audio", "subtitle")
 WITH_EDIT_LISTS = ("mp4", "mov")
@@ -29,10 +29,8 @@ OPUS_LEAD_IN = 0.08
 
 JUMP = 0.1
 """Seconds by which a time stamp may go back before it is the clock that was set back, as in FFmpeg's own program."""
-STRAY = 10.0
-"""Seconds by which a single time stamp may be ahead before it is taken for damaged, and ``STRAYS`` how many in a row
-are one clock that was set forward."""
 STRAYS = 5
+"""So many time stamps in a row that are far ahead are a clock that was set anew, fewer are damaged."""
 PENDING = 500
 """Packets that wait for the pictures to reach the same jump of the clock."""
 
@@ -88,7 +86,7 @@ class Packets:
         self._start = float(first * facts.time_base)
         ends = [float((last - first) * facts.time_base)] if last is not None else []
         self._end = min([*ends, until]) if until is not None else min(ends, default=None)
-        self._clock = _Clock()
+        self._clock = _Clock(running=has_running_clock(origin))
         self.damaged: Counter[int] = Counter()
 
     def __iter__(self) -> Iterator[tuple[float, Any]]:
@@ -131,10 +129,11 @@ class Packets:
 
 
 class _Clock:
-    """Carries the time on where a recording's clock is set back, as the reader of the pictures does: the next picture
+    """Carries the time on where a recording's clock is set anew, as the reader of the pictures does: the next picture
     follows the last one. Sound that reaches such a place before the pictures waits for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, running: bool) -> None:
+        self._running = running
         self._shifts = [0.0]
         self._jumps: Counter[int] = Counter()
         self._last: dict[int, float] = {}
@@ -147,7 +146,8 @@ class _Clock:
         if time is None:
             return
         pts = float((packet.pts if packet.pts is not None else packet.dts) * packet.time_base)
-        if time < self._last.get(index, time) - JUMP:
+        last = self._last.get(index, time)
+        if time < last - JUMP or (self._running and time > last + JUMP_AHEAD):
             self._jumps[index] += 1
             if self._jumps[index] == len(self._shifts):
                 self._shifts.append(self._shown - pts)
@@ -161,11 +161,13 @@ class _Clock:
         if time is None:
             return self._shifts[min(self._jumps[index], len(self._shifts) - 1)]
         last = self._last.get(index, time)
-        self._strays[index] = self._strays[index] + 1 if time > last + STRAY else 0
-        if 0 < self._strays[index] < STRAYS and packet.stream.type == "audio":
+        is_ahead = time > last + JUMP_AHEAD and packet.stream.type == "audio"
+        self._strays[index] = self._strays[index] + 1 if is_ahead else 0
+        followed = self._running and self._jumps[index] + 1 < len(self._shifts)
+        if is_ahead and self._strays[index] < STRAYS and not followed:
             self._ends[index] = (end := self._ends[index]) + float((packet.duration or 0) * packet.time_base)
             return end - time
-        jumped = time < last - JUMP
+        jumped = time < last - JUMP or (self._running and is_ahead)
         jumps = self._jumps[index] + jumped
         if jumps == len(self._shifts):
             if patient:

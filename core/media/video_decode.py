@@ -21,7 +21,16 @@ from av.video.stream import VideoStream
 from ..types import Size
 from ..upscaler import InputError
 from .video_colour import ColourConverter, Pixels
-from .video_probe import Source, VideoFacts, opened, reason_of, stated_end, video_stream
+from .video_probe import (
+    JUMP_AHEAD,
+    Source,
+    VideoFacts,
+    has_running_clock,
+    opened,
+    reason_of,
+    stated_end,
+    video_stream,
+)
 
 SEEKABLE = ("mov", "matroska")
 """Kinds of file in which going to a time stamp is exact enough to go on from there."""
@@ -104,9 +113,12 @@ def read_video(source: Source, facts: VideoFacts, settings: ReadSettings) -> Ite
         stream.thread_type = "AUTO"
         _go_to(container, stream, facts, max(position or 0, first))
         previous: int | None = None
+        ahead, longest = 0, round(JUMP_AHEAD / facts.time_base) if has_running_clock(container) else 0
         for number, frame in enumerate(_decoded(container, stream, facts, settings)):
             _check_frame(frame, facts, settings, number)
-            pts = _mended_pts(frame, previous, step, facts.time_base)
+            pts = _mended_pts(frame, previous, step, facts.time_base, ahead)
+            if longest and previous is not None and pts - previous > longest:
+                ahead, pts = ahead + pts - previous - step, previous + step
             previous = pts
             if last is not None and pts >= last:
                 return
@@ -122,10 +134,11 @@ def _go_to(container: InputContainer, stream: VideoStream, facts: VideoFacts, pt
         container.seek(pts, stream=stream, backward=True)
 
 
-def _mended_pts(frame: VideoFrame, previous: int | None, step: int, time_base: Fraction) -> int:
+def _mended_pts(frame: VideoFrame, previous: int | None, step: int, time_base: Fraction, ahead: int) -> int:
     pts = frame.pts
     if pts is not None and frame.time_base and frame.time_base != time_base:
         pts = round(pts * frame.time_base / time_base)
+    pts = None if pts is None else pts - ahead
     if previous is not None and (pts is None or pts <= previous):
         return previous + step
     return pts or 0

@@ -164,9 +164,18 @@ LATE = 1.0
 def _origin(container: InputContainer, time_base: Fraction) -> int:
     """0 but for files whose clock runs on from one file to the next, such as MPEG transport streams and recordings
     that begin in the middle."""
-    running = container.format.flags & Flags.ts_discont.value
     start = Fraction(container.start_time or 0, av.time_base)
-    return round(start / time_base) if running or start > LATE else 0
+    return round(start / time_base) if has_running_clock(container) or start > LATE else 0
+
+
+JUMP_AHEAD = 10.0
+"""Seconds that a running clock may leave out before it was set anew, as in FFmpeg's own program. A clock that was set
+back looks like this too, because its 33 bits begin again after 26 hours."""
+
+
+def has_running_clock(container: InputContainer) -> bool:
+    """Whether files of this kind keep the clock of a sender, which may be set anew on the way."""
+    return bool(container.format.flags & Flags.ts_discont.value)
 
 
 OF_EACH_STREAM = {"mov", "avi", "ogg", "mxf", "nut"}

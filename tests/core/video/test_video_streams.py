@@ -33,8 +33,10 @@ def test_lost_packets_of_the_sound_are_left_out_and_counted(codec: str, suffix: 
     assert [time for time, _ in copied] == sorted({time for time, _ in copied})
 
 
-def test_sound_stays_with_its_pictures_where_the_clock_is_set_back(tmp_path: Path):
-    first, second = (with_sound(tmp_path / name, "mp2", rate=48000) for name in ("a.ts", "b.ts"))
+@pytest.mark.parametrize("clocks", [(0, 0), (0, 3600), (3600, 0), (90000, 30)])
+def test_sound_stays_with_its_pictures_where_the_clock_is_set_anew(clocks: tuple[int, int], tmp_path: Path):
+    plain = with_sound(tmp_path / "plain.ts", "mp2", rate=48000)
+    first, second = (remux(plain, tmp_path / f"{n}.ts", shift=clock) for n, clock in enumerate(clocks))
     source, output = tmp_path / "in.ts", tmp_path / "out.mkv"
     source.write_bytes(first.read_bytes() + second.read_bytes())
     run_video(job(source, output), Nearest())

@@ -23,9 +23,7 @@ WITH_EDIT_LISTS = ("mp4", "mov")
 """Kinds of file that can hold sound which is decoded and not played."""
 
 LEAD_IN = 0.1
-"""Seconds before the first sound that is played which a decoder may need, where they are not played; ``OPUS_LEAD_IN``
-is what Opus asks for, and its own header says in any kind of file that they are not played."""
-OPUS_LEAD_IN = 0.08
+"""Seconds before the first sound that is played which a decoder may need, where they are not played."""
 
 JUMP = 0.1
 """Seconds by which a time stamp may go back before it is the clock that was set back, as in FFmpeg's own program."""
@@ -192,9 +190,10 @@ class _Track:
         self.time = 0.0
         self._dts: int | None = None
         self._next: int | None = None
-        opus = stream.codec_context.name in ("opus", "libopus")
-        self._keeps_early = opus or kind in WITH_EDIT_LISTS
-        self._lead_in = OPUS_LEAD_IN if opus else LEAD_IN if kind in WITH_EDIT_LISTS else 0.0
+        lists = kind in WITH_EDIT_LISTS
+        self._first = -_pre_skip(stream)  # players leave so much out in any kind of file
+        self._lead_in = LEAD_IN if lists else -self._first
+        self._keeps_early = lists
         self._is_text = stream.type == "subtitle"
 
     def place(self, packet: Any, shift: float, end: float | None, cut: bool) -> bool:
@@ -212,10 +211,10 @@ class _Track:
         time, length = float(packet.pts * unit), float((packet.duration or 0) * unit)
         if (cut and time + length <= 0) or (end is not None and time >= end):
             return False
-        if packet.is_discard and (time >= 0 or time < -self._lead_in):
+        if packet.is_discard and (time >= 0 or time < -self._lead_in - 0.001):
             return False
-        if time < 0 and (self._is_text or not self._keeps_early):
-            self._begin_at_zero(packet)
+        if time < self._first and (self._is_text or not self._keeps_early):
+            self._begin_in_time(packet)
         if end is not None and self._is_text and time + length > end:
             packet.duration = max(1, int(end / unit) - packet.pts)
         self.time = max(self.time, time)
@@ -223,11 +222,11 @@ class _Track:
         packet.stream = self._copy
         return True
 
-    def _begin_at_zero(self, packet: Any) -> None:
+    def _begin_in_time(self, packet: Any) -> None:
         """Else everything else would be moved back by as much, the pictures too."""
         if self._is_text and packet.duration:
             packet.duration += packet.pts
-        packet.pts = packet.dts = 0
+        packet.pts = packet.dts = round(self._first / packet.time_base)
 
     def _grow(self, packet: Any) -> None:
         """Decoding times grow in the units of the result, whatever a damaged source says."""
@@ -238,3 +237,9 @@ class _Track:
             packet.dts = self._dts + 1
         packet.pts = max(packet.pts, packet.dts)
         self._dts = packet.dts
+
+
+def _pre_skip(stream: Any) -> float:
+    """Seconds that an Opus stream begins early and says so in its own header (RFC 7845, section 5.1)."""
+    header = stream.codec_context.extradata or b""
+    return int.from_bytes(header[10:12], "little") / 48_000 if header[:8] == b"OpusHead" else 0.0

@@ -83,6 +83,22 @@ def test_a_clock_that_begins_late_is_no_hour_of_nothing(suffix: str, audio: bool
     assert times[0] < 0.04
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_opus_begins_as_early_as_its_header_says(suffix: str, tmp_path: Path):
+    if "libopus" not in av.codecs_available:
+        pytest.skip("this FFmpeg was built without libopus")
+    whole = with_sound(tmp_path / "whole.mp4", "libopus", rate=48000)
+    cut = remux(whole, tmp_path / "cut.mp4", shift=-0.4)
+    for source in (whole, cut):
+        output = tmp_path / f"out-{source.stem}{suffix}"
+        run_video(job(source, output), Nearest())
+        assert times_of(output)[0] == times_of(source)[0] == 0
+        assert played(output) == played(source)
+    assert [content for _, content in packets_of(tmp_path / f"out-whole{suffix}")] == [
+        content for _, content in packets_of(whole)
+    ]
+
+
 def with_lines(path: Path, lines: str) -> Path:
     """A clip with these subtitles and two chapters of 0.4 s."""
     plain, text = write_clip(path.with_name("plain.mp4")), path.with_name("text.srt")

@@ -125,7 +125,11 @@ def file_inputs() -> list[io.Input]:
             tooltip="output keeps the file, and a run that was cancelled goes on where it was. temp is emptied when "
             "ComfyUI starts: for results that go on to another node.",
         ),
-        io.String.Input("filename_prefix", default="video/backplate", tooltip="Name of the file, in that folder."),
+        io.String.Input(
+            "filename_prefix",
+            default="video/backplate",
+            tooltip="Name of the file, in that folder. %width% and %height% are those of the result.",
+        ),
         io.Boolean.Input("audio", default=True, extra_dict=ADVANCED, tooltip="Copy the sound, packet by packet."),
         io.Boolean.Input(
             "subtitles",

@@ -77,11 +77,11 @@ def kind_of(output: Path) -> str:
     return kind
 
 
-class Unfit(Exception):
+class Unfit(InputError):
     """A container does not take a stream, named by ``what``."""
 
     def __init__(self, what: str, kind: str) -> None:
-        super().__init__(what)
+        super().__init__(f"A {kind} file cannot hold {what}.")
         self.what, self.kind = what, kind
 
 

@@ -155,6 +155,8 @@ def _written(
         joined = join_segments(
             file, kind, [sample], source, facts, settings, carry, metadata=metadata, fast=True, at_most=PACKETS
         )  # fmt: skip
+    except Unfit:
+        raise
     except InputError as error:
         raise Unfit(_culprit(kind, sample, source, facts, settings, carry), kind) from error
     _check_same(file, kind, sample, source, facts, carry, joined)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -62,4 +64,12 @@ def options(
 
 
 def main() -> None:
+    write_any_name()
     app()
+
+
+def write_any_name() -> None:
+    """A name that the output's encoding does not have is escaped there; it does not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

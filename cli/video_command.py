@@ -99,13 +99,15 @@ def video(options: VideoOptions) -> None:
     """Enlarge a video with a super-resolution model; times, sound, subtitles and colours are kept."""
     # Not at the top: PyTorch would make --help wait.
     from ..core.backends.engines import Engine
-    from ..core.jobs.video_plan import VideoJob
+    from ..core.jobs.video_plan import VideoJob, check_place
     from ..model_loader.precision import Precision, choose_device
     from .picture_job import load_upscaler, maker
     from .wishes import choice
 
     if options.live and options.budget_ms is None:
         raise UsageProblem("--live chooses the model that holds a budget; give --budget-ms.")
+    if options.report is not None:
+        check_place(options.report)
     settings, precision = _settings(options), choice(Precision, options.precision, "--precision")
     open_model = partial(
         load_upscaler,
@@ -143,8 +145,8 @@ def _settings(options: VideoOptions) -> VideoSettings:
     from ..core.image.held import HeldSettings
     from ..core.image.tiling import Edge
     from ..core.jobs.video_plan import VideoSettings
+    from ..core.media.video_carry import Carry
     from ..core.media.video_decode import ReadSettings
-    from ..core.media.video_join import Carry
     from ..core.pipeline import TileSettings
     from .wishes import as_usage, choice, wanted_background, wanted_target
 
@@ -240,7 +242,11 @@ def _other_models(
 def _write_report(path: Path, result: VideoReport) -> None:
     import json
 
+    from ..core.upscaler import InputError
     from ..core.whole_file import write_whole
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(result.as_dict(), indent=1) + "\n").encode())
+    try:
+        write_whole(path, (json.dumps(result.as_dict(), indent=1) + "\n").encode())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{result.output} is there; its report {path} cannot be written ({reason}).") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Generator, Iterable
@@ -9,23 +10,43 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _LONGEST = 100
-"""Characters of the final name that the temporary one repeats, which leaves room within a file system's 255."""
+"""Bytes of the final name that the temporary one repeats, which leaves room within a file system's 255."""
+
+LONGEST_NAME = 255
+"""Bytes of a file's name that file systems take."""
 
 
 @contextmanager
-def whole_file(path: Path) -> Generator[Path]:
+def whole_file(path: Path, *, keep: bool = True) -> Generator[Path]:
     """A temporary path beside ``path``, to be written in the block. When the block ends well its content is brought to
-    the disk and takes the final name; otherwise it is removed, and what had the name before is untouched.
+    the disk and takes the final name; otherwise, or unless ``keep``, it is removed, and what had the name before is
+    untouched.
 
     Raises ``OSError`` if the disk refuses.
     """
-    temporary = path.with_name(f".{path.name[:_LONGEST]}.{uuid.uuid4().hex[:8]}.part")
+    temporary = path.with_name(f".{_beginning(path.name)}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield temporary
         settle(temporary)
-        temporary.replace(path)
+        if keep:
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _beginning(name: str, longest: int = _LONGEST) -> str:
+    """As much of the name as fits into so many bytes."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= longest else encoded[:longest].decode("utf-8", "ignore")
+
+
+def companion_name(name: str, ending: str) -> str:
+    """``.NAME`` and ``ending``; if that is longer than a file system takes, a name of its own that begins alike."""
+    full = f".{name}{ending}"
+    if len(os.fsencode(full)) <= LONGEST_NAME:
+        return full
+    mark = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+    return f".{_beginning(name)}.{mark}{ending}"
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -45,7 +66,7 @@ def remove_leftovers(outputs: Iterable[Path]) -> int:
     removed = 0
     wanted: dict[Path, set[str]] = {}
     for output in outputs:
-        wanted.setdefault(output.parent, set()).add(f".{output.name[:_LONGEST]}")
+        wanted.setdefault(output.parent, set()).add(f".{_beginning(output.name)}")
     for folder, names in wanted.items():
         for path in folder.glob(".*.????????.part") if folder.is_dir() else ():
             if path.name[: -len(".12345678.part")] in names:

@@ -67,7 +67,8 @@ class ExportModel(io.ComfyNode):
         host.leave_handles_out_of_copies(model.descriptor.model)
         output = places.result_file(file_name, ExportKind(format).suffix)
         wish = ExportWish(half=half_precision)
-        text = export_as_wished(model, output, wish, host.HostProgress(), overwrite=overwrite).text()
+        report = export_as_wished(model, output, wish, host.HostProgress(), overwrite=overwrite)
+        text = host.printable(report.text())
         return io.NodeOutput(text, str(output), ui={"text": (text,)})
 
 

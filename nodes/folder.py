@@ -177,7 +177,7 @@ class UpscaleFolder(io.ComfyNode):
         run = run_folder(job, upscaler_for(upscale_model, progress), progress)
         summary = summarise(job, run)
         write_report(job, summary)
-        text = summary.text()
+        text = host.printable(summary.text())
         return io.NodeOutput(text, str(output), ui={"text": (text,)})
 
 

@@ -122,12 +122,17 @@ def where() -> tuple[torch.device, torch.dtype]:
     return mm.intermediate_device(), dtype
 
 
+def printable(text: str) -> str:
+    """File names that are no Unicode can be shown, and sent, only with marks in their place."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def say(text: str) -> None:
     """A line under the node that is running."""
     context = get_executing_context()
     server = getattr(PromptServer, "instance", None)
     if context is not None and server is not None:
-        server.send_progress_text(text, context.node_id)
+        server.send_progress_text(printable(text), context.node_id)
 
 
 class HostProgress(Progress):
@@ -150,7 +155,7 @@ class HostProgress(Progress):
         self.total += steps
 
     def note(self, sentence: str) -> None:
-        logger.warning("Backplate: %s", sentence)
+        logger.warning("Backplate: %s", printable(sentence))
         say(sentence)
 
     def check(self) -> None:

@@ -7,6 +7,8 @@ import io as memory
 import json
 import tempfile
 import time
+import uuid
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,12 @@ from ..core.jobs.video import VideoProgress, run_video
 from ..core.jobs.video_compare import compare_videos
 from ..core.jobs.video_frame import Finished
 from ..core.jobs.video_plan import VideoJob, VideoSettings, identity_of, plan_video
+from ..core.media.video_carry import Carry
 from ..core.media.video_decode import ReadSettings
 from ..core.media.video_encode import EncodeSettings
-from ..core.media.video_join import Carry
 from ..core.media.video_probe import Source
 from ..core.pipeline import TileSettings
+from ..core.types import Size
 from . import host
 from .exchange import identify, upscaler_for
 from .resolution import target_inputs, target_of
@@ -122,7 +125,11 @@ def file_inputs() -> list[io.Input]:
             tooltip="output keeps the file, and a run that was cancelled goes on where it was. temp is emptied when "
             "ComfyUI starts: for results that go on to another node.",
         ),
-        io.String.Input("filename_prefix", default="video/backplate", tooltip="Name of the file, in that folder."),
+        io.String.Input(
+            "filename_prefix",
+            default="video/backplate",
+            tooltip="Name of the file, in that folder. %width% and %height% are those of the result.",
+        ),
         io.Boolean.Input("audio", default=True, extra_dict=ADVANCED, tooltip="Copy the sound, packet by packet."),
         io.Boolean.Input(
             "subtitles",
@@ -186,12 +193,44 @@ def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
     )
 
 
-def result_file(wanted: dict[str, Any]) -> tuple[Path, str]:
-    """A new name in the folder that was chosen, and its sub-folder. ComfyUI refuses a prefix that leads out of it."""
-    temporary = wanted["save_to"] == TEMP
-    base = folder_paths.get_temp_directory() if temporary else folder_paths.get_output_directory()
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(wanted["filename_prefix"], base)
+def result_folder(wanted: dict[str, Any]) -> str:
+    return folder_paths.get_temp_directory() if wanted["save_to"] == TEMP else folder_paths.get_output_directory()
+
+
+def result_file(wanted: dict[str, Any], size: Size) -> tuple[Path, str]:
+    """A new name in the folder that was chosen, and its sub-folder; ``size`` is what %width% and %height% stand for.
+    ComfyUI refuses a prefix that leads out of it."""
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        wanted["filename_prefix"], result_folder(wanted), size.width, size.height
+    )
     return Path(folder, f"{name}_{counter:05}_.{wanted['container']}"), subfolder
+
+
+class Results:
+    """The last result of each combination of settings, and how many times one was found to be gone."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, Path] = {}
+        self._losses: Counter[str] = Counter()
+
+    def remember(self, wanted: dict[str, Any], output: Path) -> None:
+        self._last[self._key(wanted)] = output
+
+    def losses(self, wanted: dict[str, Any]) -> int:
+        """Grows by one when a result was moved away, and stays there when it has been made again."""
+        key = self._key(wanted)
+        if key in self._last and not self._last[key].is_file():
+            del self._last[key]
+            self._losses[key] += 1
+        return self._losses[key]
+
+    @staticmethod
+    def _key(wanted: dict[str, Any]) -> str:
+        plain = {name: value for name, value in wanted.items() if isinstance(value, (str, int, float, bool))}
+        return json.dumps(plain, sort_keys=True)
+
+
+RESULTS = Results()
 
 
 class UpscaleVideo(io.ComfyNode):
@@ -222,13 +261,17 @@ class UpscaleVideo(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, upscale_model: Any = None, video: Any = None, **wanted: Any) -> int:
+        return RESULTS.losses(wanted)
+
+    @classmethod
     def execute(cls, upscale_model: Any, video: Any, **wanted: Any) -> io.NodeOutput:
         source, part = part_of_video(video)
         known = identify(upscale_model)
-        output, subfolder = result_file(wanted)
         job = VideoJob(
             source=source,
-            output=output,
+            # Its name may tell its size, which is known with the plan.
+            output=Path(result_folder(wanted), f".backplate-{uuid.uuid4().hex[:8]}.{wanted['container']}"),
             settings=settings_of(wanted, part),
             model=known,
             device=host.model_device(),
@@ -240,9 +283,11 @@ class UpscaleVideo(io.ComfyNode):
         plan = plan_video(job, upscaler)
         identity = json.dumps(identity_of(job, plan), sort_keys=True)
         name = f".backplate-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parts"
-        job = replace(job, parts=output.parent / name)
+        output, subfolder = result_file(wanted, plan.size)
+        job = replace(job, output=output, parts=output.parent / name)
         report = run_video(job, upscaler, progress, plan)
-        text = report.text()
+        RESULTS.remember(wanted, output)
+        text = host.printable(report.text())
         shown = {"filename": output.name, "subfolder": subfolder, "type": wanted["save_to"]}
         return io.NodeOutput(
             InputImpl.VideoFromFile(str(output)),
@@ -292,7 +337,7 @@ class VideoReport(io.ComfyNode):
             origin, part = part_of_video(source)
         wanted = None if reference is None else part_of_video(reference)[0]
         found = compare_videos(part_of_video(result)[0], origin, wanted, part, host.HostProgress())
-        text = found.text()
+        text = host.printable(found.text())
         levels = found.flicker.levels
         vmaf = next((score for name, score in found.vmaf.items() if name.endswith("neg")), -1.0)
         kept = found.times_kept is not False and found.sound_kept is not False

@@ -25,7 +25,7 @@ import torch
 from ..media.folder import Errand
 from ..upscaler import InputError, Upscaler
 from .folder_job import FolderJob, FolderProgress, FolderRun, Model
-from .folder_run import Start, begun, work_through
+from .folder_run import Start, begun, full_disk_said, work_through
 from .manifest import Entry, History, Manifest, parse_line
 
 MOST_BLOCKS = 20_000
@@ -92,7 +92,7 @@ def run_folder_on_cluster(
     progress = progress or FolderProgress()
     ray = _import_ray(own=cluster.address is None)
     started = time.monotonic()
-    with begun(job, scale, progress) as (start, manifest), _connected(ray, cluster):
+    with full_disk_said(job.output), begun(job, scale, progress) as (start, manifest), _connected(ray, cluster):
         share = share_out(cluster.workers, _nodes(ray))
         progress.start_folder(len(job.errands))
         collected = _Collected(manifest, progress)

@@ -89,8 +89,19 @@ def run_folder(job: FolderJob, upscaler: Upscaler, progress: FolderProgress | No
     set, or if the disk cannot hold the results; and later when the disk is full.
     """
     progress = progress or FolderProgress()
-    with begun(job, upscaler.spec.scale, progress) as (start, manifest):
+    with full_disk_said(job.output), begun(job, upscaler.spec.scale, progress) as (start, manifest):
         return work_through(job, upscaler, start, manifest.append, progress)
+
+
+@contextmanager
+def full_disk_said(folder: Path) -> Generator[None]:
+    """The manifest may be the first that a full disk meets."""
+    try:
+        yield
+    except OSError as error:
+        if not _is_disk_full(error):
+            raise
+        raise InputError(f"The disk of {folder} is full; make room there and resume.") from error
 
 
 @dataclass(frozen=True)

@@ -193,17 +193,26 @@ class Manifest:
         self._lock = threading.Lock()
         self._file = path.open("ab+", buffering=0)
         self.alone = _lock(self._file.fileno())
-        self._file.seek(0, os.SEEK_END)
-        if self._file.tell():
-            self._file.seek(-1, os.SEEK_END)
-            if self._file.read(1) != b"\n":
-                # A killed run left half a line: the next one must not be glued to it.
-                self._file.write(b"\n")
 
     def append(self, entry: Entry) -> None:
+        """Raises ``OSError`` if the disk refuses; what was written of the line is then no line for a reader."""
         with self._lock:
-            self._file.write(entry.to_json().encode("ascii") + b"\n")
+            self._end_line()
+            self._write(entry.to_json().encode("ascii") + b"\n")
             os.fsync(self._file.fileno())
+
+    def _end_line(self) -> None:
+        """A killed run, or a full disk, left half a line: the next one must not be glued to it."""
+        if self._file.seek(0, os.SEEK_END):
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":
+                self._write(b"\n")
+
+    def _write(self, content: bytes) -> None:
+        """A disk that becomes full takes a part, and says why with the next one."""
+        rest = memoryview(content)
+        while rest:
+            rest = rest[self._file.write(rest) or 0 :]
 
     def close(self) -> None:
         self._file.close()

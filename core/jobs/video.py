@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from av.error import FFmpegError
 
-from ..media.video_decode import BrokenVideo, ReadSettings
+from ..media.video_decode import BrokenVideo
 from ..media.video_join import join_segments, kind_of
-from ..media.video_probe import VideoFacts, reason_of
+from ..media.video_probe import reason_of
 from ..progress import Progress
 from ..upscaler import InputError, Upscaler
 from ..whole_file import whole_file
@@ -18,7 +18,7 @@ from .belt import Cut
 from .latency import Latency
 from .video_compare import vmaf_of
 from .video_frame import Finished, FrameSettings, FrameUpscaler
-from .video_plan import VideoJob, VideoPlan, identity_of, plan_video
+from .video_plan import VideoJob, VideoPlan, expected_frames, identity_of, plan_video
 from .video_report import VideoReport
 from .video_segments import SegmentStore
 from .video_stages import Reader, Writer
@@ -125,7 +125,7 @@ class _Stream:
 
     def run(self) -> tuple[dict[str, Latency], str]:
         """Latencies by stage, and why the source ended early."""
-        expected = max(1, _expected(self._facts, self._job.settings.read) - self._done)
+        expected = max(1, expected_frames(self._facts, self._job.settings.read) - self._done)
         self._progress.begin(expected, "frames")
         self._reader.start()
         self._writer.start()
@@ -178,16 +178,7 @@ def _first_notes(plan: VideoPlan, resumed: int) -> list[str]:
         f"The transparency of {facts.name} is left out.": facts.has_alpha,
         f"{resumed} frames are there from an earlier run.": bool(resumed),
     }
-    return [sentence for sentence, applies in said.items() if applies]
-
-
-def _expected(facts: VideoFacts, read: ReadSettings) -> int:
-    if not read.start and not read.seconds:
-        return facts.expected_frames
-    seconds = max(0.0, facts.seconds - read.start)
-    if read.seconds:
-        seconds = min(seconds, read.seconds) if facts.seconds else read.seconds
-    return max(1, round(seconds * facts.rate))
+    return [sentence for sentence, applies in said.items() if applies] + plan.rehearsed.notes(facts.name)
 
 
 def _join(job: VideoJob, plan: VideoPlan, store: SegmentStore, *, partial: bool) -> None:
@@ -203,7 +194,7 @@ def _join(job: VideoJob, plan: VideoPlan, store: SegmentStore, *, partial: bool)
                 job.settings.read,
                 job.settings.carry,
                 until=float((pts + duration) * plan.facts.time_base) if partial else None,
-                metadata={"software": job.software} if job.software else None,
+                metadata=job.metadata,
             )
     except OSError as error:
         raise InputError(f"{job.output.name} could not be written ({error.strerror or error}).") from error

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
+from ..media.video_carry import Carry
 from ..media.video_decode import Frame, ReadSettings, read_video
-from ..media.video_join import Carry, packets_of
+from ..media.video_join import packets_of
 from ..media.video_probe import Source, VideoFacts, probe_video
 from ..metrics.errors import MetricUnavailable
 from ..metrics.flicker import Flicker, flicker_of_pair

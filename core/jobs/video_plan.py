@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,21 @@ import torch
 from ..image.held import HeldSettings
 from ..image.place import Background, Fill
 from ..image.target import Fit, Target, plan_fit
+from ..media.video_carry import Carry
 from ..media.video_decode import ReadSettings, check_scanning
 from ..media.video_encode import EncodeSettings, Encoding, plan_encoding
-from ..media.video_join import Carry, check_joinable, kind_of
+from ..media.video_join import kind_of
 from ..media.video_probe import Source, VideoFacts, probe_video
+from ..media.video_rehearse import Rehearsed, rehearse
 from ..pipeline import TileSettings
 from ..types import Size
 from ..upscaler import InputError, Upscaler
+from ..whole_file import companion_name, whole_file
 from .folder_job import Model
+
+LEAST_BITS = {"prores_ks": 0.5, "ffv1": 0.5}
+LEAST_BITS_USUAL = 0.002
+"""Bits a pixel of a frame that an encoder takes at the very least, drawings that stand still among them."""
 
 ROOM = 3
 """Frames that wait between two stages: enough to even out their pace."""
@@ -71,8 +79,13 @@ class VideoJob:
     software: str = ""
 
     @property
+    def metadata(self) -> dict[str, str]:
+        """Tags of the result beside those of the source."""
+        return {"software": self.software} if self.software else {}
+
+    @property
     def parts_folder(self) -> Path:
-        return self.parts or self.output.with_name(f".{self.output.name}.parts")
+        return self.parts or self.output.with_name(companion_name(self.output.name, ".parts"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +96,7 @@ class VideoPlan:
     target: Target
     size: Size
     encoding: Encoding
+    rehearsed: Rehearsed
 
 
 def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
@@ -100,7 +114,7 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
         target = replace(target, multiple_of=math.lcm(target.multiple_of, 2))
     size = plan_fit(facts.shown, target).canvas
     encoding = plan_encoding(settings.encode, size, facts.bit_depth, facts.time_base, facts.rate, facts.tags)
-    check_joinable(job.output, job.source, encoding, settings.carry)
+    rehearsed = rehearse(job.output, job.source, facts, encoding, settings.read, settings.carry, job.metadata)
     if job.reference is not None:
         reference = probe_video(job.reference)
         if reference.shown != size:
@@ -108,7 +122,19 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
                 f"The reference {reference.name} is {reference.shown} and the result will be {size}; compare videos of "
                 "one size."
             )
-    return VideoPlan(facts=facts, target=target, size=size, encoding=encoding)
+    plan = VideoPlan(facts=facts, target=target, size=size, encoding=encoding, rehearsed=rehearsed)
+    _check_room(job, plan, expected_frames(facts, settings.read))
+    return plan
+
+
+def expected_frames(facts: VideoFacts, read: ReadSettings) -> int:
+    """About how many frames the part has that is read, at least 1."""
+    if not read.start and not read.seconds:
+        return facts.expected_frames
+    seconds = max(0.0, facts.seconds - read.start)
+    if read.seconds:
+        seconds = min(seconds, read.seconds) if facts.seconds else read.seconds
+    return max(1, round(seconds * facts.rate))
 
 
 def identity_of(job: VideoJob, plan: VideoPlan) -> dict[str, Any]:
@@ -147,8 +173,34 @@ def _check_places(job: VideoJob) -> None:
     output = job.output
     if isinstance(job.source, Path) and output.resolve() == job.source.resolve():
         raise InputError(f"The result would replace its own source {output}; choose another name.")
+    check_place(output)
     if output.exists() and not job.overwrite:
         raise InputError(f"{output} exists already; --overwrite replaces it.")
-    if output.is_dir():
-        raise InputError(f"{output} is a folder; name the file that is to be written in it.")
-    output.parent.mkdir(parents=True, exist_ok=True)
+
+
+def check_place(output: Path) -> None:
+    """Makes the folder of a file that is to be written and tries to write there. Raises ``InputError``."""
+    try:
+        if output.is_dir():
+            raise InputError(f"{output} is a folder; name the file that is to be written in it.")
+        output.exists()
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(output, keep=False) as temporary:
+            temporary.write_bytes(b"\0")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{output} cannot be written ({reason}); name another place or make room there.") from error
+
+
+def _check_room(job: VideoJob, plan: VideoPlan, frames: int) -> None:
+    """Raises ``InputError`` if the disk has less room than the result, and its pictures once more, take at least."""
+    encoding = plan.encoding
+    seconds = frames / float(plan.facts.rate)
+    bits = LEAST_BITS.get(encoding.encoder, LEAST_BITS_USUAL) * plan.size.pixels * frames
+    pictures = (encoding.bitrate * seconds / 2 if encoding.bitrate else bits) / 8
+    needed, free = 2 * pictures + plan.rehearsed.copied_bytes, shutil.disk_usage(job.output.parent).free
+    if needed > free:
+        raise InputError(
+            f"{job.output.name} needs {needed / 1e6:,.0f} MB at least while it is made and {job.output.parent} has "
+            f"{free / 1e6:,.0f} MB free; make room, or choose another place or a smaller size."
+        )

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..media.video_join import Segment
 from ..metrics.flicker import Flicker
@@ -58,14 +58,38 @@ class SegmentStore:
         """
         if not resume:
             self.remove()
+        try:
+            self._open()
+        except OSError as error:
+            raise InputError(f"{self.folder} cannot be used ({error.strerror or error}).") from error
+
+    def _open(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         note = self.folder / "job.json"
-        if note.is_file() and self._note(0).is_file():
-            self._check_same(json.loads(note.read_text(encoding="utf-8")))
+        earlier = _read(note)
+        if earlier is not None and self._finished(0):
+            self._check_same(earlier)
         else:
+            # Nobody knows what made the segments, if there are any: they are made again.
+            for left in self.folder.glob("[0-9]*.json"):
+                left.unlink()
             write_whole(note, json.dumps(self._identity, indent=1).encode())
-        while (path := self._note(len(self.segments))).is_file():
-            self._add(json.loads(path.read_text(encoding="utf-8")))
+        while facts := self._finished(len(self.segments)):
+            self._add(facts)
+
+    def _finished(self, number: int) -> dict[str, Any] | None:
+        """The note of a segment that is whole, or None."""
+        facts = _read(self._note(number))
+        if facts is None:
+            return None
+        try:
+            frames, path = [(int(pts), int(length)) for pts, length in facts["frames"]], self.folder / facts["file"]
+            counts = dict(facts["counts"])
+            Counts(flicker=Flicker(**counts.pop("flicker")), **counts)
+            sound = bool(frames) and isinstance(facts["reorder"], int) and path.parent == self.folder
+            return facts if sound and path.stat().st_size else None
+        except (KeyError, TypeError, ValueError, OSError):
+            return None
 
     def next_file(self) -> Path:
         """Where the next segment is to be written."""
@@ -105,3 +129,12 @@ class SegmentStore:
                 f"{self.folder} holds what an interrupted run finished with another {', '.join(other)}; use the same "
                 "to go on with it, or discard it (--no-resume)."
             )
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A note, or None for one that is not there or damaged."""
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else None

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -22,7 +21,16 @@ from av.video.stream import VideoStream
 from ..types import Size
 from ..upscaler import InputError
 from .video_colour import ColourConverter, Pixels
-from .video_probe import Source, VideoFacts, opened, reason_of, video_stream
+from .video_probe import (
+    JUMP_AHEAD,
+    Source,
+    VideoFacts,
+    has_running_clock,
+    opened,
+    reason_of,
+    stated_end,
+    video_stream,
+)
 
 SEEKABLE = ("mov", "matroska")
 """Kinds of file in which going to a time stamp is exact enough to go on from there."""
@@ -105,9 +113,12 @@ def read_video(source: Source, facts: VideoFacts, settings: ReadSettings) -> Ite
         stream.thread_type = "AUTO"
         _go_to(container, stream, facts, max(position or 0, first))
         previous: int | None = None
+        ahead, longest = 0, round(JUMP_AHEAD / facts.time_base) if has_running_clock(container) else 0
         for number, frame in enumerate(_decoded(container, stream, facts, settings)):
             _check_frame(frame, facts, settings, number)
-            pts = _mended_pts(frame, previous, step, facts.time_base)
+            pts = _mended_pts(frame, previous, step, facts.time_base, ahead)
+            if longest and previous is not None and pts - previous > longest:
+                ahead, pts = ahead + pts - previous - step, previous + step
             previous = pts
             if last is not None and pts >= last:
                 return
@@ -123,10 +134,11 @@ def _go_to(container: InputContainer, stream: VideoStream, facts: VideoFacts, pt
         container.seek(pts, stream=stream, backward=True)
 
 
-def _mended_pts(frame: VideoFrame, previous: int | None, step: int, time_base: Fraction) -> int:
+def _mended_pts(frame: VideoFrame, previous: int | None, step: int, time_base: Fraction, ahead: int) -> int:
     pts = frame.pts
     if pts is not None and frame.time_base and frame.time_base != time_base:
         pts = round(pts * frame.time_base / time_base)
+    pts = None if pts is None else pts - ahead
     if previous is not None and (pts is None or pts <= previous):
         return previous + step
     return pts or 0
@@ -160,18 +172,9 @@ def _decoded(
             yield result
     except FFmpegError as error:
         raise BrokenVideo(_break(facts, count, reached, reason_of(error))) from error
-    end = _promised_end(container, stream)
+    end = stated_end(container, stream)
     if end - reached > max(0.1, 2 / float(facts.rate)):
         raise BrokenVideo(_break(facts, count, reached, f"it promises {end:.2f} s"))
-
-
-def _promised_end(container: InputContainer, stream: VideoStream) -> float:
-    """When the video ends according to the file's header, in seconds; 0 if it does not say so for this stream."""
-    if stream.duration and stream.time_base:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    if len(container.streams) > 1 or not container.duration:
-        return 0.0
-    return ((container.start_time or 0) + container.duration) / av.time_base
 
 
 def _break(facts: VideoFacts, count: int, reached: float, reason: str) -> str:

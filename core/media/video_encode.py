@@ -191,7 +191,7 @@ def _segment_kind(codec: Codec, encoder: str) -> str:
 def _try_out(encoding: Encoding) -> None:
     """A hardware encoder shows only when it is opened whether this machine has what it needs."""
     try:
-        sample_segment(encoding)
+        sample_frames(io.BytesIO(), encoding, [(0, 1)])
     except (FFmpegError, OSError) as error:
         reason = reason_of(error) if isinstance(error, FFmpegError) else str(error)
         options = ", ".join(f"{name}={value}" for name, value in encoding.options) or "no options"
@@ -201,14 +201,14 @@ def _try_out(encoding: Encoding) -> None:
         ) from error
 
 
-def sample_segment(encoding: Encoding) -> bytes:
-    """A segment of one grey frame."""
-    file = io.BytesIO()
+def sample_frames(file: Path | io.BytesIO, encoding: Encoding, frames: Sequence[tuple[int, int]]) -> int:
+    """A segment of grey frames with these time stamps and durations; by how many decoding runs ahead."""
     dtype = np.uint16 if encoding.deep else np.uint8
     grey = np.full((encoding.size.height, encoding.size.width, 3), white_of(encoding) // 2, dtype)
     with SegmentEncoder(file, encoding) as segment:
-        segment.write(grey, 0, 1)
-    return file.getvalue()
+        for pts, duration in frames:
+            segment.write(grey, pts, duration)
+    return segment.reorder
 
 
 class SegmentEncoder:

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import io
 import json
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from heapq import merge
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import av
 from av.error import FFmpegError
+from av.stream import Disposition
 
 from ..upscaler import InputError
+from .video_carry import WITH_EDIT_LISTS, Carry, Packets, carried, is_cover, label
 from .video_decode import ReadSettings, part_of
-from .video_encode import Encoding, sample_segment
-from .video_probe import Source, VideoFacts, name_of, opened, reason_of, video_stream
+from .video_probe import Source, VideoFacts, opened, reason_of, video_stream
 
 KINDS = {
     ".mp4": "mp4",
@@ -35,7 +37,8 @@ KINDS = {
     ".avi": "avi",
     ".nut": "nut",
 }
-CARRIED = ("audio", "subtitle")
+COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
+"""Names and types of cover pictures, by codec."""
 
 TECHNICAL = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "creation_time"}
 """Metadata of a file that describe the file and not its content."""
@@ -53,18 +56,15 @@ class Segment:
     last: tuple[int, int]
     reorder: int
 
+    @property
+    def url(self) -> str:
+        """What FFmpeg opens, whatever the name looks like."""
+        return f"file:{self.path.resolve()}"
+
     def frames(self) -> list[tuple[int, int]]:
         """Read when needed, so that a long video's time stamps are never all in memory."""
         listed = json.loads(self.note.read_text(encoding="utf-8"))["frames"]
         return [(int(pts), int(duration)) for pts, duration in listed]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Carry:
-    """Which of the source's other streams go into the result."""
-
-    audio: bool = True
-    subtitles: bool = True
 
 
 def kind_of(output: Path) -> str:
@@ -77,25 +77,25 @@ def kind_of(output: Path) -> str:
     return kind
 
 
-def check_joinable(output: Path, source: Source, encoding: Encoding, carry: Carry) -> None:
-    """Writes the header of the result to memory. Raises ``InputError`` if the container cannot hold the streams."""
-    sample = io.BytesIO(sample_segment(encoding))
-    with opened(source) as origin, av.open(sample) as template:
-        try:
-            with av.open(io.BytesIO(), "w", format=kind_of(output)) as container:
-                _add_streams(container, template, origin, carry, encoding.time_base, encoding.rate)
-                container.start_encoding()
-        except (FFmpegError, ValueError) as error:
-            reason = reason_of(error) if isinstance(error, FFmpegError) else str(error)
-            held = [each.codec_context.name for each in _carried(origin, carry)]
-            raise InputError(
-                f"A {output.suffix} file cannot hold {encoding.encoder} video with {', '.join(held) or 'no sound'} "
-                f"from {name_of(source)} ({reason}); choose .mkv, or leave streams out (--no-audio, --no-subtitles)."
-            ) from error
+class Unfit(InputError):
+    """A container does not take a stream, named by ``what``."""
+
+    def __init__(self, what: str, kind: str) -> None:
+        super().__init__(f"A {kind} file cannot hold {what}.")
+        self.what, self.kind = what, kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joined:
+    """What became of the streams that were copied: packets that are damaged or refused, by the stream in words, and
+    the streams of which packets were written, by index in the source."""
+
+    lost: dict[str, int]
+    written: tuple[int, ...]
 
 
 def join_segments(
-    output: Path,
+    output: Path | io.IOBase,
     kind: str,
     segments: Iterable[Segment],
     source: Source,
@@ -105,65 +105,203 @@ def join_segments(
     *,
     until: float | None = None,
     metadata: dict[str, str] | None = None,
-) -> None:
+    fast: bool = False,
+    at_most: int | None = None,
+) -> Joined:
     """Writes ``output``, which is not renamed here. Packets are copied; nothing is decoded. ``until`` ends sound and
-    subtitles at so many seconds, for a partial result. A source that breaks off gives what there is.
+    subtitles at so many seconds, for a partial result. A source that breaks off gives what there is. ``fast`` does
+    without bringing the index to the front; ``at_most`` so many packets of the other streams are copied.
 
-    Raises ``InputError`` if the container refuses, ``OSError`` for the disk.
+    Raises ``Unfit`` if the container does not take a stream, ``InputError`` if it refuses something else, ``OSError``
+    for the disk.
     """
     segments = list(segments)
-    options = {"movflags": "use_metadata_tags+faststart"} if kind in ("mp4", "mov") else {}
+    target = f"file:{output.resolve()}" if isinstance(output, Path) else output
+    name = output.name if isinstance(output, Path) else "The result"
     try:
-        with (
-            opened(source) as origin,
-            av.open(str(segments[0].path)) as template,
-            av.open(f"file:{output.resolve()}", "w", format=kind, options=options) as container,
-        ):
-            added = _add_streams(container, template, origin, carry, facts.time_base, facts.rate)
-            _describe(container, origin, added[0][1], video_stream(origin, source), metadata or {}, settings)
-            video = _video_packets(segments, facts, added[0][1])
-            others = _other_packets(origin, added[1:], facts, settings, until)
-            for _, packet in merge(video, others, key=itemgetter(0)):
-                container.mux(packet)
+        with opened(source) as origin, av.open(segments[0].url) as template:
+            tags = _tags(origin, kind, metadata or {})
+            with av.open(target, "w", format=kind, options=_options(kind, tags, fast)) as container:
+                added = add_streams(container, template, origin, carry, facts)
+                covers = _add_covers(container, origin, source)
+                _describe(container, origin, added[0][1], video_stream(origin, source), tags, facts, settings)
+                container.start_encoding()
+                for packet in covers:
+                    container.mux(packet)
+                video = _video_packets(segments, facts, added[0][1])
+                others = Packets(origin, added[1:], kind, facts, settings, until, video=video_stream(origin, source))
+                return _mux_all(container, video, others, added[1:], kind, at_most)
     except FFmpegError as error:
-        raise InputError(f"{output.name} cannot be written ({reason_of(error)}).") from error
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror) from error
+        raise InputError(f"{name} cannot be written ({reason_of(error)}).") from error
 
 
-def _carried(origin: Any, carry: Carry) -> list[Any]:
-    wanted = [kind for kind, on in zip(CARRIED, (carry.audio, carry.subtitles), strict=True) if on]
-    return [stream for stream in origin.streams if stream.type in wanted and stream.codec_context is not None]
+def _mux_all(
+    container: Any,
+    video: Iterator[tuple[float, Any]],
+    others: Packets,
+    added: list[Any],
+    kind: str,
+    at_most: int | None,
+) -> Joined:
+    """A packet of sound or subtitles that is refused is one that a lost signal left; a stream of which none is taken
+    does not fit."""
+    refused: Counter[int] = Counter()
+    written: Counter[int] = Counter()
+    back = {id(copy): stream for stream, copy in added}
+    reasons: dict[int, str] = {}
+    copied = islice(others, at_most)
+    for _, packet in merge(video, copied, key=itemgetter(0)):
+        stream = back.get(id(packet.stream))
+        try:
+            container.mux(packet)
+        except FFmpegError as error:
+            if stream is None or isinstance(error, OSError):
+                raise
+            refused[stream.index] += 1
+            reasons[stream.index] = reason_of(error)
+        else:
+            if stream is not None:
+                written[stream.index] += 1
+    for stream, _ in added:
+        if refused[stream.index] and not written[stream.index]:
+            raise Unfit(f"{label(stream)}: {reasons[stream.index]}", kind)
+    counts = {label(stream): refused[stream.index] + others.damaged[stream.index] for stream, _ in added}
+    return Joined(lost={name: count for name, count in counts.items() if count}, written=tuple(written))
 
 
-def _add_streams(
-    container: Any, template: Any, origin: Any, carry: Carry, time_base: Fraction, rate: Fraction
-) -> list[Any]:
-    """(source stream, stream of the result), the video first."""
-    video = container.add_stream_from_template(template.streams.video[0], opaque=True)
-    video.time_base = time_base
-    video.codec_context.framerate = rate  # else Matroska would write one frame per unit of time
-    if video.codec_context.name == "hevc" and container.format.name in ("mp4", "mov"):
+def _options(kind: str, tags: dict[str, str], fast: bool) -> dict[str, str]:
+    if kind not in WITH_EDIT_LISTS:
+        return {}
+    # Players look for titles where only the tags that are known to them are; Apple's own go elsewhere, and so does
+    # what made the file in MOV, which has no place for it among the others.
+    own = any(name.startswith("com.") for name in tags) or (kind == "mov" and set(tags) == {"software"})
+    flags = ["use_metadata_tags"] if own else []
+    flags += [] if fast else ["faststart"]
+    return {"movflags": "+".join(flags)} if flags else {}
+
+
+def add_streams(container: Any, template: Any, origin: Any, carry: Carry, facts: VideoFacts) -> list[Any]:
+    """(source stream, stream of the result), the video first. Raises ``Unfit``."""
+    kind = container.format.name
+    pictures = template.streams.video[0]
+    try:
+        video = container.add_stream_from_template(pictures, opaque=True)
+    except ValueError as error:
+        raise Unfit(f"{pictures.codec_context.name} video", kind) from error
+    video.time_base = 1 / facts.rate if kind == "avi" else facts.time_base  # AVI counts frames
+    video.codec_context.framerate = facts.rate  # else Matroska would write one frame per unit of time
+    if video.codec_context.name == "hevc" and kind in WITH_EDIT_LISTS:
         video.codec_context.codec_tag = "hvc1"  # the only one that Apple's players open
-    added = [(template.streams.video[0], video)]
-    for stream in _carried(origin, carry):
-        copy = container.add_stream_from_template(stream)
-        copy.metadata.update(stream.metadata)
+    added = [(pictures, video)]
+    for stream in carried(origin, carry):
+        try:
+            copy = container.add_stream_from_template(stream)
+        except ValueError as error:
+            raise Unfit(label(stream), kind) from error
+        copy.metadata.update(readable(stream.metadata))
         copy.disposition = stream.disposition.value  # PyAV before 18 takes the number only
         added.append((stream, copy))
-    if container.format.name == "matroska":
+    if kind == "matroska":
         for stream in getattr(origin.streams, "attachments", ()):
-            container.add_attachment(stream.name, stream.mimetype, stream.data)
+            name = stream.name.encode("utf-8", "replace").decode()
+            container.add_attachment(name, stream.mimetype, stream.data)
     return added
 
 
+def _add_covers(container: Any, origin: Any, source: Source) -> list[Any]:
+    """Cover pictures of the source, where the container can hold them; their packets, which are still to be written."""
+    covers = [stream for stream in origin.streams.video if is_cover(stream)]
+    kind, packets = container.format.name, list[Any]()
+    if not covers or kind not in ("matroska", *WITH_EDIT_LISTS):
+        return []
+    for index, content in _cover_packets(source, [stream.index for stream in covers]):
+        stream = origin.streams[index]
+        name = stream.codec_context.name
+        if kind == "matroska":
+            ending, mime = COVERS.get(name, ("bin", ""))
+            if mime:
+                container.add_attachment(f"cover.{ending}", mime, bytes(content))
+            continue
+        try:
+            copy = container.add_stream_from_template(stream, opaque=True)
+        except ValueError:
+            continue  # said as left out
+        copy.disposition = Disposition.attached_pic.value
+        content.stream = copy
+        packets.append(content)
+    return packets
+
+
+def _cover_packets(source: Source, indices: list[int]) -> list[tuple[int, Any]]:
+    """Read apart, because they come first or not at all."""
+    found: dict[int, Any] = {}
+    with opened(source) as container:
+        for packet in container.demux([container.streams[index] for index in indices]):
+            if packet.size:
+                found.setdefault(packet.stream.index, packet)
+            if len(found) == len(indices):
+                break
+    return sorted(found.items())
+
+
+def readable(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Those tags that are UTF-8, which is what containers hold."""
+    return {name: text for name, text in metadata.items() if _is_readable(name) and _is_readable(text)}
+
+
+def _is_readable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def kept_tags(origin: Any) -> dict[str, str]:
+    """The tags of an open file that describe its content."""
+    return {name: text for name, text in readable(origin.metadata).items() if name.lower() not in TECHNICAL}
+
+
+def _tags(origin: Any, kind: str, ours: dict[str, str]) -> dict[str, str]:
+    tags = kept_tags(origin) | ours
+    if kind == "mp4" and "software" in tags:
+        tags["encoding_tool"] = tags["software"]  # what it is called there
+    return tags
+
+
 def _describe(
-    container: Any, origin: Any, video: Any, source_video: Any, metadata: dict[str, str], settings: ReadSettings
+    container: Any,
+    origin: Any,
+    video: Any,
+    source_video: Any,
+    tags: dict[str, str],
+    facts: VideoFacts,
+    settings: ReadSettings,
 ) -> None:
-    kept = {name: text for name, text in origin.metadata.items() if name.lower() not in TECHNICAL}
-    container.metadata.update(kept | metadata)
-    video.metadata.update({n: t for n, t in source_video.metadata.items() if n in ("language", "title")})
-    whole = not settings.start and not settings.seconds
-    if whole and origin.chapters():
-        container.set_chapters(origin.chapters())
+    container.metadata.update(tags)
+    names = ("language", "title", "stereo_mode", *(() if settings.start else ("timecode",)))
+    video.metadata.update({n: t for n, t in readable(source_video.metadata).items() if n in names})
+    if chapters := moved_chapters(origin.chapters(), facts, settings):
+        container.set_chapters(chapters)
+
+
+def moved_chapters(chapters: list[Any], facts: VideoFacts, settings: ReadSettings) -> list[Any]:
+    """The chapters of the part that is shown, from its start."""
+    first, last = part_of(facts, settings)
+    start = first * facts.time_base
+    end = None if last is None else (last - first) * facts.time_base
+    moved: list[Any] = []
+    for chapter in chapters:
+        unit = Fraction(chapter["time_base"])
+        begins, ends = chapter["start"] * unit - start, chapter["end"] * unit - start
+        if ends <= 0 or (end is not None and begins >= end):
+            continue
+        begins, ends = max(begins, Fraction(0)), ends if end is None else min(ends, end)
+        times = {"start": round(begins / unit), "end": round(ends / unit)}
+        moved.append({**chapter, **times, "metadata": readable(chapter["metadata"])})
+    return moved
 
 
 def _video_packets(segments: list[Segment], facts: VideoFacts, stream: Any) -> Iterator[tuple[float, Any]]:
@@ -174,7 +312,7 @@ def _video_packets(segments: list[Segment], facts: VideoFacts, stream: Any) -> I
     start = segments[0].first[0]
     decoding = deque(start - step * (reorder - place) for place in range(reorder))
     for segment in segments:
-        with av.open(str(segment.path)) as container:
+        with av.open(segment.url) as container:
             packets = [packet for packet in container.demux(container.streams.video[0]) if packet.size]
         frames = segment.frames()
         if len(packets) != len(frames):
@@ -193,41 +331,10 @@ def _video_packets(segments: list[Segment], facts: VideoFacts, stream: Any) -> I
             yield float(packet.dts * facts.time_base), packet
 
 
-def _other_packets(
-    origin: Any, added: list[Any], facts: VideoFacts, settings: ReadSettings, until: float | None
-) -> Iterator[tuple[float, Any]]:
-    """Packets of the part of the source that is shown, moved to its start."""
-    if not added:
-        return
-    copies = {stream.index: copy for stream, copy in added}
-    first, last = part_of(facts, settings)
-    start = float(first * facts.time_base)
-    ends = [float((last - first) * facts.time_base)] if last is not None else []
-    end = min([*ends, until]) if until is not None else min(ends, default=None)
-    latest = 0.0
-    try:
-        for packet in origin.demux([stream for stream, _ in added]):
-            if not packet.size or packet.pts is None:
-                continue
-            time = float(packet.pts * packet.time_base) - start
-            length = float((packet.duration or 0) * packet.time_base)
-            if (start and time + length <= 0) or (end is not None and time >= end):
-                continue
-            if first:
-                shift = round(first * facts.time_base / packet.time_base)
-                packet.pts -= shift
-                packet.dts = None if packet.dts is None else packet.dts - shift
-            packet.stream = copies[packet.stream.index]
-            latest = max(latest, time)
-            yield latest, packet
-    except FFmpegError:
-        return  # the video's own reader has said where the source breaks off
-
-
 def packets_of(source: Source, carry: Carry) -> Iterator[tuple[float, bytes]]:
     """(seconds, content) of every packet of the streams that ``carry`` names, in the order of the file."""
     with opened(source) as container:
-        streams = _carried(container, carry)
+        streams = carried(container, carry)
         for packet in container.demux(streams) if streams else ():
-            if packet.size and packet.pts is not None:
+            if packet.size and packet.pts is not None and not (packet.is_corrupt or packet.is_discard):
                 yield float(packet.pts * packet.time_base), bytes(packet)

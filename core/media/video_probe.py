@@ -28,6 +28,9 @@ from .video_colour import ColourTags, check_library, settled_tags
 
 Source: TypeAlias = "Path | io.BytesIO"
 
+UNREADABLE = "surrogateescape"
+"""Tags that are not UTF-8 do not keep a file from being read."""
+
 FRAMES_LOOKED_AT = 12
 """Decoded by ``probe_video`` to see rotation and interlacing, which the header may not tell."""
 
@@ -80,10 +83,11 @@ def opened(source: Source) -> Generator[InputContainer]:
         if isinstance(source, Path):
             # No playlist may fetch from the network, and a name with a colon is no protocol.
             options = {"protocol_whitelist": "file"}
-            container = av.open(f"file:{source.resolve()}", mode="r", container_options=options)
+            url = f"file:{source.resolve()}"
+            container = av.open(url, mode="r", container_options=options, metadata_errors=UNREADABLE)
         else:
             source.seek(0)
-            container = av.open(source, mode="r")
+            container = av.open(source, mode="r", metadata_errors=UNREADABLE)
     except FFmpegError as error:
         raise InputError(
             f"{name_of(source)} cannot be opened as a video ({reason_of(error)}); it may be cut off, empty or of "
@@ -153,10 +157,46 @@ def probe_video(source: Source, untagged_matrix: int = 0) -> VideoFacts:
         )
 
 
+LATE = 1.0
+"""Seconds at which a clock may begin and still mean that the pictures, or the sound, begin late."""
+
+
 def _origin(container: InputContainer, time_base: Fraction) -> int:
-    """0 but for kinds of file whose clock runs on from one file to the next, such as MPEG transport streams."""
-    running = container.format.flags & Flags.ts_discont.value
-    return round(Fraction(container.start_time or 0, av.time_base) / time_base) if running else 0
+    """0 but for files whose clock runs on from one file to the next, such as MPEG transport streams and recordings
+    that begin in the middle."""
+    start = Fraction(container.start_time or 0, av.time_base)
+    return round(start / time_base) if has_running_clock(container) or start > LATE else 0
+
+
+JUMP_AHEAD = 10.0
+"""Seconds that a running clock may leave out before it was set anew, as in FFmpeg's own program. A clock that was set
+back looks like this too, because its 33 bits begin again after 26 hours."""
+
+
+def has_running_clock(container: InputContainer) -> bool:
+    """Whether files of this kind keep the clock of a sender, which may be set anew on the way."""
+    return bool(container.format.flags & Flags.ts_discont.value)
+
+
+OF_EACH_STREAM = {"mov", "avi", "ogg", "mxf", "nut"}
+"""Kinds of file that store how long each stream is; others repeat the length of the file."""
+
+
+def stated_end(container: InputContainer, stream: VideoStream) -> float:
+    """When the video ends according to the file's header, on the file's clock in seconds; 0 if it does not say so
+    for this stream."""
+    if stream.duration and stream.time_base and OF_EACH_STREAM & set(container.format.name.split(",")):
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    if len(container.streams) > 1 or not container.duration:
+        return 0.0
+    return (container.start_time or 0) / av.time_base + _length(container)
+
+
+def _length(container: InputContainer) -> float:
+    """Seconds. Matroska counts its length from 0 and not from where its clock begins."""
+    start, duration = container.start_time or 0, container.duration or 0
+    counted = "matroska" in container.format.name and duration > start > 0
+    return (duration - start if counted else duration) / av.time_base
 
 
 def _first_frames(container: InputContainer, stream: VideoStream, source: Source) -> list[VideoFrame]:
@@ -186,4 +226,4 @@ def _shown(stored: Size, rotation: int, aspect: Fraction) -> Size:
 def _seconds(container: InputContainer, stream: VideoStream) -> float:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base
+    return _length(container)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +149,16 @@ def test_vmaf_without_its_package_says_what_to_install(program, pair):
     _, stderr = process.communicate()
     assert process.returncode == 1
     assert "pip install backplate[metrics]" in _ + stderr
+
+
+@pytest.mark.parametrize("code", ["import runpy; runpy.run_module('backplate.cli', run_name='__main__')", "name"])
+def test_a_name_that_the_output_cannot_write_ends_nothing(code: str, loading: str, pair):
+    first, second = (path.rename(path.with_name("\u6620.png")) for path in pair())
+    if code == "name":
+        code = "from backplate.cli import write_any_name as any_name; any_name(); print('\\u6620 psnr')"
+    program = [sys.executable, "-c", f"{loading}\n{code}", "compare", first, second, "--metrics", "psnr"]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(program, env=environment, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"psnr" in done.stdout.lower()
+    assert b"\\u6620" in done.stdout

@@ -169,3 +169,12 @@ def test_a_cut_off_video_is_kept_where_asked_and_still_a_failure(backplate: Call
     kept = backplate("video", source, "-o", tmp_path / "out.mp4", "-m", model, "--keep-partial")
     assert kept.exit_code == 1
     assert 10 < len(frame_times(tmp_path / "out.mp4")) < 40
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_work(backplate: Callable, model: Path, tmp_path: Path):
+    source, output = write_clip(tmp_path / "in.mp4", 4), tmp_path / "out.mp4"
+    (tmp_path / "file").write_text("a file")
+    done = backplate("video", source, "-o", output, "-m", model, "--report", tmp_path / "file" / "report.json")
+    assert done.exit_code == 1
+    assert "report.json cannot be written" in done.stderr
+    assert not output.exists()

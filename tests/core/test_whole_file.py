@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
-from backplate.core.whole_file import remove_leftovers, whole_file, write_whole
+from backplate.core.whole_file import companion_name, remove_leftovers, whole_file, write_whole
 
 
 def test_content_takes_the_final_name(tmp_path: Path):
@@ -35,7 +36,7 @@ def test_what_was_there_outlives_a_failure(tmp_path: Path):
     assert (tmp_path / "a.txt").read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("name", ["a.txt", "n" * 240 + ".png"])
+@pytest.mark.parametrize("name", ["a.txt", "n" * 240 + ".png", "\u6620" * 83 + ".png"])
 def test_leftovers_of_a_kill_are_found_for_names_of_any_length(name: str, tmp_path: Path):
     with whole_file(tmp_path / name) as temporary:
         temporary.write_bytes(b"half")
@@ -44,3 +45,12 @@ def test_leftovers_of_a_kill_are_found_for_names_of_any_length(name: str, tmp_pa
     (tmp_path / "b.txt").write_bytes(b"somebody else's")
     assert remove_leftovers([tmp_path / name]) == 1
     assert {path.name for path in tmp_path.iterdir()} == {name, "b.txt"}
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "n" * 251 + ".mkv", "\u6620" * 83 + ".mkv", "\udce9" * 250 + ".mkv"])
+def test_a_folder_beside_a_file_of_any_name_has_a_name_of_its_own(name: str, tmp_path: Path):
+    companion = companion_name(name, ".parts")
+    assert len(os.fsencode(companion)) <= 255
+    (tmp_path / companion).mkdir()
+    assert companion != companion_name(name[:-5] + "z.mkv", ".parts")
+    write_whole(tmp_path / name, b"new")

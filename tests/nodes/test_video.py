@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from backplate.core.types import Size
 from backplate.core.upscaler import InputError
 
 if TYPE_CHECKING:
@@ -57,7 +58,33 @@ def test_a_trimmed_video_is_read_where_it_is_shown(host: Host, tmp_path: Path) -
 
 def test_results_lie_in_the_folder_that_was_chosen(host: Host) -> None:
     wanted = defaults(host) | {"container": "mkv", "save_to": "temp", "filename_prefix": "video/x"}
-    path, _ = host.node("video", "result_file")(wanted)
+    path, _ = host.node("video", "result_file")(wanted, Size(64, 48))
     assert path.is_relative_to(host.folders / "temp" / "video")
     assert path.name.startswith("x_")
     assert path.suffix == ".mkv"
+
+
+def test_the_size_of_the_result_can_be_told_by_its_name(host: Host) -> None:
+    wanted = defaults(host) | {"filename_prefix": "video/x_%width%x%height%"}
+    path, _ = host.node("video", "result_file")(wanted, Size(64, 48))
+    assert path.name.startswith("x_64x48_")
+
+
+def test_a_result_that_was_moved_away_is_made_again_once(host: Host, tmp_path: Path) -> None:
+    results, wanted = host.node("video", "Results")(), defaults(host)
+    result = tmp_path / "x_00001_.mp4"
+    result.touch()
+    assert results.losses(wanted) == 0
+    results.remember(wanted, result)
+    assert results.losses(wanted) == 0
+    result.unlink()
+    lost = results.losses(wanted)
+    assert lost != 0
+    assert results.losses(wanted) == lost
+    result.touch()
+    results.remember(wanted, result)
+    assert results.losses(wanted) == lost
+
+
+def test_names_that_are_no_unicode_can_be_shown(host: Host) -> None:
+    assert host.node("host", "printable")("caf\udce9.jpg").encode() == b"caf?.jpg"

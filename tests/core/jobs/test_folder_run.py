@@ -314,6 +314,15 @@ def test_a_full_disk_ends_the_job_with_a_sentence(ten, job, upscaler, monkeypatc
         run_folder(job(ten), upscaler)
 
 
+def test_a_full_disk_that_meets_the_manifest_first_ends_the_job_with_a_sentence(ten, job, upscaler, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("backplate.core.jobs.manifest.Manifest.append", full)
+    with pytest.raises(InputError, match="is full; make room there and resume"):
+        run_folder(job(ten), upscaler)
+
+
 def test_links_that_lead_out_are_not_followed_where_roots_are_given(ten, job, upscaler, tmp_path):
     secret = tmp_path / "secret.png"
     Image.new("RGB", (8, 8)).save(secret)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import math
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backplate.core.jobs.manifest import (
@@ -147,3 +150,41 @@ def test_a_failure_on_a_newer_file_counts_more_than_an_older_result(tmp_path: Pa
 def test_nothing_to_merge_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="no manifest"):
         merge_manifests(tmp_path)
+
+
+def test_a_disk_that_takes_a_part_of_a_line_gets_the_rest(tmp_path: Path) -> None:
+    class Slow(io.FileIO):
+        def write(self, content: Any) -> int:
+            return super().write(bytes(content)[:7])
+
+    path = tmp_path / "manifest.jsonl"
+    manifest = Manifest(path)
+    manifest._file = Slow(path, "a+")
+    for name in ("a.png", "b.png"):
+        manifest.append(Entry(source=name, output=name, status=Status.DONE))
+    manifest.close()
+    entries, unreadable = read_entries([path])
+    assert ([entry.source for entry in entries], unreadable) == (["a.png", "b.png"], 0)
+
+
+def test_a_line_that_a_full_disk_cut_off_is_not_glued_to_the_next(tmp_path: Path) -> None:
+    class Full(io.FileIO):
+        room = 30
+
+        def write(self, content: Any) -> int:
+            if not self.room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            taken = super().write(bytes(content)[: self.room])
+            self.room -= taken
+            return taken
+
+    path = tmp_path / "manifest.jsonl"
+    manifest = Manifest(path)
+    manifest._file = full = Full(path, "a+")
+    with pytest.raises(OSError, match="No space"):
+        manifest.append(Entry(source="a.png", output="a.png", status=Status.DONE))
+    full.room = 10_000
+    manifest.append(Entry(source="b.png", output="b.png", status=Status.DONE))
+    manifest.close()
+    entries, unreadable = read_entries([path])
+    assert ([entry.source for entry in entries], unreadable) == (["b.png"], 1)

@@ -105,7 +105,7 @@ def test_refusals_come_before_the_work(tmp_path: Path):
     refused("exclude each other", good, encode=EncodeSettings(crf=10, bitrate=100_000))
     refused(r"so width must be even.*--round-even", good, target=Target(fit=Fit.STRETCH, width=101, height=80))
     refused("does not open for", good, encode=EncodeSettings(preset="nonsense"))
-    refused("A .webm file cannot hold libx264", good, "out.webm")
+    refused(r"A .webm file cannot hold h264 video; choose .mp4, or another codec", good, "out.webm")
     assert model.calls == 0
     assert not list(tmp_path.glob(".out*"))
 

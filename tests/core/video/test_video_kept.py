@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from backplate.core.jobs.video import run_video
 from backplate.core.jobs.video_compare import compare_videos
+from backplate.core.media.video_carry import Carry
 from backplate.core.media.video_decode import ReadSettings
 from backplate.core.media.video_encode import SHORT_NAMES, EncodeSettings
-from backplate.core.media.video_join import Carry
 from backplate.core.upscaler import InputError
 from clips import (
     TIME_BASE,

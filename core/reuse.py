@@ -12,7 +12,8 @@ from .image.held import HeldSettings, is_held
 from .types import Box, Size
 
 MEMORY_LIMIT = 2**30
-"""Bytes of results that a pass keeps at most; 4K from x4 in single precision is 100 MB, 8K 400 MB."""
+"""Bytes of results, and of what they were made of, that a pass keeps at most; 4K from x4 in single precision is
+100 MB, 8K 400 MB."""
 
 
 @dataclass
@@ -30,12 +31,35 @@ class _Known(NamedTuple):
     result: torch.Tensor
 
 
+class _Memory:
+    """Bytes of tensors that are held; several may lie in one piece of memory, which counts once."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._holders: dict[int, int] = {}
+
+    def add(self, *tensors: torch.Tensor) -> None:
+        for piece in (tensor.untyped_storage() for tensor in tensors):
+            holders = self._holders.get(piece.data_ptr(), 0)
+            self._holders[piece.data_ptr()] = holders + 1
+            self.total += 0 if holders else piece.nbytes()
+
+    def remove(self, *tensors: torch.Tensor) -> None:
+        for piece in (tensor.untyped_storage() for tensor in tensors):
+            holders = self._holders.pop(piece.data_ptr()) - 1
+            if holders:
+                self._holders[piece.data_ptr()] = holders
+            else:
+                self.total -= piece.nbytes()
+
+
 class PassReuse:
     """The results of one pass of the model, by region of the picture that it was given."""
 
     def __init__(self, settings: HeldSettings, counts: ReuseCounts) -> None:
         self._settings, self.counts = settings, counts
         self._known: dict[Box, _Known] = {}
+        self._memory = _Memory()
         self._canvas: torch.Tensor | None = None
 
     def recall(self, region: Box, pixels: torch.Tensor) -> torch.Tensor | None:
@@ -47,19 +71,23 @@ class PassReuse:
 
     def keep(self, region: Box, pixels: torch.Tensor, result: torch.Tensor) -> None:
         """``result`` is the region's from now on, if there is room for it."""
-        self._known.pop(region, None)
+        if known := self._known.pop(region, None):
+            self._memory.remove(*known)
         if not self._settings.reuse:
             return
-        # Several results may lie in one piece of memory.
-        pieces = [result.untyped_storage(), *(each.result.untyped_storage() for each in self._known.values())]
-        if sum({piece.data_ptr(): piece.nbytes() for piece in pieces}.values()) <= MEMORY_LIMIT:
-            # A copy: a part of a picture would keep the whole picture in memory.
-            self._known[region] = _Known(pixels.clone(), result)
+        # A copy: a part of a picture would keep the whole picture in memory.
+        known = _Known(pixels.clone(), result)
+        self._memory.add(*known)
+        if self._memory.total <= MEMORY_LIMIT:
+            self._known[region] = known
+        else:
+            self._memory.remove(*known)
 
     def start_whole(self, like: torch.Tensor, size: Size) -> torch.Tensor | None:
         """Forgets all results, and gives the room for those of a whole area, ``size`` after magnification, whose parts
         are to be kept when it is full; None if it is too large. ``like`` is a piece of it."""
         self._known.clear()
+        self._memory = _Memory()
         shape = (*like.shape[:2], size.height, size.width)
         if not self._settings.reuse or 4 * like.shape[1] * size.pixels > MEMORY_LIMIT:
             return None

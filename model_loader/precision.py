@@ -24,7 +24,9 @@ _HALF_FROM = (7, 0)
 _BFLOAT16_FROM = (8, 0)
 # Turing cards without tensor cores (compute capability 7.5 like the T4), whose fp16 convolutions overflow: the
 # picture comes out black.
-_NO_HALF = ("GTX 16", "T500", "T550", "T600", "T1000", "T1200", "MX450", "MX550", "CMP 30HX")
+_NO_HALF = ("GTX 16", "T500", "T550", "T600", "T1000", "T1200", "T2000", "MX450", "MX550", "CMP 30HX")
+
+_NATIVE_BFLOAT16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 
 
 def choose_dtype(wish: Precision, facts: ModelFacts, device: torch.device) -> tuple[torch.dtype, str | None]:
@@ -32,8 +34,8 @@ def choose_dtype(wish: Precision, facts: ModelFacts, device: torch.device) -> tu
 
     ``AUTO`` takes fp16 on CUDA devices that are fast and right in it, bf16 where only the model forbids fp16,
     and fp32 everywhere else. Another wish is followed if model and device can do it, and becomes fp32
-    otherwise. On the CPU and on MPS it is always fp32: half precision is about a hundred times slower on
-    a CPU without native support.
+    otherwise. Whether half precision is faster, and good enough, on other devices (``may_gain_from_half``) only a
+    measurement tells: it is about a hundred times slower on a CPU without native support.
     """
     wish = Precision(wish)
     if wish is Precision.FP32:
@@ -49,6 +51,17 @@ def choose_dtype(wish: Precision, facts: ModelFacts, device: torch.device) -> tu
     if objection := _objection(wish, facts, device):
         return torch.float32, f"{facts.name} runs in fp32 instead of {wish.value}: {objection}."
     return (torch.float16 if wish is Precision.FP16 else torch.bfloat16), None
+
+
+def may_gain_from_half(facts: ModelFacts, device: torch.device) -> torch.dtype | None:
+    """The half precision that is worth a trial on a device for which ``choose_dtype`` takes fp32; None if there is
+    none. CPUs with bfloat16 instructions (AMX, AVX512-BF16) have bf16, MPS and XPU devices fp16."""
+    if device.type == "cpu":
+        native = any(getattr(torch.cpu, name, bool)() for name in _NATIVE_BFLOAT16)
+        return torch.bfloat16 if native and facts.supports_bfloat16 else None
+    if device.type in ("mps", "xpu") and facts.supports_half:
+        return torch.float16
+    return None
 
 
 def _tf32_note(facts: ModelFacts, device: torch.device) -> str | None:
@@ -77,7 +90,7 @@ def _objection(wish: Precision, facts: ModelFacts, device: torch.device) -> str 
         return f"the architecture {facts.architecture} does not support {wish.value}"
     name = torch.cuda.get_device_name(device)
     capability = torch.cuda.get_device_capability(device)
-    if wish is Precision.FP16 and any(model in f"{name} " for model in _NO_HALF):
+    if wish is Precision.FP16 and any(model in name for model in _NO_HALF):
         return f"fp16 gives black pictures on {name}"
     least = _HALF_FROM if wish is Precision.FP16 else _BFLOAT16_FROM
     if capability < least:
@@ -113,4 +126,6 @@ def _available() -> list[str]:
         devices += [f"cuda:{index}" for index in (current, *others)]
     if torch.backends.mps.is_available():
         devices.append("mps")
+    if hasattr(torch, "xpu") and torch.xpu.is_available():
+        devices.append(f"xpu:{torch.xpu.current_device()}")
     return [*devices, "cpu"]

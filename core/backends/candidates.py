@@ -8,12 +8,13 @@ from dataclasses import replace
 import torch
 
 from ...model_loader.loaded import LoadedModel
-from ...model_loader.precision import Precision
+from ...model_loader.precision import Precision, may_gain_from_half
 from ..upscaler import Upscaler
 from .eager import EagerUpscaler, Placer, default_plan, usable_dtype
 from .plan import Candidate, RunPlan
 from .plan_choice import choose_plan
 from .plan_timing import STREAM_WIDTH
+from .precision_check import is_unfit
 
 STREAM_PIXELS = (12_288, 49_152)
 CPU_TILES = (192, 256)
@@ -26,8 +27,8 @@ def pytorch_candidates(
 ) -> list[Candidate]:
     """The default first; on the CPU other portions and the other memory layout, on an accelerator other tiles, and
     single precision where half of it is free to be chosen."""
-    default = default_plan(model.descriptor.model, device)
     dtype, _ = usable_dtype(precision, model, device)
+    default = default_plan(model.descriptor, device, dtype)
     if device.type != "cpu":
         plans = [default, *(replace(default, pixel_budget=s * s, tiles_per_pass=n) for s, n in ACCELERATOR_TILES)]
     elif EagerUpscaler(model, device, precision).stream_height(STREAM_WIDTH):
@@ -39,6 +40,9 @@ def pytorch_candidates(
     found = [_candidate(model, device, precision, place, plan, dtype) for plan in plans]
     if precision is Precision.AUTO and dtype != torch.float32:
         found.append(_candidate(model, device, Precision.FP32, place, default, torch.float32))
+    half = may_gain_from_half(model.facts, device)
+    if precision is Precision.AUTO and half and not is_unfit(model.facts.sha256, half, device):
+        found.append(_candidate(model, device, precision, place, replace(default, stream_pixels=0), half))
     return found
 
 

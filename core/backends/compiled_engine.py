@@ -22,12 +22,12 @@ from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision
 from ..types import Size
 from ..upscaler import OutOfMemory, Upscaler
-from .eager import EagerUpscaler, default_plan
+from .eager import EagerUpscaler, default_plan, usable_dtype
 from .engines import EngineRequest, EngineUnusable
 from .memory import is_out_of_memory
 from .portable import portable
 from .repeated import RepeatedShapes
-from .spec import Descriptor, model_spec
+from .spec import Descriptor, model_spec, suits_channels_last
 from .verify import verify
 
 logger = logging.getLogger(__name__)
@@ -81,10 +81,15 @@ class CompiledUpscaler(EagerUpscaler):
         def place(descriptor: Descriptor, device: torch.device) -> Descriptor:
             weights = next(descriptor.model.parameters())
             network = portable(descriptor.model).to(device, weights.dtype)
-            network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+            if suits_channels_last(network):
+                network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             return cast("Descriptor", CompiledNetwork(network, settings))
 
-        plan = replace(default_plan(model.descriptor.model, device), engine="compiled", stream_pixels=0)
+        plan = replace(
+            default_plan(model.descriptor, device, usable_dtype(precision, model, device)[0]),
+            engine="compiled",
+            stream_pixels=0,
+        )
         super().__init__(model, device, precision, place, plan)
 
 

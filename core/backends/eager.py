@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import weakref
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -14,8 +15,10 @@ from torch import nn
 from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision, choose_dtype
 from ..later import read_later
+from ..types import Size
 from ..upscaler import UpscalerSpec
-from .memory import device_room, translated_out_of_memory
+from .influence import peak_bytes
+from .memory import device_room, total_memory, translated_out_of_memory
 from .plan import RunPlan
 from .precision_check import is_unfit, looks_broken, remember_unfit, rounding
 from .rowstream import NotStreamable, RowStream
@@ -30,7 +33,18 @@ ALLOCATOR_CLIFF = 32 * 2**20
 """Bytes above which glibc hands every allocation back to the system, so that each layer faults its pages anew."""
 
 ACCELERATOR_PIXELS = 768 * 768
-"""Tile on a GPU: large enough to fill it, small enough for 8 GB with an RRDBNet in half precision."""
+"""Tile on a GPU of an engine that does not tell how much memory it needs."""
+
+TILE_SHARE = 0.25
+"""Part of a device's memory that the tensors of one tile may take: weights, kernels' scratch memory, a second tile on
+its way and whatever else the host runs there need the rest."""
+
+LEAST_ACCELERATOR_SIDE = 256
+MOST_ACCELERATOR_SIDE = 2048
+"""Of tiles on a GPU. Larger ones gain nothing there."""
+
+MEASURED_SIDE = 128
+ASSUMED_PASS_BYTES = 6400.0
 
 STREAM_PIXELS = 24_576
 """Pixels of a chunk of rows: a layer of 64 channels is then 6 MB, which stays in the cache of a server's core."""
@@ -40,6 +54,7 @@ STREAM_LEAST_ROWS = 8
 STREAM_MEMORY = 512 * 2**20
 """Bytes that the convolutions may keep of their last rows; very wide pictures through deep models use tiles."""
 
+_pass_bytes: weakref.WeakKeyDictionary[nn.Module, dict[torch.dtype, float]] = weakref.WeakKeyDictionary()
 _streams: weakref.WeakKeyDictionary[nn.Module, RowStream | None] = weakref.WeakKeyDictionary()
 _copies: weakref.WeakKeyDictionary[nn.Module, dict[tuple[torch.dtype, torch.device, bool], Descriptor]] = (
     weakref.WeakKeyDictionary()
@@ -77,7 +92,9 @@ class EagerUpscaler:
         self._model, self._device = model, device
         self._place = place
         dtype, self.note = usable_dtype(precision, model, device)
-        self._plan = plan or default_plan(model.descriptor.model, device)
+        if plan and plan.dtype and precision is Precision.AUTO:
+            dtype = getattr(torch, plan.dtype)
+        self._plan = plan or default_plan(model.descriptor, device, dtype)
         if not suits_channels_last(model.descriptor.model):
             self._plan = replace(self._plan, channels_last=False)
         self._tf32 = precision is Precision.TF32
@@ -215,14 +232,36 @@ def usable_dtype(precision: Precision, model: LoadedModel, device: torch.device)
     return torch.float32, f"{model.facts.name} runs in fp32: it gave broken pictures in {name} on this device before."
 
 
-def default_plan(model: nn.Module, device: torch.device) -> RunPlan:
+def default_plan(descriptor: Descriptor, device: torch.device, dtype: torch.dtype) -> RunPlan:
     """How to run a model that was not measured: on the CPU chunks of rows or, where they cannot be, tiles whose layers
     stay below the allocator's cliff; elsewhere tiles that fill the device."""
     if device.type != "cpu":
-        return RunPlan(pixel_budget=ACCELERATOR_PIXELS)
-    widths = Counter(m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d))
+        return RunPlan(pixel_budget=accelerator_pixels(descriptor, total_memory(device), dtype))
+    widths = Counter(m.out_channels for m in descriptor.model.modules() if isinstance(m, nn.Conv2d))
     usual = widths.most_common(1)[0][0] if widths else 64
     return RunPlan(pixel_budget=ALLOCATOR_CLIFF // (4 * usual), stream_pixels=STREAM_PIXELS)
+
+
+def accelerator_pixels(descriptor: Descriptor, memory: int, dtype: torch.dtype) -> int:
+    """Input pixels of a tile, context included, that a device with so many bytes is given. What is free now would make
+    tiles, and kept plans, differ from run to run; where it is less, tiles are halved."""
+    side = math.isqrt(round(TILE_SHARE * memory / pass_bytes(descriptor, dtype)))
+    return min(max(side // 64 * 64, LEAST_ACCELERATOR_SIDE), MOST_ACCELERATOR_SIDE) ** 2
+
+
+def pass_bytes(descriptor: Descriptor, dtype: torch.dtype) -> float:
+    """Bytes that a forward takes for each input pixel, worked out without computing anything: see ``peak_bytes``."""
+    known = _pass_bytes.setdefault(descriptor.model, {})
+    if dtype not in known:
+        side = MEASURED_SIDE
+        try:
+            on_paper = private_copy(descriptor, dtype, channels_last=False).to(torch.device("meta"))
+            peak = peak_bytes(lambda p: on_paper(p.to("meta", dtype)), Size(side, side), descriptor.input_channels)
+            known[dtype] = max(peak / side**2, 1.0)
+        except (RuntimeError, NotImplementedError, ValueError):
+            # A network that looks at its values. An RRDBNet takes as much.
+            known[dtype] = ASSUMED_PASS_BYTES
+    return known[dtype]
 
 
 def _stream_of(model: nn.Module) -> RowStream | None:

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -67,6 +68,8 @@ def release_cached(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+    elif device.type == "xpu":
+        torch.xpu.empty_cache()
     elif device.type == "cpu" and (trim := _trim()):
         trim(0)
 
@@ -83,6 +86,16 @@ def machine_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return ASSUMED_MEMORY
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes that the device has, used or not."""
+    if device.type in ("cuda", "xpu"):
+        backend: Any = getattr(torch, device.type)
+        return int(backend.get_device_properties(device).total_memory)
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory())
+    return machine_memory()
 
 
 def device_room(device: torch.device) -> int:

@@ -15,11 +15,11 @@ import torch
 
 from ..whole_file import write_whole
 from .plan import Candidate, Choice, RunPlan, Trial
-from .store import cache_folder, device_name
+from .store import cache_folder, device_name, processor_name
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 7
+_FORMAT = 8
 _chosen: dict[str, Choice] = {}
 
 
@@ -30,7 +30,9 @@ def identify(model_sha256: str, device: torch.device, candidates: Sequence[Candi
         "format": _FORMAT,
         "model": model_sha256,
         "device": device_name(device),
+        "processor": processor_name(),
         "torch": torch.__version__,
+        "cuda": torch.version.cuda,
         "engines": {engine: _version(engine) for engine in engines},
         "candidates": [{"name": each.name, **asdict(each.plan)} for each in candidates],
     }

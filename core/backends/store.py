@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +29,17 @@ def device_name(device: torch.device) -> str:
     if device.type == "cpu":
         return f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
     return str(device)
+
+
+@cache
+def processor_name() -> str:
+    """The CPU's model, which also feeds a GPU; home folders are shared between machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 class FactStore:

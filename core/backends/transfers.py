@@ -22,7 +22,7 @@ class Transfers:
         """The picture on the device; what is computed from it on the current stream waits for it, nobody else does."""
         if picture.device == self._device:
             return picture
-        pinned = picture.contiguous().pin_memory(self._device)
+        pinned = picture.contiguous().pin_memory()
         with torch.cuda.stream(self._up):
             placed = pinned.to(self._device, non_blocking=True)
         current = torch.cuda.current_stream(self._device)

@@ -11,9 +11,11 @@ import pytest
 import torch
 from backplate.core.backends import eager
 from backplate.core.backends.eager import EagerUpscaler, _Mode
+from backplate.core.backends.influence import peak_bytes
 from backplate.core.backends.memory import translated_out_of_memory
 from backplate.core.media.picture_file import read_picture
 from backplate.core.pipeline import TileSettings, upscale
+from backplate.core.types import Size
 from backplate.core.upscaler import OutOfMemory
 from backplate.model_loader.loaded import LoadedModel, load_model
 from backplate.model_loader.precision import Precision
@@ -205,3 +207,22 @@ class Raising:
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         return self.call(picture)
+
+
+def test_tiles_of_a_device_follow_its_memory(build: Callable[[str], LoadedModel]):
+    """Known answer: the widest layer of this network has 8 channels, two planes of which are held at once."""
+    descriptor = build("compact").descriptor
+    single, half = (eager.pass_bytes(descriptor, dtype) for dtype in (torch.float32, torch.float16))
+    assert single == pytest.approx(2 * half, rel=0.2)
+    sides = [eager.accelerator_pixels(descriptor, memory, torch.float16) ** 0.5 for memory in (10**6, 10**9, 10**12)]
+    assert sides[0] == eager.LEAST_ACCELERATOR_SIDE
+    assert sides[2] == eager.MOST_ACCELERATOR_SIDE
+    assert sides[0] < sides[1] <= sides[2]
+    assert all(side % 64 == 0 for side in sides)
+
+
+@pytest.mark.real_weights
+def test_memory_of_a_forward_on_paper_is_that_of_a_real_one(real_weights: Callable[[str], Path]):
+    descriptor = load_model(real_weights("realesr-animevideov3")).descriptor
+    real = peak_bytes(descriptor, Size(128, 128), 3) / 128**2
+    assert eager.pass_bytes(descriptor, torch.float32) == pytest.approx(real, rel=0.1)

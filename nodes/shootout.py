@@ -145,7 +145,7 @@ class ModelShootout(io.ComfyNode):
         )
         progress = host.HostProgress()
         models = [model_1, *(model for _, model in sorted(others.items()) if model is not None)]
-        contestants = contestants_of(models, names, progress)
+        contestants = contestants_of(models, names, progress, tile_size)
         samples = samples_of(images, references, how, scale, degrade_seed)
         output = Path(folder_paths.get_output_directory())
         folder = report_folder(output, filename_prefix)
@@ -157,7 +157,7 @@ class ModelShootout(io.ComfyNode):
         return io.NodeOutput(sheet_image(result), text, str(folder), ui=ui)
 
 
-def contestants_of(models: list[Any], names: str, progress: Progress) -> list[Contestant]:
+def contestants_of(models: list[Any], names: str, progress: Progress, tile: int) -> list[Contestant]:
     """A contestant for each model. What is no model is refused when its turn comes, and the others still run."""
     given = [name.strip() for name in names.split(",")] if names.strip() else [""] * len(models)
     if len(given) != len(models):
@@ -171,7 +171,7 @@ def contestants_of(models: list[Any], names: str, progress: Progress) -> list[Co
             label = f"{label} ({number})"
         if label in found:
             raise InputError(f"names has {label!r} twice; give each model a name of its own.")
-        found[label] = Contestant(label, opener(model, progress))
+        found[label] = Contestant(label, opener(model, progress, tile))
     return list(found.values())
 
 
@@ -182,8 +182,8 @@ def name_of(model: Any, number: int) -> str:
         return f"model_{number}"
 
 
-def opener(model: Any, progress: Progress) -> Callable[[], Upscaler]:
-    return lambda: upscaler_for(model, progress)
+def opener(model: Any, progress: Progress, tile: int) -> Callable[[], Upscaler]:
+    return lambda: upscaler_for(model, progress, tile)
 
 
 def samples_of(

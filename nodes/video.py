@@ -236,7 +236,7 @@ class UpscaleVideo(io.ComfyNode):
             software=known.maker(),
         )
         progress = CountingFrames()
-        upscaler = upscaler_for(upscale_model, progress)
+        upscaler = upscaler_for(upscale_model, progress, wanted["tile_size"])
         plan = plan_video(job, upscaler)
         identity = json.dumps(identity_of(job, plan), sort_keys=True)
         name = f".backplate-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parts"

@@ -84,7 +84,9 @@ class Frugal(TorchDispatchMode):
 
     def __init__(self, state: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
-        self._room = FREE_BYTES + MOST_BUILT * sum(4 * tensor.numel() for tensor in state.values())
+        # Tensors that share their values count once.
+        held = {tensor.untyped_storage().data_ptr(): 4 * tensor.numel() for tensor in state.values()}
+        self._room = FREE_BYTES + MOST_BUILT * sum(held.values())
         self._left, self._operations = self._room, MOST_OPERATIONS
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:

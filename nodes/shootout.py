@@ -31,7 +31,7 @@ from ..core.shootout.samples import (
 )
 from ..core.upscaler import InputError, Upscaler
 from ..model_loader.errors import ModelError
-from . import convert, host
+from . import convert, host, places
 from .exchange import identify, upscaler_for
 from .measure import metrics_input
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs, values
@@ -221,11 +221,8 @@ def report_folder(output: Path, prefix: str) -> Path:
     """The next numbered folder of that name in ComfyUI's output folder, named as ComfyUI numbers its files; it is
     made when the report is written. Raises ``InputError`` for a name that leads out of it, also through a link, and
     for none."""
-    root = output.resolve()
-    if root not in (root / prefix).resolve().parents:
-        raise InputError(f"filename_prefix {prefix!r} names nothing inside ComfyUI's output folder; try shootout.")
-    folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, str(output))
-    return Path(folder) / f"{name}_{counter:05}_"
+    folder, name, _ = places.numbered_name(prefix, str(output))
+    return folder / name
 
 
 def refuse_without_results(result: ShootoutResult, contestants: list[Contestant]) -> None:

@@ -26,7 +26,7 @@ from ..core.media.video_encode import EncodeSettings
 from ..core.media.video_join import Carry
 from ..core.media.video_probe import Source
 from ..core.pipeline import TileSettings
-from . import host
+from . import host, places
 from .exchange import identify, upscaler_for
 from .resolution import target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
@@ -187,11 +187,11 @@ def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
 
 
 def result_file(wanted: dict[str, Any]) -> tuple[Path, str]:
-    """A new name in the folder that was chosen, and its sub-folder. ComfyUI refuses a prefix that leads out of it."""
+    """A new name in the folder that was chosen, and its sub-folder. Raises ``InputError``; see ``numbered_name``."""
     temporary = wanted["save_to"] == TEMP
     base = folder_paths.get_temp_directory() if temporary else folder_paths.get_output_directory()
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(wanted["filename_prefix"], base)
-    return Path(folder, f"{name}_{counter:05}_.{wanted['container']}"), subfolder
+    folder, name, subfolder = places.numbered_name(wanted["filename_prefix"], base)
+    return folder / f"{name}.{wanted['container']}", subfolder
 
 
 class UpscaleVideo(io.ComfyNode):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from backplate.model_loader import limits
 from backplate.model_loader.errors import ModelError, UnsafeModelError, WrongModelError
 from backplate.model_loader.safe_load import build_model, read_model
 
@@ -141,7 +142,7 @@ def test_tensors_that_repeat_the_same_few_values(networks, tmp_path: Path):
     with pytest.raises(UnsafeModelError, match=r"tensors make 1,[0-9,]+ values of the 11 that"):
         read_model(tmp_path / "model.pth")
     shared = torch.zeros(100_000)
-    torch.save({f"{i}": shared for i in range(100)}, tmp_path / "shared.pth")
+    torch.save({f"{i}": shared.view(-1) for i in range(100)}, tmp_path / "shared.pth")
     with pytest.raises(UnsafeModelError, match="10,000,000 values of the 100,000"):
         read_model(tmp_path / "shared.pth")
 
@@ -153,6 +154,21 @@ def test_a_scale_that_no_picture_survives(networks, tmp_path: Path, scale: int):
         read_model(tmp_path / "model.pth")
     torch.save(compact(networks, scale=16), tmp_path / "large.pth")
     assert read_model(tmp_path / "large.pth").scale == 16
+
+
+def test_one_tensor_under_many_names_is_not_a_network_of_all_of_them(networks, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(limits, "FREE_BYTES", 1 << 20)
+    state = compact(networks, features=64, layers=30)
+    read_model(saved(state, tmp_path / "each.pth"))
+    one = state["body.2.weight"]
+    shared = {key: one if value.shape == one.shape else value for key, value in state.items()}
+    with pytest.raises(WrongModelError, match="far more than its weights"):
+        read_model(saved(shared, tmp_path / "one.pth"))
+
+
+def saved(state: dict[str, torch.Tensor], path: Path) -> Path:
+    torch.save(state, path)
+    return path
 
 
 def test_an_archive_that_inflates(tmp_path: Path):

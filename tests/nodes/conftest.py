@@ -121,7 +121,7 @@ def comfy_modules(host: Host) -> dict[str, types.ModuleType]:
         path = host.models / Path(name).name
         return str(path) if path.is_file() else None
 
-    def save_path(prefix: str, output: str) -> tuple[str, str, int, str, str]:
+    def save_path(prefix: str, output: str, width: int = 0, height: int = 0) -> tuple[str, str, int, str, str]:
         folder, name = Path(output, prefix).parent, Path(prefix).name
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder), name, len(list(folder.glob(f"{name}_*"))) + 1, "", prefix

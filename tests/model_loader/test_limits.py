@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -208,3 +209,17 @@ def test_building_a_network_is_refused_before_memory_is_taken(networks):
     state["body.0.weight"] = torch.zeros(1 << 33, 3, 0, 3)
     with pytest.raises(ModelError, match=r"takes more than 0\.5 GB|does not fit"):
         build_model(state, "model")
+
+
+def test_an_old_file_that_names_a_storage_it_does_not_hold(tmp_path: Path):
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "model.pth", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "model.pth").read_bytes()
+    key = str(next(iter(storage_keys(content))))
+    last = content.rindex(key.encode())
+    (tmp_path / "model.pth").write_bytes(content[:last] + b"X" * len(key) + content[last + len(key) :])
+    with pytest.raises(ModelError, match="damaged"):
+        read_model(tmp_path / "model.pth")
+
+
+def storage_keys(content: bytes) -> list[int]:
+    return [int(found) for found in re.findall(rb"\d{8,}", content)]

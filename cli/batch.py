@@ -63,7 +63,8 @@ def batch(options: BatchOptions) -> None:
     settings = settings_for_model(options, settings, model, facts.scale)
     # The environment of this machine decides, not that of each worker.
     tune = tuning_wanted(not options.no_tune)
-    load: Loader = partial(_load, str(path.resolve()), options.device, precision.value, engine.value, options.tile_size, tune=tune)
+    how = (options.device, precision.value, engine.value, options.tile_size)
+    load: Loader = partial(_load, str(path.resolve()), *how, tune=tune)
     cluster = Cluster(address=options.address, workers=options.workers)
     run = partial(run_folder_on_cluster, load=load, scale=facts.scale, cluster=cluster)
     run_folder_job(folder_job(options, errands, settings, model), run, report=options.report)

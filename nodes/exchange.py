@@ -96,7 +96,8 @@ def identify(upscale_model: Any) -> Model:
 
 def upscaler_for(upscale_model: Any, progress: Progress, tile: int = 0) -> Upscaler:
     """Ready to run on the device that ComfyUI has for the model, brought there by its memory management. An engine that
-    cannot run it is replaced by PyTorch, with a note; building one shows progress and can be cancelled. ``tile``: see ``EngineRequest``."""
+    cannot run it is replaced by PyTorch, with a note; building one shows progress and can be cancelled.
+    ``tile``: see ``EngineRequest``."""
     if isinstance(upscale_model, ExportedModel):
         return upscale_model.open()
     received = receive_model(upscale_model)

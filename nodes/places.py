@@ -85,7 +85,8 @@ def _fault(prefix: str) -> str:
     parts = prefix.replace("\\", "/").split("/")
     longest = max(len(part.encode()) for part in parts)
     if longest > LONGEST_PREFIX or len(prefix) > LONGEST_PATH:
-        return f"has {longest} bytes in a part and {len(prefix)} letters, and {LONGEST_PREFIX} and {LONGEST_PATH} are allowed"
+        allowed = f"{LONGEST_PREFIX} and {LONGEST_PATH} are allowed"
+        return f"has {longest} bytes in a part and {len(prefix)} letters, and {allowed}"
     return "names no file" if parts[-1] in ("", ".", "..") else ""
 
 

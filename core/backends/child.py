@@ -38,7 +38,8 @@ try:
 except ImportError:
     resource = None
 if resource and int(memory):
-    for kind, most in ((resource.RLIMIT_DATA, int(memory)), (resource.RLIMIT_FSIZE, 1 << 26), (resource.RLIMIT_CORE, 0)):
+    limits = {resource.RLIMIT_DATA: int(memory), resource.RLIMIT_FSIZE: 1 << 26, resource.RLIMIT_CORE: 0}
+    for kind, most in limits.items():
         resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
 spec = importlib.util.spec_from_file_location("backplate", root + "/__init__.py", submodule_search_locations=[root])
 sys.modules["backplate"] = importlib.util.module_from_spec(spec)

@@ -109,8 +109,9 @@ def _window(given: Given) -> list[tuple[int, int, int]]:
     """Extent of the kernel, stride and padding: down, then across."""
     across, pad = given.need(1), given.whole(4)
     step, stride, top = given.whole(2, 1), given.whole(3, 1), given.whole(14, pad)
+    tall = given.whole(12, step) * (given.whole(11, across) - 1) + 1
     return [
-        (given.whole(12, step) * (given.whole(11, across) - 1) + 1, given.whole(13, stride), top + given.whole(16, top)),
+        (tall, given.whole(13, stride), top + given.whole(16, top)),
         (step * (across - 1) + 1, stride, pad + given.whole(15, pad)),
     ]
 
@@ -389,7 +390,8 @@ KINDS: Mapping[str, Kind] = {
     "Reorg": Kind(_reorg, {0: _FACTOR, 1: _SWITCH}),
     "ShuffleChannel": Kind(_shuffle_channels, {0: _CHANNELS, 1: _SWITCH}),
     "Interp": Kind(
-        _interp, {0: _whole(1, 3), 1: Number(1 / 64, 16), 2: Number(1 / 64, 16), 3: _NONE, 4: _NONE, 5: _NONE, 6: _SWITCH}
+        _interp,
+        {0: _whole(1, 3), **dict.fromkeys((1, 2), Number(1 / 64, 16)), **dict.fromkeys((3, 4, 5), _NONE), 6: _SWITCH},
     ),
     "Padding": Kind(
         _padding, {**dict.fromkeys(range(4), _PAD), 4: _whole(0, 2), 5: _REAL, 6: _NONE, 7: _NONE, 8: _NONE}

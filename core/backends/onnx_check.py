@@ -109,8 +109,9 @@ def _check_input(graph: Any) -> None:
         raise _Refused(f"has {len(inputs)} inputs, and a picture is one")
     shape = _picture(inputs[0], "input")
     if shape is None or not isinstance(shape[1], int) or not 1 <= shape[1] <= MOST_CHANNELS:
-        raise _Refused(f"has an input of {_text(shape)}, and a picture is batch, 1 to {MOST_CHANNELS} channels, rows, columns")
-    if isinstance(shape[2], int) or isinstance(shape[3], int) or shape[0] not in ("", 1) and isinstance(shape[0], int):
+        wanted = f"batch, 1 to {MOST_CHANNELS} channels, rows, columns"
+        raise _Refused(f"has an input of {_text(shape)}, and a picture is {wanted}")
+    if isinstance(shape[2], int) or isinstance(shape[3], int) or (isinstance(shape[0], int) and shape[0] != 1):
         raise _Refused(f"takes pictures of one size only ({_text(shape)})")
 
 
@@ -132,7 +133,8 @@ def _picture(value: Any, what: str) -> list[int | str] | None:
     kind = value.type.tensor_type
     onnx: Any = importlib.import_module("onnx")
     if kind.elem_type != onnx.TensorProto.FLOAT:
-        raise _Refused(f"has an {what} of the type {_name(onnx.TensorProto.DataType, kind.elem_type)}, and a picture is FLOAT")
+        found = _name(onnx.TensorProto.DataType, kind.elem_type)
+        raise _Refused(f"has an {what} of the type {found}, and a picture is FLOAT")
     if not kind.HasField("shape"):
         return None
     shape = [int(side.dim_value) if side.HasField("dim_value") else str(side.dim_param) for side in kind.shape.dim]

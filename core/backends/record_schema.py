@@ -103,9 +103,9 @@ def _value(name: str, hint: Any, value: Any) -> Any:
             raise _wrong(name, value, "true or false")
     elif hint is int:
         return _whole(name, value)
-    elif hint in (float, float | None):
-        if not (value is None and hint != float) and not (_is_number(value) and 0 <= value <= 1e9):
-            raise _wrong(name, value, "a number from 0 to 1e+09")
+    elif hint == float | None:
+        if value is not None and not (_is_number(value) and 0 <= value <= 1e9):
+            raise _wrong(name, value, "null, or a number from 0 to 1e+09")
     elif hint is str:
         pattern, what = (_SHA256, "64 hexadecimal digits") if name == "model_sha256" else (_TEXT, "a line of text")
         if not isinstance(value, str) or not pattern.fullmatch(value):

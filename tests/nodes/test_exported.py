@@ -96,7 +96,9 @@ def test_an_engine_of_tensorrt_says_that_nothing_takes_its_place(host: Host, mon
         load(host, "m.engine")
 
 
-def test_engines_are_built_for_the_tile_of_the_node(host: Host, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engines_are_built_for_the_tile_of_the_node(
+    host: Host, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, _ = host.node("load", "LoadUpscaleModel").execute("compact.pth", "auto")
     exchange = importlib.import_module("backplate.nodes.exchange")
     opened, tiles = exchange.open_upscaler, list[int]()

@@ -83,7 +83,7 @@ class Frugal(TorchDispatchMode):
     ``TooMuch``, before the memory is taken where the size is told."""
 
     def __init__(self, state: Mapping[str, torch.Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
         # Tensors that share their values count once.
         held = {tensor.untyped_storage().data_ptr(): 4 * tensor.numel() for tensor in state.values()}
         self._room = FREE_BYTES + MOST_BUILT * sum(held.values())
@@ -114,6 +114,6 @@ def _announced(func: Any, args: tuple[Any, ...]) -> float:
         return sum(abs(float(each)) for each in args if isinstance(each, (int, float))) ** (1 + (name == "eye"))
     if name == "repeat":
         return math.prod(map(float, args[1])) * float(args[0].numel())
-    sizes = next((each for each in args[:1] if isinstance(each, (list, tuple))), ())
-    sides = cast("list[Any]", sizes)
+    first = args[0] if args else ()
+    sides = cast("list[Any]", first) if isinstance(first, (list, tuple)) else []
     return math.prod(float(side) for side in sides) if all(isinstance(side, int) for side in sides) else 0.0

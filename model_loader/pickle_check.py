@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, cast
 
 from .limits import FREE_VALUES, MOST_NESTED, MOST_REPEATED, MOST_STEPS, TooMuch
@@ -74,7 +74,7 @@ class _Dict(dict[Any, Any]):
 
     def __init__(self, *args: object) -> None:
         super().__init__()
-        _refuse_strange_keys(args)
+        _refuse_strange_keys(map(_key_of, _values_in(args)))
 
 
 class _Gathered(StandIn):
@@ -82,7 +82,7 @@ class _Gathered(StandIn):
 
     def __init__(self, *args: object) -> None:
         super().__init__()
-        _refuse_strange_keys(args)
+        _refuse_strange_keys(_values_in(args))
 
 
 class _Bytes(StandIn):
@@ -142,23 +142,29 @@ class _DryRun(pickle._Unpickler):  # pyright: ignore[reportPrivateUsage]
             raise TooMuch(f"its tensors make {self._values:,} values of the {stored:,} that are there")
         return content
 
-    def find_class(self, module_name: str, global_name: str, /) -> type:
-        full = f"{module_name}.{global_name}"
+    def find_class(self, module: str, name: str) -> type:
+        full = f"{module}.{name}"
         if full not in ALLOWED:
             raise ForbiddenGlobal(_spoken(full))
         members: dict[str, object] = {}
-        if global_name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
-            members["__init__"] = lambda _, *args, **named: self._count(*args)
+        if name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
+            members["__init__"] = self._counting()
         # A class of its own each time: a pickle can set attributes on a class, which must not outlive it.
-        return type(global_name, (_STAND_INS.get(full, StandIn),), members)
+        return type(name, (_STAND_INS.get(full, StandIn),), members)
+
+    def _counting(self) -> Callable[..., None]:
+        def initialise(_: object, *args: object, **named: object) -> None:
+            self._count(*args)
+
+        return initialise
 
     def _count(self, storage: object, offset: object = 0, size: object = (), *rest: object) -> None:
-        sides = size if isinstance(size, tuple) else ()
+        sides = cast("tuple[object, ...]", size) if isinstance(size, tuple) else ()
         if not isinstance(storage, _Storage) or not all(isinstance(side, int) and side >= 0 for side in sides):
             raise ValueError("a tensor without a storage or a size")
         self._values += math.prod(cast("tuple[int, ...]", sides))
 
-    def persistent_load(self, pid: Any, /) -> StandIn:
+    def persistent_load(self, pid: Any) -> StandIn:
         kind, storage, key, _, count = pid[:5]
         size = _STORAGE_BYTES[storage.__name__]
         if kind != "storage" or not 0 <= count * size <= self._available(str(key)):
@@ -176,9 +182,9 @@ class _DryRun(pickle._Unpickler):  # pyright: ignore[reportPrivateUsage]
             raise TooMuch(f"reading it takes more than {MOST_STEPS:,} steps")
 
     def _check_tuple(self) -> None:
-        made: object = self.stack[-1]
-        if isinstance(made, tuple):
-            size = 1 + sum(self._nested.get(id(each), (None, 1))[1] for each in cast("tuple[object, ...]", made))
+        made = cast("tuple[object, ...] | None", cast("Any", self).stack[-1])
+        if made:
+            size = 1 + sum(self._nested.get(id(each), (None, 1))[1] for each in made)
             if size > MOST_NESTED:
                 raise TooMuch(f"it has a tuple of {size:,} values, and {MOST_NESTED:,} are allowed")
             self._nested[id(made)] = made, size
@@ -186,16 +192,24 @@ class _DryRun(pickle._Unpickler):  # pyright: ignore[reportPrivateUsage]
     def _check_keys(self, keys: Iterable[object], target: object, kinds: tuple[type, ...]) -> None:
         if not isinstance(target, kinds):
             raise ValueError(f"a {type(target).__name__} does not support item assignment")
-        _refuse_strange_keys((list(keys),))
+        _refuse_strange_keys(keys)
 
 
-def _refuse_strange_keys(args: Iterable[object]) -> None:
-    """Raises ``TooMuch`` for values to be hashed, or pairs of a key and a value, that are not plain."""
+def _refuse_strange_keys(keys: Iterable[object]) -> None:
+    """Raises ``TooMuch`` for values to be hashed that are not plain."""
+    for key in keys:
+        if not isinstance(key, (str, int, float, bytes, type(None))):
+            raise TooMuch(f"it has a key of the type {type(key).__name__}")
+
+
+def _key_of(pair: object) -> object:
+    return cast("tuple[object, ...]", pair)[0] if isinstance(pair, (list, tuple)) and pair else pair
+
+
+def _values_in(args: Iterable[object]) -> Iterator[object]:
+    """What is in the lists and tuples that something is made of."""
     for arg in args:
-        for each in cast("Iterable[object]", arg) if isinstance(arg, (list, tuple, dict)) else (arg,):
-            pair = cast("tuple[object, ...]", each) if isinstance(each, (list, tuple)) else (each,)
-            if len(pair) > 2 or not pair or not isinstance(pair[0], (str, int, float, bytes, type(None))):
-                raise TooMuch(f"it has a key of the type {type(pair[0] if pair else each).__name__}")
+        yield from cast("Iterable[object]", arg) if isinstance(arg, (list, tuple, dict)) else (arg,)
 
 
 def _counted(code: int, step: _Step) -> _Step:

@@ -187,7 +187,8 @@ def read_record(main: Path) -> Record | None:
         return None
     try:
         values = parsed(path)
-        if (written := values.pop("format", None)) != _FORMAT or isinstance(written, bool):
+        written = values.pop("format", None)
+        if not isinstance(written, int) or isinstance(written, bool) or written != _FORMAT:
             raise BadRecord(f"its format is {str(written)[:40]}, and {_FORMAT} is known")
         return Record(**checked(Record, values, {"size_rule": SizeRule, "halo": Halo}))
     except (OSError, BadRecord) as error:

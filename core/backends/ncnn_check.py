@@ -221,7 +221,7 @@ def _stored(weights: Sequence[Weights], content: memoryview) -> Iterator[tuple[i
         end = at + each.count * kind.itemsize
         broken = 0
         if end <= len(content):
-            values = numpy.frombuffer(content[at:end], dtype=kind)
-            broken = int(values.size - numpy.count_nonzero(numpy.isfinite(values)))
+            finite = numpy.isfinite(numpy.frombuffer(content[at:end], dtype=kind))
+            broken = each.count - int(numpy.count_nonzero(finite))
         at = end + -end % 4
         yield at, broken

@@ -90,7 +90,8 @@ def _check_tensor(tensor: Any) -> None:
     name = f"{tensor.name[:40]!r}"
     if tensor.external_data or tensor.data_location:
         raise _Refused(f"keeps the weights {name} in another file, and only those in the file itself are read")
-    kind = _name(type(tensor).DataType, tensor.data_type)
+    onnx: Any = importlib.import_module("onnx")
+    kind = _name(onnx.TensorProto.DataType, tensor.data_type)
     if kind not in _BYTES:
         raise _Refused(f"has weights {name} of the type {kind}, which is not known here")
     count = math.prod(tensor.dims) if min(tensor.dims, default=1) >= 0 else -1

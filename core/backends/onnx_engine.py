@@ -77,7 +77,7 @@ class OnnxRuntimeUpscaler:
                 f"ONNX Runtime failed on {self._spec.name} at {batch.shape[3]}x{batch.shape[2]} pixels"
                 f" ({' '.join(str(error).split())[:160]}); use the engine pytorch."
             ) from error
-        if not isinstance(result, numpy.ndarray) or result.dtype != numpy.float32 or result.ndim != 4:
+        if getattr(result, "dtype", None) != numpy.float32 or result.ndim != 4:
             raise ModelOutputError(f"{self._spec.name} gave no picture; use the engine pytorch.")
         return torch.as_tensor(result).clamp_(0, 1)
 

@@ -114,7 +114,7 @@ def _value(name: str, hint: Any, value: Any) -> Any:
         return _files(name, value)
     elif not isinstance(value, dict):
         raise _wrong(name, value, "an object")
-    return value
+    return cast("Any", value)
 
 
 def _whole(name: str, value: Any) -> int:

@@ -16,5 +16,5 @@ def spec_values(spec: UpscalerSpec) -> dict[str, Any]:
 
 def spec_from(values: Mapping[str, Any]) -> UpscalerSpec:
     """Of what ``spec_values`` gave."""
-    parts = {"size_rule": SizeRule(**values["size_rule"]), "halo": Halo(**values["halo"])}
+    parts: dict[str, Any] = {"size_rule": SizeRule(**values["size_rule"]), "halo": Halo(**values["halo"])}
     return UpscalerSpec(**{**values, **parts})

@@ -21,7 +21,8 @@ def streams(upscaler: Upscaler) -> bool:
 def streamed(upscaler: Upscaler, picture: torch.Tensor) -> torch.Tensor:
     """The result of a picture (1, C, H, W) that went through the engine row by row."""
     assert isinstance(upscaler, StreamingUpscaler)
-    chunks = picture.split(CHUNK, dim=2)
+    tops = range(0, picture.shape[2], CHUNK)
+    chunks = [picture[:, :, top : top + CHUNK] for top in tops]
     return torch.cat(list(upscaler.stream(iter(chunks), len(chunks))), dim=2)
 
 

@@ -86,6 +86,7 @@ PICKLES = {
     "bytes of old": calls("__builtin__\nbytearray", number(8 << 30)),
     "a key": tower(b"K\x01s"),
     "remembered": remembered_tower(),
+    "a pair as a key": b"\x80\x02}X\x01\x00\x00\x00aK\x01\x86K\x01s.",
     "a set": calls("builtins\nset", b"]" + tower(b"")[3:-1] + b"a"),
     "a counter": calls("collections\nCounter", b"]" + tower(b"")[3:-1] + b"a"),
     "a frozen set": b"\x80\x04(" + tower(b"")[3:-1] + b"\x91.",

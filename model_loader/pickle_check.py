@@ -203,7 +203,8 @@ def _refuse_strange_keys(keys: Iterable[object]) -> None:
 
 
 def _key_of(pair: object) -> object:
-    return cast("tuple[object, ...]", pair)[0] if isinstance(pair, (list, tuple)) and pair else pair
+    sequence = cast("tuple[object, ...]", pair) if isinstance(pair, (list, tuple)) else (pair,)
+    return sequence[0] if sequence else None
 
 
 def _values_in(args: Iterable[object]) -> Iterator[object]:

@@ -21,7 +21,7 @@ from PIL import Image
 
 load_pack()
 
-from seeded_models import NETWORKS, load_seeded  # noqa: E402
+from seeded_models import NETWORKS, save_seeded  # noqa: E402
 
 TILES = (64, 128, 256)
 SIDE = 300
@@ -85,7 +85,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         names = options.only or ([] if options.weights else NETWORKS)
         for name in names:
-            print(f"{name:24}{row(load_seeded(name, Path(folder)), options.picture)}", flush=True)
+            print(f"{name:24}{row(loaded.load_model(save_seeded(name, Path(folder))), options.picture)}", flush=True)
     for file in options.weights:
         print(f"{file.stem[:23]:24}{row(loaded.load_model(file), options.picture)}", flush=True)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from backplate.model_loader.loaded import LoadedModel, load_model
 from safetensors.torch import save_file
 
 Options = dict[str, Any]
@@ -86,8 +85,8 @@ GAINS = {"RealCUGAN": 1.25}
 """Of the drawn convolutions, where without it nothing of the picture would arrive."""
 
 
-def load_seeded(name: str, folder: Path, seed: int = 3) -> LoadedModel:
-    """The network of ``NETWORKS`` with that name, written to ``folder`` and loaded."""
+def save_seeded(name: str, folder: Path, seed: int = 3) -> Path:
+    """Writes the network of ``NETWORKS`` with that name to a file in ``folder``."""
     module, network, options = NETWORKS[name]
     torch.manual_seed(seed)
     built: Callable[..., torch.nn.Module] = getattr(
@@ -97,4 +96,4 @@ def load_seeded(name: str, folder: Path, seed: int = 3) -> LoadedModel:
     state = {key: value * (gain if value.ndim == 4 else 1) for key, value in built(**options).state_dict().items()}
     path = folder / f"{name}.safetensors"
     save_file({key: value.contiguous() for key, value in state.items()}, path)
-    return load_model(path)
+    return path

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .choices import BATCH_ENGINES
+from .choices import ENGINES, SCHEDULERS
 from .errors import reporting
 from .folder_options import PictureOptions, folder_errands, folder_job, picture_settings, settings_for_model
 from .options import takes
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 class BatchOptions(PictureOptions):
     """Those of ``backplate upscale``, and where the work is done."""
 
-    engine: Annotated[str, typer.Option(metavar=BATCH_ENGINES, help="What spreads the work over machines.")] = "ray"
+    engine: Annotated[
+        str, typer.Option(metavar=ENGINES, help="What runs the model on each machine; see `backplate engines`.")
+    ] = "pytorch"
+    scheduler: Annotated[str, typer.Option(metavar=SCHEDULERS, help="What spreads the work over machines.")] = "ray"
     address: Annotated[
         str | None,
         typer.Option(help="A running Ray cluster: auto, HOST:6379 or ray://HOST:10001. Default: this machine alone."),
@@ -49,7 +52,9 @@ def batch(options: BatchOptions) -> None:
     from .folder_job import run_folder_job
     from .wishes import one_of
 
-    one_of(BATCH_ENGINES.split("|"), options.engine, "--engine")
+    options = _without_old_spelling(options)
+    one_of(SCHEDULERS.split("|"), options.scheduler, "--scheduler")
+    engine = options.checked_engine()
     settings, precision = picture_settings(options), options.checked_precision()
     errands = folder_errands(options)
     path = find_model(options.model, default_folders(options.models_dir))
@@ -58,15 +63,26 @@ def batch(options: BatchOptions) -> None:
     settings = settings_for_model(options, settings, model, facts.scale)
     # The environment of this machine decides, not that of each worker.
     tune = tuning_wanted(not options.no_tune)
-    load: Loader = partial(_load, str(path.resolve()), options.device, precision.value, tune=tune)
+    how = (options.device, precision.value, engine.value, options.tile_size)
+    load: Loader = partial(_load, str(path.resolve()), *how, tune=tune)
     cluster = Cluster(address=options.address, workers=options.workers)
     run = partial(run_folder_on_cluster, load=load, scale=facts.scale, cluster=cluster)
     run_folder_job(folder_job(options, errands, settings, model), run, report=options.report)
 
 
-def _load(path: str, device: str | None, precision: str, *, tune: bool) -> tuple[Upscaler, Model]:
+def _without_old_spelling(options: BatchOptions) -> BatchOptions:
+    """Until there was ``--scheduler``, ``--engine ray`` said the same."""
+    if options.engine in SCHEDULERS.split("|"):
+        return replace(options, engine="pytorch", scheduler=options.engine)
+    return options
+
+
+def _load(
+    path: str, device: str | None, precision: str, engine: str, tile: int, *, tune: bool
+) -> tuple[Upscaler, Model]:
     """The model, on the machine of a worker."""
+    from ..core.backends.engines import Engine
     from ..model_loader.precision import Precision
     from .picture_job import load_upscaler
 
-    return load_upscaler(path, None, device, Precision(precision), tune=tune)
+    return load_upscaler(path, None, device, Precision(precision), Engine(engine), tile, tune=tune)

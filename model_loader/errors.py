@@ -2,8 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
 
-class ModelError(ValueError):
+
+class Named:
+    """An error whose full name is ``backplate.ITS_NAME``, which ComfyUI shows before the message: it loads this package
+    under the path of its folder."""
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        cls.home = cls.__module__
+        cls.__module__ = "backplate"
+
+    home = ""
+    """The module that the class is in, by which it is found again where it was pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values: tuple[Any, ...] = getattr(self, "args", ())
+        return _again, (self.home, type(self).__qualname__, values), self.__dict__
+
+
+def _again(module: str, name: str, values: tuple[Any, ...]) -> object:
+    kind = importlib.import_module(module)
+    for part in name.split("."):
+        kind = getattr(kind, part)
+    made: Any = kind
+    return made.__new__(made, *values)
+
+
+class ModelError(Named, ValueError):
     """A model cannot be used as asked."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import pickle
 import struct
 import zipfile
 from collections.abc import Generator, Mapping
@@ -19,6 +18,7 @@ import torch
 from .errors import DamagedModelError, ModelError, UnknownArchitectureError, UnsafeModelError, WrongModelError
 from .file_kind import FileKind, damaged, recognise
 from .find import require_file
+from .limits import LARGEST_SCALE, MOST_HEADER, Frugal, TooMuch, check_archive, check_names
 from .pickle_check import ForbiddenGlobal, StandIn, check_pickle
 from .wrong_model import explain_keys, explain_purpose
 
@@ -36,7 +36,10 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     model are refused by the names of their tensors before their content is read. Raises ``ModelError``.
     """
     kind = recognise(require_file(path))
-    outline = _unwrap(_outline(path, kind))
+    content = _outline(path, kind)
+    with _as_damage(path):
+        check_names(content)
+    outline = _unwrap(content)
     if explanation := explain_keys(outline):
         raise WrongModelError(f"{path.name} {explanation}.")
     state = _unwrap(_read(path, kind))
@@ -88,7 +91,10 @@ def build_model(state: Mapping[str, torch.Tensor], name: str) -> Descriptor:
     fork_rng = cast("Any", torch.random.fork_rng)  # pyright: ignore[reportUnknownMemberType]
     with torch.inference_mode(False), fork_rng(devices=[]):
         try:
-            model = support.architecture.load(state)
+            with Frugal(state):
+                model = support.architecture.load(state)
+        except TooMuch as error:
+            raise WrongModelError(f"{name} is not an upscale model that can be used: {error}.") from error
         except Exception as error:  # weights that only look like theirs can fail in any way
             detail = " ".join(str(error).split())[:200]
             raise UnknownArchitectureError(
@@ -97,6 +103,10 @@ def build_model(state: Mapping[str, torch.Tensor], name: str) -> Descriptor:
                 " know; try a newer Spandrel or another model."
             ) from error
     descriptor = picture_model(model, name)
+    if not 1 <= descriptor.scale <= LARGEST_SCALE:
+        raise WrongModelError(
+            f"{name} magnifies {descriptor.scale} times, and up to {LARGEST_SCALE} are possible: choose another model."
+        )
     descriptor.model.float()
     return descriptor.eval()
 
@@ -134,13 +144,17 @@ def _read(path: Path, kind: FileKind) -> object:
     try:
         with path.open("rb") as file:  # given a path, torch.load goes by the suffix
             return torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # a garbled file can fail in any way
         raise _unreadable(path, error) from error
 
 
 def _outline(path: Path, kind: FileKind) -> object:
     """What the file holds, with placeholders for the tensors. Raises unless the file is safe to read."""
     if kind is FileKind.SAFETENSORS:
+        with path.open("rb") as opened:
+            header = int.from_bytes(opened.read(8), "little")
+        if header > MOST_HEADER:
+            raise damaged(path, f"its table of contents has {header:,} bytes, and {MOST_HEADER:,} are allowed")
         with _as_damage(path), cast("Any", safetensors.safe_open)(path, "pt") as file:
             return dict.fromkeys(cast("list[str]", file.keys()))
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
@@ -165,14 +179,21 @@ def _as_damage(path: Path) -> Generator[None, None, None]:
             f"{path.name} asks to load {error.name}, which no weights need and which could run code: get the"
             " model as .safetensors, or where you trust the file save only its state_dict with torch.save."
         ) from error
+    except TooMuch as error:
+        raise UnsafeModelError(
+            f"{path.name} asks for more than weights need ({error}): get the model as .safetensors, or another one."
+        ) from error
     except Exception as error:  # a garbled file can fail in any way
         raise damaged(path, " ".join(str(error).split())[:120] or type(error).__name__) from error
 
 
 def _dry_run_zip(path: Path) -> object:
     with zipfile.ZipFile(path) as archive:
+        check_archive(path, archive)
         lengths = {info.filename.partition("/")[2]: info.file_size for info in archive.infolist()}
         root = next(info for info in archive.infolist() if info.filename.partition("/")[2] == "data.pkl")
+        if root.file_size > MOST_HEADER:
+            raise TooMuch(f"its list of tensors has {root.file_size:,} bytes, and {MOST_HEADER:,} are allowed")
         content = archive.read(root) if root.CRC else _stored(path, root)
     return check_pickle(io.BytesIO(content), lambda key: lengths[f"data/{key}"])
 
@@ -202,11 +223,11 @@ def _verify_checksums(path: Path) -> None:
 def _dry_run_legacy(path: Path) -> object:
     size = path.stat().st_size
     with path.open("rb") as stream:
-        if check_pickle(stream, lambda key: size) != _MAGIC:
+        if check_pickle(stream, lambda key: size, size) != _MAGIC:
             raise DamagedModelError(
                 f"{path.name} is a pickle but was not written by torch.save: choose a .pth or .safetensors file."
             )
-        _, _, content, _ = (check_pickle(stream, lambda key: size) for _ in range(4))
+        _, _, content, _ = (check_pickle(stream, lambda key: size, size) for _ in range(4))
     return content
 
 

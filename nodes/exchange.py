@@ -94,9 +94,10 @@ def identify(upscale_model: Any) -> Model:
     return Model(name=facts.name, sha256=facts.sha256, precision=received.precision.value)
 
 
-def upscaler_for(upscale_model: Any, progress: Progress) -> Upscaler:
+def upscaler_for(upscale_model: Any, progress: Progress, tile: int = 0) -> Upscaler:
     """Ready to run on the device that ComfyUI has for the model, brought there by its memory management. An engine that
-    cannot run it is replaced by PyTorch, with a note; building one shows progress and can be cancelled."""
+    cannot run it is replaced by PyTorch, with a note; building one shows progress and can be cancelled.
+    ``tile``: see ``EngineRequest``."""
     if isinstance(upscale_model, ExportedModel):
         return upscale_model.open()
     received = receive_model(upscale_model)
@@ -104,5 +105,5 @@ def upscaler_for(upscale_model: Any, progress: Progress) -> Upscaler:
     patcher = getattr(upscale_model, "patcher", None)
     device = host.model_device() if patcher is None else patcher.load_device
     return open_upscaler(
-        received.model, device, received.precision, received.engine, place=host.place, progress=progress
+        received.model, device, received.precision, received.engine, place=host.place, tile=tile, progress=progress
     )

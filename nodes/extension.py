@@ -7,6 +7,8 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io  # pyright: ignore[reportMissingImports]
 
+from .limits import within_limits
+
 logger = logging.getLogger(__name__)
 
 FAMILIES = ("load", "export", "upscale", "resolution", "sharpen", "folder", "measure", "shootout", "video")
@@ -26,5 +28,5 @@ def node_classes(families: tuple[str, ...]) -> list[type[io.ComfyNode]]:
         except Exception:  # whatever is broken in one family must not take the others away
             logger.exception("Backplate: the nodes of %r could not be loaded and are missing.", family)
         else:
-            classes += module.NODES
+            classes += map(within_limits, module.NODES)
     return classes

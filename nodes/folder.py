@@ -174,7 +174,7 @@ class UpscaleFolder(io.ComfyNode):
             roots=places.input_roots(),
         )
         progress = CountingPictures()
-        run = run_folder(job, upscaler_for(upscale_model, progress), progress)
+        run = run_folder(job, upscaler_for(upscale_model, progress, wanted["tile_size"]), progress)
         summary = summarise(job, run)
         write_report(job, summary)
         text = host.printable(summary.text())

@@ -70,7 +70,7 @@ class LoadUpscaleModel(io.ComfyNode):
     def execute(cls, model_name: str, precision: str, engine: str = Engine.PYTORCH.value) -> io.NodeOutput:
         wish, path = Precision(precision), host.model_path(model_name)
         if is_engine_file(path):
-            opened = open_engine_file(path, host.model_device())
+            opened = open_engine_file(path, host.model_device(), host.HostProgress())
             return io.NodeOutput(ExportedModel(path, opened, wish), opened.text())
         model = load_model(path)
         sent = send_model(Received(model=model, precision=wish, engine=Engine(engine)))

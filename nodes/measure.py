@@ -23,6 +23,7 @@ from ..core.metrics.registry import WITH_REFERENCE, metric_names
 from ..core.metrics.source_figures import compare_with_source
 from ..core.metrics.vmaf import VmafModel
 from ..core.upscaler import InputError
+from ..model_loader.errors import Named
 from . import convert, host
 from .schema import ADVANCED, CATEGORY, searchable, values
 
@@ -30,7 +31,7 @@ SOURCE_FIGURES = ("lr_psnr", "delta_e", "overshoot", "edge_width")
 MOST_MISSES_NAMED = 3
 
 
-class QualityMissed(RuntimeError):
+class QualityMissed(Named, RuntimeError):
     """A result is not as good as was asked for, and the prompt is to end there."""
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import folder_paths  # pyright: ignore[reportMissingImports]
 
-from ..core.media.folder import contained
+from ..core.media.folder import LONGEST_PATH, contained, within
 from ..core.upscaler import InputError
 
 EXTRA_ROOTS = "BACKPLATE_EXTRA_ROOTS"
 WHOLE_INPUT = "."
+LONGEST_PREFIX = 200
+"""Bytes of a name: 255 that file systems take, less a number, a suffix and what a temporary name has more."""
 
 
 def extra_roots() -> list[Path]:
@@ -56,6 +58,36 @@ def result_file(name: str, suffix: str) -> Path:
     if not name or name.endswith(("/", "\\", ".")):
         raise InputError("file_name has no name of a file in it; write one, such as engines/my_model.")
     return contained(name + suffix, base, extra_roots())
+
+
+def numbered_name(prefix: str, base: str, width: int = 0, height: int = 0) -> tuple[Path, str, str]:
+    """Where the next file or folder of that prefix goes, as ComfyUI numbers its own: the folder, the name without a
+    suffix, and the sub-folder of ``base``. ``%width%`` and ``%height%`` in a prefix become the sides.
+
+    Raises ``InputError`` for a prefix that is no name, or leads out of ``base``, also through a link.
+    """
+    if fault := _fault(prefix):
+        raise InputError(f"filename_prefix {prefix[:60]!r} {fault}; try video/backplate.")
+    if not within(Path(base, prefix).parent, [Path(base)]) or prefix.startswith(("/", "\\")):
+        raise InputError(f"filename_prefix {prefix[:60]!r} leads out of ComfyUI's folder; name one inside it.")
+    try:
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, base, width, height)
+    except Exception as error:  # ComfyUI raises plain ones, which name folders of the server
+        reason = error.strerror if isinstance(error, OSError) else "it is not allowed there"
+        raise InputError(f"filename_prefix {prefix[:60]!r} cannot be used ({reason}); choose another.") from error
+    return Path(folder), f"{name}_{counter:05}_", subfolder
+
+
+def _fault(prefix: str) -> str:
+    """Why a prefix is no name of a file."""
+    if any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in prefix):
+        return "has a character that no name may have"
+    parts = prefix.replace("\\", "/").split("/")
+    longest = max(len(part.encode()) for part in parts)
+    if longest > LONGEST_PREFIX or len(prefix) > LONGEST_PATH:
+        allowed = f"{LONGEST_PREFIX} and {LONGEST_PATH} are allowed"
+        return f"has {longest} bytes in a part and {len(prefix)} letters, and {allowed}"
+    return "names no file" if parts[-1] in ("", ".", "..") else ""
 
 
 def result_folder(name: str) -> Path:

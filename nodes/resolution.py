@@ -166,7 +166,7 @@ class UpscaleToResolution(io.ComfyNode):
         target, background = target_of(wanted)
         tiles = TileSettings(size=tile_size, edge=Edge(edge))
         progress = host.HostProgress()
-        upscaler = upscaler_for(upscale_model, progress)
+        upscaler = upscaler_for(upscale_model, progress, tile_size)
         result = upscale_to(received.picture, received.alpha, upscaler, target, tiles, background, progress)
         progress.show(result.picture)
         return send(result, received.has_channel, background)

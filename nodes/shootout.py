@@ -31,7 +31,7 @@ from ..core.shootout.samples import (
 )
 from ..core.upscaler import InputError, Upscaler
 from ..model_loader.errors import ModelError
-from . import convert, host
+from . import convert, host, places
 from .exchange import identify, upscaler_for
 from .measure import metrics_input
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs, values
@@ -145,7 +145,7 @@ class ModelShootout(io.ComfyNode):
         )
         progress = host.HostProgress()
         models = [model_1, *(model for _, model in sorted(others.items()) if model is not None)]
-        contestants = contestants_of(models, names, progress)
+        contestants = contestants_of(models, names, progress, tile_size)
         samples = samples_of(images, references, how, scale, degrade_seed)
         output = Path(folder_paths.get_output_directory())
         folder = report_folder(output, filename_prefix)
@@ -157,7 +157,7 @@ class ModelShootout(io.ComfyNode):
         return io.NodeOutput(sheet_image(result), text, str(folder), ui=ui)
 
 
-def contestants_of(models: list[Any], names: str, progress: Progress) -> list[Contestant]:
+def contestants_of(models: list[Any], names: str, progress: Progress, tile: int) -> list[Contestant]:
     """A contestant for each model. What is no model is refused when its turn comes, and the others still run."""
     given = [name.strip() for name in names.split(",")] if names.strip() else [""] * len(models)
     if len(given) != len(models):
@@ -171,7 +171,7 @@ def contestants_of(models: list[Any], names: str, progress: Progress) -> list[Co
             label = f"{label} ({number})"
         if label in found:
             raise InputError(f"names has {label!r} twice; give each model a name of its own.")
-        found[label] = Contestant(label, opener(model, progress))
+        found[label] = Contestant(label, opener(model, progress, tile))
     return list(found.values())
 
 
@@ -182,8 +182,8 @@ def name_of(model: Any, number: int) -> str:
         return f"model_{number}"
 
 
-def opener(model: Any, progress: Progress) -> Callable[[], Upscaler]:
-    return lambda: upscaler_for(model, progress)
+def opener(model: Any, progress: Progress, tile: int) -> Callable[[], Upscaler]:
+    return lambda: upscaler_for(model, progress, tile)
 
 
 def samples_of(
@@ -221,11 +221,8 @@ def report_folder(output: Path, prefix: str) -> Path:
     """The next numbered folder of that name in ComfyUI's output folder, named as ComfyUI numbers its files; it is
     made when the report is written. Raises ``InputError`` for a name that leads out of it, also through a link, and
     for none."""
-    root = output.resolve()
-    if root not in (root / prefix).resolve().parents:
-        raise InputError(f"filename_prefix {prefix!r} names nothing inside ComfyUI's output folder; try shootout.")
-    folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, str(output))
-    return Path(folder) / f"{name}_{counter:05}_"
+    folder, name, _ = places.numbered_name(prefix, str(output))
+    return folder / name
 
 
 def refuse_without_results(result: ShootoutResult, contestants: list[Contestant]) -> None:

@@ -54,7 +54,7 @@ class TiledUpscale(io.ComfyNode):
         received = convert.receive(image, mask)
         tiles = TileSettings(size=tile_size, edge=Edge(edge))
         progress = host.HostProgress()
-        upscaler = upscaler_for(upscale_model, progress)
+        upscaler = upscaler_for(upscale_model, progress, tile_size)
         picture, alpha = upscale_with_alpha(received.picture, received.alpha, upscaler, tiles, progress)
         progress.show(picture)
         device, dtype = host.where()

@@ -29,7 +29,7 @@ from ..core.media.video_encode import EncodeSettings
 from ..core.media.video_probe import Source
 from ..core.pipeline import TileSettings
 from ..core.types import Size
-from . import host
+from . import host, places
 from .exchange import identify, upscaler_for
 from .resolution import target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
@@ -199,11 +199,10 @@ def result_folder(wanted: dict[str, Any]) -> str:
 
 def result_file(wanted: dict[str, Any], size: Size) -> tuple[Path, str]:
     """A new name in the folder that was chosen, and its sub-folder; ``size`` is what %width% and %height% stand for.
-    ComfyUI refuses a prefix that leads out of it."""
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        wanted["filename_prefix"], result_folder(wanted), size.width, size.height
-    )
-    return Path(folder, f"{name}_{counter:05}_.{wanted['container']}"), subfolder
+    Raises ``InputError``; see ``numbered_name``."""
+    prefix, base = wanted["filename_prefix"], result_folder(wanted)
+    folder, name, subfolder = places.numbered_name(prefix, base, size.width, size.height)
+    return folder / f"{name}.{wanted['container']}", subfolder
 
 
 class Results:
@@ -279,7 +278,7 @@ class UpscaleVideo(io.ComfyNode):
             software=known.maker(),
         )
         progress = CountingFrames()
-        upscaler = upscaler_for(upscale_model, progress)
+        upscaler = upscaler_for(upscale_model, progress, wanted["tile_size"])
         plan = plan_video(job, upscaler)
         identity = json.dumps(identity_of(job, plan), sort_keys=True)
         name = f".backplate-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parts"

@@ -20,7 +20,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "core": BASE,
     "core.types": BASE,
     "core.progress": BASE,
-    "core.upscaler": BASE,
+    "core.upscaler": ("model_loader.errors", *BASE),  # for the names that errors are shown under
     "core.whole_file": BASE,
     "core.later": BASE,
     "core.image": ("core.image", *BASE),

@@ -24,12 +24,18 @@ from ..progress import Progress
 from ..types import SizeRule, size_rule_of
 from ..upscaler import Halo, InputError, ModelOutputError, Upscaler, UpscalerSpec
 from .engines import EngineUnusable
+from .foreign import identity_of, proved, written_here
 from .halo import find_sight
 from .onnx_export import OnnxSettings
+from .record_schema import LARGEST_SCALE, BadRecord, checked, parsed
 from .verify import Difference
 
 SUFFIXES: Mapping[str, str] = {".onnx": ".onnx_engine", ".param": ".ncnn_engine", ".engine": ".tensorrt_file"}
 """Exported models that can be run, and the module of this folder that does it."""
+
+_TRIED = (".onnx", ".param")
+"""Of which those that were made elsewhere are first run in a process of their own; an engine for a GPU says itself for
+which it was built, and is refused elsewhere."""
 
 _FORMAT = 1
 _TRIED_SIDES = (33, 34, 36, 40)
@@ -45,6 +51,11 @@ class FileReader(Protocol):
 
     def open_file(self, main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
         """Raises ``EngineUnusable``."""
+        ...
+
+    def check(self, main: Path) -> int:
+        """Of a file that this program did not write: the smallest side of a picture that it takes. Raises
+        ``EngineUnusable`` for one that the engine must not see."""
         ...
 
     def companions(self, main: Path) -> Sequence[Path]:
@@ -175,13 +186,12 @@ def read_record(main: Path) -> Record | None:
     if not path.is_file():
         return None
     try:
-        values = cast("dict[str, Any]", json.loads(path.read_text()))
-        if values.pop("format") != _FORMAT:
-            raise ValueError("another format")
-        values["size_rule"] = SizeRule(**values["size_rule"])
-        values["halo"] = Halo(**values["halo"])
-        return Record(**values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        values = parsed(path)
+        written = values.pop("format", None)
+        if not isinstance(written, int) or isinstance(written, bool) or written != _FORMAT:
+            raise BadRecord(f"its format is {str(written)[:40]}, and {_FORMAT} is known")
+        return Record(**checked(Record, values, {"size_rule": SizeRule, "halo": Halo}))
+    except (OSError, BadRecord) as error:
         raise InputError(
             f"{path.name} is no record of an exported model ({error}); export {main.name} again."
         ) from error
@@ -197,8 +207,9 @@ def file_module(main: Path) -> FileReader:
     return cast("FileReader", importlib.import_module(SUFFIXES[main.suffix.lower()], __package__))
 
 
-def open_engine_file(main: Path, device: torch.device) -> OpenedFile:
-    """An exported model as an ``Upscaler``.
+def open_engine_file(main: Path, device: torch.device, progress: Progress | None = None) -> OpenedFile:
+    """An exported model as an ``Upscaler``. One that this program did not write is checked, and tried once in a process
+    of its own; see ``foreign``. Whatever ``progress.check`` raises ends that.
 
     Raises ``InputError`` in one sentence if a file is missing or changed since it was exported, the engine cannot be
     used here (PyTorch cannot take over, since exported files hold no model of PyTorch), or the model takes one size
@@ -215,16 +226,27 @@ def open_engine_file(main: Path, device: torch.device) -> OpenedFile:
             raise EngineUnusable(reason)
         record = read_record(main)
         digests = {file.name: sha256_of(file) for file in files}
-        if record is None:
-            spec = _tried_out(main, module, device, "".join(digests.values()))
-        else:
+        if record is not None:
             _check(main, record, digests)
-            spec = record.spec()
+        spec = _spec(main, module, record, digests, progress or Progress())
         upscaler = module.open_file(main, spec, device)
     except EngineUnusable as reason:
         raise InputError(f"{main.name} cannot be run, and PyTorch cannot run it instead: {reason}.") from reason
     digest = hashlib.sha256("".join(digests.values()).encode()).hexdigest()
     return OpenedFile(upscaler, spec.name, digest, record)
+
+
+def _spec(
+    main: Path, module: FileReader, record: Record | None, digests: Mapping[str, str], progress: Progress
+) -> UpscalerSpec:
+    known = None if record is None else record.spec()
+    identity = identity_of(digests, record_path(main))
+    if known is not None and (main.suffix.lower() not in _TRIED or written_here(identity)):
+        return known
+    smallest = module.check(main)
+    spec = proved(main, module.companions(main), known, identity, progress)
+    minimum = max(spec.size_rule.minimum, smallest if smallest > 1 else 0)
+    return replace(spec, size_rule=replace(spec.size_rule, minimum=minimum))
 
 
 def _check(main: Path, record: Record, digests: Mapping[str, str]) -> None:
@@ -240,8 +262,9 @@ def _check(main: Path, record: Record, digests: Mapping[str, str]) -> None:
         )
 
 
-def _tried_out(main: Path, module: FileReader, device: torch.device, key: str) -> UpscalerSpec:
-    """The spec of a model that nothing is known about but its file."""
+def tried_out(main: Path, module: FileReader, device: torch.device, key: str) -> UpscalerSpec:
+    """The spec of a model that nothing is known about but its file; ``key``: of what is measured. Raises
+    ``EngineUnusable``."""
     channels = module.input_channels(main)
     spec = UpscalerSpec(
         name=main.stem,
@@ -258,11 +281,11 @@ def _tried_out(main: Path, module: FileReader, device: torch.device, key: str) -
         except ModelOutputError:
             continue
         scale, rest = divmod(shape[-1], side)
-        if scale and not rest and shape[-2] == shape[-1]:
+        if len(shape) == 4 and 1 <= scale <= LARGEST_SCALE and not rest and shape[-2] == shape[-1]:
             rule = SizeRule(multiple_of={33: 1, 34: 2, 36: 4, 40: 8}[side])
             halo = find_sight(
                 module.stand_in(main), trial, scale=scale, channels=channels, size_rule=rule,
-                key=hashlib.sha256(key.encode()).hexdigest(),
+                key=key,
             ).halo  # fmt: skip
             return replace(spec, scale=scale, output_channels=shape[1], size_rule=rule, halo=halo)
     tried = ", ".join(map(str, _TRIED_SIDES))

@@ -17,6 +17,7 @@ from typing import Protocol, cast
 
 import torch
 
+from ...model_loader.errors import Named
 from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision
 from ..progress import Progress
@@ -59,7 +60,7 @@ AUTO_TILE = 256
 """Side of the tile, context included, in which ``auto`` tries an engine that takes tiles."""
 
 
-class EngineUnusable(RuntimeError):
+class EngineUnusable(Named, RuntimeError):
     """An engine cannot be used here. The message is a clause, without a full stop, that says why and what to do."""
 
 

@@ -21,6 +21,7 @@ from ..upscaler import InputError, Upscaler
 from ..whole_file import whole_file, write_whole
 from .engine_files import FileWriter, Record, file_module, record_for, record_path, record_text
 from .engines import EngineUnusable
+from .foreign import remember_written
 from .onnx_export import OnnxSettings, example_size
 from .plan import EXACT_BAR
 from .spec import model_spec
@@ -185,6 +186,7 @@ def _published(exported: Exported, output: Path) -> Exported:
         with whole_file(final) as temporary:
             shutil.copyfile(file, temporary)
         finals.insert(0, final)
+    remember_written(finals, record_path(output))
     return Exported(
         (*finals, record_path(output)),
         exported.record,

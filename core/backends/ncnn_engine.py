@@ -30,6 +30,7 @@ from ..progress import Progress
 from ..upscaler import ModelOutputError, OutOfMemory, Upscaler, UpscalerSpec
 from .engines import EngineRequest, EngineUnusable
 from .memory import machine_memory
+from .ncnn_check import check_pair
 from .ncnn_memory import release_unused, share_pools
 from .ncnn_param import ParamFile, parse_param, read_param
 from .ncnn_rows import OUT_OF_MEMORY, NcnnRows, NotStreamable, RowGraph
@@ -142,7 +143,8 @@ class NcnnUpscaler:
 
     def _run(self, picture: torch.Tensor) -> torch.Tensor:
         extractor = self._net.create_extractor()
-        extractor.input(self._names[0], _ncnn().Mat(picture.numpy()))
+        # Memory of its own, as a layer that computes in place would overwrite the picture.
+        extractor.input(self._names[0], _ncnn().Mat(picture.numpy()).clone())
         code, result = extractor.extract(self._names[1])
         if code == OUT_OF_MEMORY:
             raise OutOfMemory(f"ncnn ran out of memory at {picture.shape[2]}x{picture.shape[1]} pixels")
@@ -315,6 +317,11 @@ def open_file(main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
     graph = read_param(main)
     names, spec = (graph.input, graph.output), replace(spec, pixel_budget=_tile_pixels(graph, settings))
     return NcnnUpscaler(*companions(main), spec=spec, settings=settings, names=names)
+
+
+def check(main: Path) -> int:
+    """See ``FileReader``."""
+    return check_pair(*companions(main))
 
 
 def companions(main: Path) -> tuple[Path, Path]:

@@ -103,8 +103,8 @@ class RowGraph:
             raise NotStreamable(f"more than {MOST_PARAMETERS:,} parameters")
         layers, self._result = ncnn_layers(network)
         flows = _flows(layers, ROWS)
-        self.least_rows = _context(flows) + 1
-        """The first portion must have as many, so that rows come out of every layer."""
+        self.least_rows = _least_rows(layers, flows)
+        """The first portion must have as many, so that rows come out of every layer, and are left for the next."""
         self.columns = _context(_flows(layers, COLUMNS))
         """Columns on either side of a pixel that its result depends on."""
         self.channels = max(int(layer.options[0]) for layer in layers if layer.kind in CONVOLUTIONS)
@@ -192,6 +192,17 @@ class _Flow:
 def _context(flows: list[_Flow]) -> int:
     """Pixels of the picture on either side of one that its result depends on."""
     return max(-(-flow.lag // flow.scale) for flow in flows)
+
+
+def _least_rows(layers: list[Layer], flows: list[_Flow]) -> int:
+    """Rows of the picture in a first portion. A convolution leaves the last ``2 * reach`` rows of what it reads, and
+    ncnn's Crop would begin above the first row if there were fewer."""
+    least = _context(flows) + 1
+    for layer in layers:
+        if layer.kind in CONVOLUTIONS:
+            before = flows[layer.inputs[0]]
+            least = max(least, -(-(before.lag + 2 * _reach(layer)) // before.scale))
+    return least
 
 
 def _flows(layers: list[Layer], side: tuple[int, int, int, int]) -> list[_Flow]:

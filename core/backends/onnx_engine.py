@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 from torch import nn
 
@@ -19,6 +20,7 @@ from .artifacts import Artifact, obtain
 from .eager import ACCELERATOR_PIXELS, usable_dtype
 from .engines import EngineRequest, EngineUnusable
 from .memory import is_out_of_memory
+from .onnx_check import check_onnx
 from .onnx_export import OnnxSettings, export_onnx, missing_packages, onnx_identity
 from .spec import model_spec
 from .verify import verify
@@ -75,6 +77,8 @@ class OnnxRuntimeUpscaler:
                 f"ONNX Runtime failed on {self._spec.name} at {batch.shape[3]}x{batch.shape[2]} pixels"
                 f" ({' '.join(str(error).split())[:160]}); use the engine pytorch."
             ) from error
+        if getattr(result, "dtype", None) != numpy.float32 or result.ndim != 4:
+            raise ModelOutputError(f"{self._spec.name} gave no picture; use the engine pytorch.")
         return torch.as_tensor(result).clamp_(0, 1)
 
 
@@ -172,6 +176,12 @@ def open_file(main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
     """See ``FileModule``."""
     budget = CPU_PIXELS if device.type == "cpu" else ACCELERATOR_PIXELS
     return OnnxRuntimeUpscaler(main.read_bytes(), replace(spec, pixel_budget=budget), settings_for(device))
+
+
+def check(main: Path) -> int:
+    """See ``FileReader``."""
+    check_onnx(main)
+    return 1
 
 
 def companions(main: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import torch
 from ..upscaler import Upscaler
 from .plan import EXACT_BAR, HALF_RMS, Candidate, Trial
 from .plan_timing import WARM_UP_SIDE, probe, time_model
+from .streamed import streamed, streamed_height, streams
 
 TRIAL_SECONDS = 5.0
 """All candidates together; one that would exceed it is left out."""
@@ -69,13 +70,25 @@ def _reference(candidates: Sequence[Candidate]) -> tuple[torch.Tensor | None, Up
         return None, None
 
 
+def _sample(upscaler: Upscaler) -> torch.Tensor:
+    """Tall enough to be streamed, by models that may be: those with an exact halo."""
+    height = streamed_height(upscaler) if upscaler.spec.halo.exact else WARM_UP_SIDE
+    return probe(upscaler, height, WARM_UP_SIDE)
+
+
 def _small_result(upscaler: Upscaler) -> torch.Tensor:
-    return upscaler(probe(upscaler, WARM_UP_SIDE, WARM_UP_SIDE)).float().cpu()
+    return upscaler(_sample(upscaler)).float().cpu()
 
 
 def _objection(upscaler: Upscaler, candidate: Candidate, reference: torch.Tensor | None) -> str:
-    """Why the candidate's results must not be used, if so."""
-    result = _small_result(upscaler)
+    """Why the candidate's results must not be used, if so. One that streams large pictures is tried that way too."""
+    reason = _difference_from(reference, _small_result(upscaler), candidate)
+    if not reason and streams(upscaler):
+        reason = _difference_from(reference, streamed(upscaler, _sample(upscaler)).float().cpu(), candidate)
+    return reason
+
+
+def _difference_from(reference: torch.Tensor | None, result: torch.Tensor, candidate: Candidate) -> str:
     if not bool(torch.isfinite(result).all()):
         return "its values are not finite"
     if reference is None:

@@ -58,6 +58,12 @@ def open_with(
     return TensorRTUpscaler(runner, tiled_spec(spec, profile), profile, device, broken)
 
 
+def check(main: Path) -> int:
+    """See ``FileReader``. What an engine was built for is checked when it is opened, and without a record it is not."""
+    _record(main)
+    return 1
+
+
 def companions(main: Path) -> list[Path]:
     """See ``FileReader``."""
     return [main]

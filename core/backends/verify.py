@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -14,6 +15,7 @@ from .engines import EngineUnusable
 from .influence import sample_strip
 from .plan import EXACT_BAR
 from .spec import Descriptor, private_copy
+from .streamed import streamed, streamed_height, streams
 
 HALF_BAR = 5e-3
 """The same for half precision, on real pictures."""
@@ -30,9 +32,12 @@ class Difference:
 
 
 def difference(
-    upscaler: Upscaler, model: LoadedModel, pictures: Iterable[torch.Tensor], bar: float = EXACT_BAR
+    run: Callable[[torch.Tensor], torch.Tensor],
+    model: LoadedModel,
+    pictures: Iterable[torch.Tensor],
+    bar: float = EXACT_BAR,
 ) -> Difference:
-    """Between the engine and PyTorch, over pictures (B, C, H, W) that meet the model's size rule.
+    """Between an engine, which ``run`` calls, and PyTorch, over pictures (B, C, H, W) that meet the model's size rule.
 
     PyTorch computes in single precision, and in double where the two are further apart than ``bar``, so that its own
     rounding does not count.
@@ -40,7 +45,7 @@ def difference(
     exact: Descriptor | None = None
     largest, total, count = 0.0, 0.0, 0
     for picture in pictures:
-        result = upscaler(picture).cpu()
+        result = run(picture).cpu()
         change = (result - _reference(model.descriptor, picture)).abs()
         if not change.max() <= bar:
             exact = exact or private_copy(model.descriptor, torch.float64)
@@ -59,14 +64,22 @@ def _reference(descriptor: Descriptor, picture: torch.Tensor) -> torch.Tensor:
 
 
 def verify(upscaler: Upscaler, model: LoadedModel, *, half: bool) -> Difference:
-    """A quick trial on drawn texture, edges and grain. Raises ``EngineUnusable`` if the engine computes something else;
-    in half precision grain may differ more than real pictures do, so the bar is ten times as high there."""
-    rule, facts = upscaler.spec.size_rule, model.facts
+    """A quick trial on drawn texture, edges and grain, row by row as well where the engine streams. Raises
+    ``EngineUnusable`` if the engine computes something else; in half precision grain may differ more than real pictures
+    do, so the bar is ten times as high there."""
+    rule, channels = upscaler.spec.size_rule, model.facts.input_channels
     size = rule.padded(Size(SAMPLE_SIDE, SAMPLE_SIDE))
     bar = 10 * HALF_BAR if half else EXACT_BAR
-    found = difference(upscaler, model, [sample_strip(size.height, size.width, facts.input_channels)], bar)
+    found = difference(upscaler, model, [sample_strip(size.height, size.width, channels)], bar)
+    _refuse(found, bar)
+    if streams(upscaler):
+        picture = sample_strip(streamed_height(upscaler), SAMPLE_SIDE, channels)[:1]
+        _refuse(difference(partial(streamed, upscaler), model, [picture], bar), bar)
+    return found
+
+
+def _refuse(found: Difference, bar: float) -> None:
     if found.largest > bar:
         raise EngineUnusable(
             f"its result there differs by {found.largest:.1e}, and {bar:.0e} is allowed; please report the model"
         )
-    return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..upscaler import InputError
+from ..upscaler import InputError, Named
 
 
 class NotMeasurable(InputError):
     """These pictures cannot be measured this way (too small, no edge in them); the sentence says why."""
 
 
-class MetricUnavailable(RuntimeError):
+class MetricUnavailable(Named, RuntimeError):
     """The metric needs a package, a file or a program that is not there; the sentence says what to do."""

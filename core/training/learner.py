@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...model_loader.errors import Named
 from ..image.colour import to_grey
 from ..types import SizeRule
 from ..upscaler import InputError
@@ -24,7 +25,7 @@ MOST_RESCUES = 5
 """How often a run may go back to its last good state before it gives up."""
 
 
-class Diverged(ArithmeticError):
+class Diverged(Named, ArithmeticError):
     """The loss or its gradient is no longer a finite number."""
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from backplate.cli import picture_job
+from backplate.core.backends.engines import Engine
+from backplate.core.upscaler import InputError
 
 sys.path.append(str(Path(__file__).parents[1] / "core" / "jobs"))
 
@@ -86,8 +91,38 @@ def test_without_ray(backplate, drawn, model, tmp_path, monkeypatch):
     assert 'pip install "backplate[cluster]"' in refused.stderr
 
 
-def test_there_is_no_other_engine(backplate, drawn, model, tmp_path):
+@pytest.mark.parametrize(
+    ("words", "engine"),
+    [
+        ([], "pytorch"),
+        (["--engine", "ncnn"], "ncnn"),
+        (["--engine", "ray"], "pytorch"),
+        (["--engine", "onnxruntime", "--scheduler", "ray"], "onnxruntime"),
+    ],
+)
+def test_workers_get_the_engine_and_the_tile_that_were_asked_for(
+    backplate, drawn, model, tmp_path, monkeypatch, words, engine
+):
+    loads: list[functools.partial[object]] = []
+
+    def note(job: object, load: functools.partial[object], **rest: object) -> None:
+        loads.append(load)
+        raise InputError("that is enough.")
+
+    opened: list[tuple[object, ...]] = []
+    monkeypatch.setattr("backplate.core.jobs.cluster.run_folder_on_cluster", note)
+    monkeypatch.setattr(picture_job, "open_upscaler", lambda *given, **named: opened.append((given[3], named["tile"])))
     drawn("in/a.png")
-    refused = backplate("batch", tmp_path / "in", "-o", tmp_path / "out", "--model", model, "--engine", "ncnn")
+    backplate("batch", tmp_path / "in", "-o", tmp_path / "out", "--model", model, "--tile-size", "96", *words)
+    pickle.loads(pickle.dumps(loads[0]))()
+    assert opened == [(Engine(engine), 96)]
+
+
+@pytest.mark.parametrize(
+    ("words", "known"), [(["--engine", "slurm"], "pytorch, compiled"), (["--scheduler", "slurm"], "choose one of ray")]
+)
+def test_an_unknown_engine_or_scheduler_is_named(backplate, drawn, model, tmp_path, words, known):
+    drawn("in/a.png")
+    refused = backplate("batch", tmp_path / "in", "-o", tmp_path / "out", "--model", model, *words)
     assert refused.exit_code == 2
-    assert "choose one of ray" in refused.stderr
+    assert known in refused.stderr

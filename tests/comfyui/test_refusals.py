@@ -8,6 +8,7 @@ import tiny_models
 from comfy_server import Client, Graph
 from graphs import fitting, load_image, load_model, mask_of, tiled_upscale
 from reference import drawing
+from test_measure import SHOOTING
 
 pytestmark = pytest.mark.comfyui
 
@@ -88,3 +89,27 @@ def test_a_colour_that_is_none_is_refused(comfy: Client) -> None:
     changes = {"fit": "pad", "pad_with": "colour", "pad_colour": "hellblau", "height": 64}
     graph.save([graph.add("BackplateFitToResolution", image=image, **fitting(**changes)), 0])
     assert "hellblau" in comfy.run(graph).error
+
+
+@pytest.mark.parametrize(("value", "said"), [(-1, "tile_size is -1"), (99_999, "tile_size is 99999")])
+def test_a_number_over_a_link_is_held_to_the_limits_of_the_input(comfy: Client, value: int, said: str) -> None:
+    graph = Graph()
+    image = load_image(graph, comfy, drawing(8, 8), "refused.png")
+    number = graph.add("PrimitiveInt", value=value)
+    graph.save([tiled_upscale(graph, load_model(graph, tiny_models.COMPACT), image, tile_size=[number, 0]), 0])
+    ended = comfy.run(graph)
+    assert f"{said}; give a whole number from 0 to 4096." in ended.error
+    assert ended.ending["data"]["exception_type"] == "backplate.InputError"
+
+
+@pytest.mark.parametrize("prefix", ["a\0b", "x" * 300, "../../out"])
+def test_a_prefix_that_is_no_name_is_refused_without_the_servers_paths(comfy: Client, prefix: str) -> None:
+    graph = Graph()
+    images = load_image(graph, comfy, drawing(48, 64), "refused.png")
+    model = load_model(graph, tiny_models.COMPACT)
+    settings = {**SHOOTING, "filename_prefix": prefix}
+    graph.add("BackplateModelShootout", images=images, model_1=model, **settings)
+    error = comfy.run(graph).error
+    assert error.startswith("filename_prefix ")
+    assert "/tmp" not in error
+    assert "Error" not in error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,3 +94,19 @@ def test_an_engine_of_tensorrt_says_that_nothing_takes_its_place(host: Host, mon
     (host.models / "m.engine").write_bytes(b"engine")
     with pytest.raises(InputError, match=r"m\.engine cannot be run, and PyTorch cannot run it instead: pip install"):
         load(host, "m.engine")
+
+
+def test_engines_are_built_for_the_tile_of_the_node(
+    host: Host, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = host.node("load", "LoadUpscaleModel").execute("compact.pth", "auto")
+    exchange = importlib.import_module("backplate.nodes.exchange")
+    opened, tiles = exchange.open_upscaler, list[int]()
+
+    def noted(*given: Any, tile: int, **named: Any) -> Any:
+        tiles.append(tile)
+        return opened(*given, tile=tile, **named)
+
+    monkeypatch.setattr(exchange, "open_upscaler", noted)
+    host.node("upscale", "TiledUpscale").execute(model, IMAGE, 64, "plain")
+    assert tiles == [64]

@@ -93,4 +93,4 @@ def seeded(tmp_path: Path) -> Callable[[str], LoadedModel]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return lambda name: module.load_seeded(name, tmp_path)
+    return lambda name: load_model(module.save_seeded(name, tmp_path))

@@ -9,10 +9,12 @@ from functools import partial
 import pytest
 import torch
 from backplate.core.backends import ncnn_engine, ncnn_strips
-from backplate.core.backends.engines import EngineRequest
+from backplate.core.backends.engines import EngineRequest, EngineUnusable
 from backplate.core.backends.ncnn_engine import NcnnSettings, _load_contents, _matrix, open_model
-from backplate.core.backends.ncnn_rows import MOST_PARAMETERS, NcnnRows, NotStreamable, RowGraph
+from backplate.core.backends.ncnn_rows import MOST_PARAMETERS, NcnnRows, NotStreamable, Place, RowGraph, RowsRun
 from backplate.core.backends.ncnn_strips import _placed
+from backplate.core.backends.plan import Candidate, RunPlan
+from backplate.core.backends.plan_trial import measure
 from backplate.core.backends.portable import portable
 from backplate.core.backends.tiles_and_rows import TilesAndRows
 from backplate.core.bands import plan_bands
@@ -83,6 +85,73 @@ def test_branches_of_different_reach_meet_in_step(step: int):
     portions = [picture[0, :, :20], *picture[0, :, 20:].split(step, 1)]
     found = streamed(rows_of(network), portions)
     assert (found - network(picture)[0]).abs().max() < 2e-5
+
+
+def chain(*kernels: tuple[int, int]) -> nn.Module:
+    """Convolutions by kernel and dilation, with a magnification before the last."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for kernel, dilation in kernels[:-1]:
+        reach = kernel // 2 * dilation
+        layers += [nn.Conv2d(channels, 8, kernel, padding=reach, dilation=dilation), nn.PReLU(8)]
+        channels = 8
+    kernel, dilation = kernels[-1]
+    last = nn.Conv2d(2, 3, kernel, padding=kernel // 2 * dilation, dilation=dilation)
+    return nn.Sequential(*layers, nn.PixelShuffle(2), last).eval().requires_grad_(False)
+
+
+CHAINS = [
+    ((5, 1), (3, 1)),
+    ((3, 1), (5, 1), (5, 1)),
+    ((3, 1), (7, 1), (7, 1)),
+    ((7, 1), (1, 1), (3, 1)),
+    ((3, 3), (5, 2), (3, 1)),
+    ((1, 1), (3, 5), (7, 1)),
+    ((3, 1), (1, 1), (11, 2)),
+]
+
+
+@pytest.mark.parametrize("kernels", CHAINS, ids=str)
+@pytest.mark.parametrize("step", [1, 4])
+def test_the_first_portion_may_have_any_height_from_the_least_on(kernels: tuple[tuple[int, int], ...], step: int):
+    torch.manual_seed(0)
+    network = chain(*kernels)
+    rows, least = rows_of(network), RowGraph(network).least_rows
+    for first in range(least, least + 6):
+        picture = noise(least + 17, 19)
+        portions = [picture[0, :, :first], *picture[0, :, first:].split(step, 1)]
+        found = streamed(rows, portions)
+        assert found.shape == network(picture)[0].shape
+        assert (found - network(picture)[0]).abs().max() < 2e-5, first
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_a_wrong_graph_of_any_portion_is_noticed_when_the_model_is_opened(
+    build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch, part: int
+):
+    step = RowsRun.step
+
+    def halved(run: RowsRun, portion: torch.Tensor, place: Place) -> torch.Tensor:
+        return step(run, portion, place) * (0.5 if place == part else 1)
+
+    monkeypatch.setattr(RowsRun, "step", halved)
+    with pytest.raises(EngineUnusable, match=r"differs by .* 1e-04 is allowed"):
+        open_model(EngineRequest(model=build("compact"), device=CPU))
+
+
+def test_the_trial_of_auto_leaves_out_an_engine_that_streams_another_picture(
+    build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch
+):
+    step = RowsRun.step
+    right, wrong = (open_model(EngineRequest(model=build("compact"), device=CPU)) for _ in range(2))
+    monkeypatch.setattr(RowsRun, "step", lambda run, *portion: step(run, *portion) * 0.5)
+    monkeypatch.setattr(right, "stream_height", lambda width: 0)
+    plan = RunPlan(pixel_budget=64 * 64)
+    candidates = [Candidate("right", plan, lambda: right), Candidate("wrong", plan, lambda: wrong)]
+    trials = {trial.name: trial for trial in measure(candidates)}
+    assert trials["right"].seconds is not None
+    assert trials["wrong"].seconds is None
+    assert "it differs by" in trials["wrong"].reason
 
 
 def test_blocks_of_six_are_another_way_to_the_same_rows():

@@ -1,0 +1,54 @@
+"""The limits of inputs, for values that come over a link: ComfyUI checks only those that are typed into the node."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from ..core.upscaler import InputError
+
+_LISTED_LATER = ("model_name", "input_folder")
+"""Choices that are looked up where they are used: files may have been added since the list was made."""
+
+
+def within_limits(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
+    """A node that refuses numbers and choices that its schema does not have; otherwise the same."""
+    execute: Callable[..., Any] = node.__dict__["execute"].__func__
+    inputs = functools.cache(lambda: node.define_schema().inputs)
+
+    @functools.wraps(execute)
+    def checked(cls: type[io.ComfyNode], *given: Any, **named: Any) -> Any:
+        refuse_beyond_limits(inputs(), named)
+        return execute(cls, *given, **named)
+
+    if not hasattr(execute, "__wrapped__"):
+        node.execute = classmethod(checked)
+    return node
+
+
+def refuse_beyond_limits(inputs: Iterable[Any], values: Mapping[str, Any]) -> None:
+    """Raises ``InputError`` that names the first value which its input does not allow."""
+    for each in inputs:
+        value = values.get(each.id)
+        if value is None:
+            continue
+        if isinstance(each, (io.Int.Input, io.Float.Input)):
+            _refuse_number(each, value, whole=isinstance(each, io.Int.Input))
+        elif isinstance(each, io.Combo.Input) and each.id not in _LISTED_LATER:
+            options = list(each.options or ())
+            if value not in options:
+                raise InputError(f"{each.id} is {str(value)[:40]!r}; choose one of {', '.join(map(str, options))}.")
+
+
+def _refuse_number(each: Any, value: Any, *, whole: bool) -> None:
+    kind, what = (Integral, "a whole number") if whole else (Real, "a number")
+    if not isinstance(value, kind) or not math.isfinite(value):
+        raise InputError(f"{each.id} is {str(value)[:40]!r}; give {what}.")
+    least, most = each.min, each.max
+    if (least is not None and value < least) or (most is not None and value > most):
+        raise InputError(f"{each.id} is {value:g}; give {what} from {least:g} to {most:g}.")

@@ -95,7 +95,7 @@ def _beside(
     progress: Progress,
     notes: list[str],
 ) -> VideoComparison:
-    facts, origin = comparison.result, probe_video(source, part.untagged_matrix)
+    facts, origin = comparison.result, probe_video(source, part.crop)
     progress.begin(facts.expected_frames, "frames")
     same_part = abs(_aspect(facts.shown) / _aspect(origin.shown) - 1) <= LARGEST_ASPECT_DIFFERENCE
     if not same_part:

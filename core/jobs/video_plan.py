@@ -93,7 +93,7 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
     kind_of(job.output)
     _check_places(job)
     settings = job.settings
-    facts = probe_video(job.source, settings.read.untagged_matrix)
+    facts = probe_video(job.source, settings.read.crop)
     check_scanning(facts, settings.read)
     target = settings.target or Target(fit=Fit.FACTOR, factor=float(upscaler.spec.scale))
     if settings.round_even:

@@ -16,6 +16,7 @@ from ..image.place import Background, Fill
 from ..image.target import Fit, Target, plan_fit
 from ..media.video_decode import ReadSettings, check_scanning
 from ..media.video_encode import EncodeSettings, Encoding, plan_encoding
+from ..media.video_images import ImageVideo
 from ..media.video_join import Carry, check_joinable, kind_of
 from ..media.video_probe import Source, VideoFacts, probe_video
 from ..pipeline import TileSettings
@@ -129,6 +130,8 @@ def identity_of(job: VideoJob, plan: VideoPlan) -> dict[str, Any]:
 
 def fingerprint(source: Source) -> str:
     """Changes when the source is replaced."""
+    if isinstance(source, ImageVideo):
+        return source.fingerprint()
     if isinstance(source, io.BytesIO):
         return hashlib.sha256(source.getbuffer()).hexdigest()
     facts = source.stat()

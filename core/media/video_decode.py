@@ -21,7 +21,8 @@ from av.video.stream import VideoStream
 
 from ..types import Box, Size
 from ..upscaler import InputError
-from .video_colour import ColourConverter, Pixels
+from .video_colour import WHITE_RGB, ColourConverter, Pixels
+from .video_images import ImageVideo
 from .video_probe import Source, VideoFacts, opened, reason_of, video_stream
 
 SEEKABLE = ("mov", "matroska")
@@ -96,6 +97,9 @@ def read_video(source: Source, facts: VideoFacts, settings: ReadSettings) -> Ite
     ends before the time it promises or cannot be decoded further; every frame up to there has been yielded.
     """
     check_scanning(facts, settings)
+    if isinstance(source, ImageVideo):
+        yield from _read_images(source, facts, settings)
+        return
     first, last = part_of(facts, settings)
     step = max(1, round(1 / (facts.rate * facts.time_base)))
     converter = ColourConverter(facts.tags, facts.codec)
@@ -116,6 +120,13 @@ def read_video(source: Source, facts: VideoFacts, settings: ReadSettings) -> Ite
             pixels, white = converter.to_rgb(frame)
             duration = _duration(frame, facts.time_base) or step
             yield Frame(_shown_part(pixels, facts), white, pts - first, duration, frame.is_corrupt)
+
+
+def _read_images(source: ImageVideo, facts: VideoFacts, settings: ReadSettings) -> Iterator[Frame]:
+    first, last = part_of(facts, settings)
+    start = first if settings.after is None else first + settings.after + 1
+    for number in range(start, source.frames if last is None else min(last, source.frames)):
+        yield Frame(_shown_part(source.frame(number), facts), WHITE_RGB, number - first, 1, False)
 
 
 def _go_to(container: InputContainer, stream: VideoStream, facts: VideoFacts, pts: int) -> None:

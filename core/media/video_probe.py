@@ -28,12 +28,13 @@ from ..types import Box, Size
 from ..upscaler import InputError
 from .video_colour import ColourTags, check_library, check_readable, depth_of, settled_tags
 from .video_header import TrackHeader, video_tracks
+from .video_images import ImageVideo
 from .video_turn import Turn, turn_of
 
-Source: TypeAlias = "Path | io.BytesIO"
+Source: TypeAlias = "Path | io.BytesIO | ImageVideo"
 
-ANY_BYTES = "surrogateescape"
-"""Tags of old files are in whatever encoding their maker used."""
+UNREADABLE = "surrogateescape"
+"""Tags that are not UTF-8 do not keep a file from being read."""
 
 FRAMES_LOOKED_AT = 12
 """Decoded by ``probe_video`` to see rotation and interlacing, which the header may not tell."""
@@ -82,18 +83,20 @@ def name_of(source: Source) -> str:
 
 @contextmanager
 def opened(source: Source) -> Generator[InputContainer]:
-    """The source's container, from its beginning. Raises ``InputError`` if FFmpeg cannot make anything of it."""
+    """The source's container, from its beginning; that of the sound for a video of images. Raises ``InputError`` if
+    FFmpeg cannot make anything of it."""
     if isinstance(source, Path) and not source.is_file():
         raise InputError(f"There is no video at {source}.")
     try:
         if isinstance(source, Path):
             # No playlist may fetch from the network, and a name with a colon is no protocol.
             options = {"protocol_whitelist": "file"}
-            name = f"file:{source.resolve()}"
-            container = av.open(name, mode="r", container_options=options, metadata_errors=ANY_BYTES)
+            url = f"file:{source.resolve()}"
+            container = av.open(url, mode="r", container_options=options, metadata_errors=UNREADABLE)
         else:
-            source.seek(0)
-            container = av.open(source, mode="r", metadata_errors=ANY_BYTES)
+            file = source.companion() if isinstance(source, ImageVideo) else source
+            file.seek(0)
+            container = av.open(file, mode="r", metadata_errors=UNREADABLE)
     except FFmpegError as error:
         raise InputError(
             f"{name_of(source)} cannot be opened as a video ({reason_of(error)}); it may be cut off, empty or of "
@@ -128,6 +131,8 @@ def probe_video(source: Source, crop: Box | None = None) -> VideoFacts:
     decoded, and for colours that cannot be read.
     """
     check_library()
+    if isinstance(source, ImageVideo):
+        return _facts_of_images(source, crop)
     with opened(source) as container:
         stream = video_stream(container, source)
         header = _header_of(container, stream, source)
@@ -173,7 +178,33 @@ def probe_video(source: Source, crop: Box | None = None) -> VideoFacts:
         )
 
 
-def _header_of(container: InputContainer, stream: VideoStream, source: Source) -> TrackHeader:
+def _facts_of_images(source: ImageVideo, crop: Box | None) -> VideoFacts:
+    window = _inside(crop, source.size) if crop else Box(0, 0, *source.size)
+    return VideoFacts(
+        name=name_of(source),
+        container="images",
+        codec="rawvideo",
+        stored=source.size,
+        shown=window.size,
+        turn=Turn(),
+        window=window,
+        time_base=1 / source.rate,
+        origin=0,
+        rate=source.rate,
+        frames=source.frames,
+        seconds=float(source.frames / source.rate),
+        pixel_format="gbrp16le",
+        bit_depth=source.bit_depth,
+        has_alpha=source.images.shape[3] == 4,
+        tags=source.tags,
+        tags_assumed=False,
+        interlaced=False,
+        audio=() if source.sound is None else (source.sound_codec,),
+        subtitles=(),
+    )
+
+
+def _header_of(container: InputContainer, stream: VideoStream, source: Path | io.BytesIO) -> TrackHeader:
     """What the file says of this track: by its number in MP4, by its place among the videos in Matroska."""
     tracks = video_tracks(source, container.format.name)
     place = container.streams.video.index(stream)

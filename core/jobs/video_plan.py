@@ -100,7 +100,7 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
     if settings.round_even:
         target = replace(target, multiple_of=math.lcm(target.multiple_of, 2))
     size = plan_fit(facts.shown, target).canvas
-    encoding = plan_encoding(settings.encode, size, facts.bit_depth, facts.time_base, facts.rate, facts.tags)
+    encoding = plan_encoding(settings.encode, size, facts.bit_depth, facts.time_base, facts.rate, facts.tags, facts.hdr)
     check_joinable(job.output, job.source, encoding, settings.carry)
     if job.reference is not None:
         reference = probe_video(job.reference)

@@ -27,6 +27,7 @@ from av.video.stream import VideoStream
 from ..types import Box, Size
 from ..upscaler import InputError
 from .video_colour import ColourTags, check_library, check_readable, depth_of, settled_tags
+from .video_hdr import HdrFacts, hdr_of
 from .video_header import TrackHeader, video_tracks
 from .video_images import ImageVideo
 from .video_turn import Turn, turn_of
@@ -67,6 +68,7 @@ class VideoFacts:
     has_alpha: bool
     tags: ColourTags
     tags_assumed: bool
+    hdr: HdrFacts
     interlaced: bool
     audio: tuple[str, ...]
     subtitles: tuple[str, ...]
@@ -172,6 +174,7 @@ def probe_video(source: Source, crop: Box | None = None) -> VideoFacts:
             has_alpha=any(component.is_alpha for component in first.format.components),
             tags=settled,
             tags_assumed=tags.matrix in (0, 2) and settled.matrix != tags.matrix,
+            hdr=hdr_of(frames),
             interlaced=any(frame.interlaced_frame for frame in frames),
             audio=tuple(each.codec_context.name for each in container.streams.audio if each.codec_context),
             subtitles=tuple(each.codec_context.name for each in container.streams.subtitles if each.codec_context),
@@ -198,6 +201,7 @@ def _facts_of_images(source: ImageVideo, crop: Box | None) -> VideoFacts:
         has_alpha=source.images.shape[3] == 4,
         tags=source.tags,
         tags_assumed=False,
+        hdr=HdrFacts(),
         interlaced=False,
         audio=() if source.sound is None else (source.sound_codec,),
         subtitles=(),

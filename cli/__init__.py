@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated
 
 import typer
@@ -62,4 +63,6 @@ def options(
 
 
 def main() -> None:
+    # Of large pictures and of odd tags, which are refused with a sentence where they matter.
+    warnings.filterwarnings("ignore", module="PIL")
     app()

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ..image.place import Background, Fill, parse_colour
+from ..image.room import check_room
 from ..image.sharpen import SharpenSettings, sharpen_blend
 from ..image.target import Fit, FitPlan, Target, plan_fit
 from ..image.trim import find_content
@@ -166,9 +167,11 @@ def _check_output(source: SourcePicture, output: Path, settings: PictureSettings
     alpha = file.alpha is not None and bool((file.alpha < 1).any())
     if plan and plan.padded and source.background and source.background.fill is Fill.TRANSPARENT:
         alpha = True
+    size = plan.canvas if plan else _size(file.picture).times(scale)
+    check_room(_size(file.picture), size, file.picture.shape[1] + alpha)
     check_writable(
         output,
-        plan.canvas if plan else _size(file.picture).times(scale),
+        size,
         alpha=alpha and solid_colour(source.background) is None,
         bit_depth=source.depth,
         profile=file.icc is not None,

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from PIL.ExifTags import IFD, Base
 
 # What describes the shot. Everything else in the first directory describes the old file's pixels and their storage.
@@ -35,6 +36,8 @@ KEPT_TAGS = (
 DROPPED_SHOT_TAGS = (Base.ExifImageWidth, Base.ExifImageHeight, Base.ExifInteroperabilityOffset)
 SRGB_COLOUR_SPACE = 1
 INCH, CENTIMETRE = 2, 3
+HIGHEST_DPI = 65535
+"""What JPEG can hold; no scanner comes near it."""
 
 DAMAGED = (OSError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, AttributeError, struct.error)
 """What Pillow raises on EXIF that is damaged; such EXIF is ignored, as every viewer does."""
@@ -67,7 +70,7 @@ def resolution_of(image: Image.Image, orientation: int) -> tuple[float, float] |
         across, down = (float(value) for value in dpi or ())
     except DAMAGED:
         return None
-    if not all(math.isfinite(value) and value > 1 for value in (across, down)):
+    if not all(math.isfinite(value) and 1 < value <= HIGHEST_DPI for value in (across, down)):
         return None
     return (down, across) if orientation >= 5 else (across, down)
 
@@ -101,6 +104,22 @@ def kept_exif(image: Image.Image, *, is_srgb: bool = False) -> bytes | None:
         return None
 
 
+def _can_be_written(tag: int, value: Any) -> bool:
+    """Damaged files hold values that Pillow reads and cannot write: fractions of 0, numbers beyond their type."""
+    alone = Image.Exif()
+    alone[tag] = value
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    try:
+        content = alone.tobytes()
+        directory[tag] = value
+        directory.save(io.BytesIO())
+        again = Image.Exif()
+        again.load(content)
+        return tag in again
+    except DAMAGED:
+        return False
+
+
 def without_place(exif: bytes | None) -> bytes | None:
     """EXIF as ``kept_exif`` gives it without where the shot was taken (its GPS directory)."""
     if not exif:
@@ -114,9 +133,11 @@ def without_place(exif: bytes | None) -> bytes | None:
 
 
 def _serialised(exif: Image.Exif, shot: Mapping[int, Any], place: Mapping[int, Any]) -> bytes | None:
+    for tag in [tag for tag, value in exif.items() if not _can_be_written(tag, value)]:
+        del exif[tag]
     for directory, tags in ((IFD.Exif, shot), (IFD.GPSInfo, place)):
-        if tags:
-            exif[directory] = dict(tags)
+        if written := {tag: value for tag, value in tags.items() if _can_be_written(tag, value)}:
+            exif[directory] = written
     return exif.tobytes() if len(exif) else None
 
 

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
+import threading
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -69,7 +67,7 @@ def read_picture(path: str | PathLike[str], *, convert_to_srgb: bool = False) ->
     path = Path(path)
     data = _bytes_of(path)
     try:
-        with _strict_pillow(), Image.open(io.BytesIO(data), formats=_formats()) as image:
+        with _strict_pillow, Image.open(io.BytesIO(data), formats=_formats()) as image:
             return _read(image, data, convert_to_srgb)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -78,7 +76,7 @@ def read_picture(path: str | PathLike[str], *, convert_to_srgb: bool = False) ->
             f"{path}: not a picture that can be read; PNG, JPEG, WebP, AVIF, TIFF (grey or RGB of 8 or 16 bits), BMP "
             "and GIF can."
         ) from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: {str(error).rstrip('.')}; split the picture into smaller ones.") from error
     except Exception as error:
         raise InputError(f"{path}: the file is damaged or cut off ({error or type(error).__name__}).") from error
@@ -103,17 +101,28 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in READABLE_FORMATS if name in Image.OPEN)
 
 
-@contextmanager
-def _strict_pillow() -> Generator[None]:
-    """Incomplete files are errors, whatever else in this process has set; sizes short of a bomb are no warning."""
-    before = ImageFile.LOAD_TRUNCATED_IMAGES
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
+class _StrictPillow:
+    """Incomplete files are errors while pictures are read here, whatever other code of this process has set. It is one
+    setting for all threads, so the first reader changes it and the last one puts it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers, self._lenient = 0, False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if ImageFile.LOAD_TRUNCATED_IMAGES:
+                self._lenient, ImageFile.LOAD_TRUNCATED_IMAGES = True, False
+            self._readers += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._lenient and not self._readers:
+                self._lenient, ImageFile.LOAD_TRUNCATED_IMAGES = False, True
+
+
+_strict_pillow = _StrictPillow()
 
 
 def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> PictureFile:
@@ -126,6 +135,7 @@ def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> Pic
         icc = fitting_profile(image.info.get("icc_profile"), "L" if colour.shape[2] == 1 else "RGB")
     else:
         _mend_transparent_grey(image, data)
+        _check_covered(image)
         image.load()
         # After loading: Pillow has then turned a TIFF upright and dropped its tag.
         orientation = orientation_of(image)
@@ -143,6 +153,17 @@ def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> Pic
         dpi=resolution_of(image, orientation),
         frames=frames,
     )
+
+
+def _check_covered(image: Image.Image) -> None:
+    """Raises ``InputError`` for a TIFF whose strips or tiles stop before its last row: Pillow leaves the rest black."""
+    tiles = getattr(image, "tile", ())
+    if image.format == "TIFF" and tiles:
+        right, bottom = (max(tile.extents[side] for tile in tiles if tile.extents) for side in (2, 3))
+        if right < image.width or bottom < image.height:
+            raise InputError(
+                f"the file is damaged: it says {image.width}x{image.height} pixels and holds {right}x{bottom} of them."
+            )
 
 
 def _mend_transparent_grey(image: Image.Image, data: bytes) -> None:

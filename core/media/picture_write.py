@@ -19,7 +19,7 @@ from ..upscaler import InputError
 from ..whole_file import whole_file
 from .colour_profile import fitting_profile
 from .deep_files import write_png16, write_tiff
-from .metadata import exif_to_write
+from .metadata import HIGHEST_DPI, exif_to_write
 
 OPAQUE = 1 - 0.5 / 65535
 
@@ -109,6 +109,8 @@ def write_picture(
     _check_tensors(picture, alpha)
     if not 1 <= quality <= 100:
         raise InputError(f"A quality of {quality} is outside of 1 to 100.")
+    if dpi and not all(0 < value <= HIGHEST_DPI for value in dpi):
+        raise InputError(f"A resolution of {dpi[0]:g}x{dpi[1]:g} dpi is outside of 1 to {HIGHEST_DPI}.")
     kind = format_of(path)
     if alpha is not None and not kind.alpha and float(alpha.min()) >= OPAQUE:
         alpha = None

@@ -77,7 +77,7 @@ def _run(errand: Errand, upscaler: Upscaler, settings: PictureSettings, progress
         raise InputError(f"{errand.output} exists already; --overwrite replaces it.")
     source = read_source(errand.source, errand.output, settings, upscaler.spec.scale)
     for note in source.notes:
-        progress.note(f"{errand.source.name}: {note}.")
+        progress.note(f"{note}.")
     enlarged = enlarge(source, upscaler, settings, progress)
     write_enlarged(errand.output, enlarged, source, settings)
     return Size(enlarged.picture.shape[3], enlarged.picture.shape[2])

@@ -18,7 +18,7 @@ from PIL.ExifTags import IFD, Base
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from .metadata import DAMAGED
+from .metadata import DAMAGED, keep_bytes
 
 XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG = 700, 33723, 34377
 IPTC_RESOURCE = 0x0404
@@ -178,6 +178,7 @@ def _short_exif(exif: bytes) -> tuple[bytes | None, str]:
     result = Image.Exif()
     try:
         result.load(exif)
+        keep_bytes(result)
         shot = {tag: value for tag, value in result.get_ifd(IFD.Exif).items() if tag != Base.MakerNote}
         result[IFD.Exif] = shot
         short = result.tobytes()
@@ -195,9 +196,11 @@ def _text_in_exif(exif: bytes | None, text: dict[str, str]) -> tuple[bytes | Non
     try:
         if exif:
             result.load(exif)
+            keep_bytes(result)
         for name, tag in EXIF_FOR_TEXT.items():
-            if name in text and result.get(tag) in (None, text[name]):
-                result[tag] = text[name]
+            # EXIF's text is ASCII by its standard, and UTF-8 in programs of today.
+            if name in text and result.get(tag) in (None, text[name], text[name].encode()):
+                result[tag] = text[name] if text[name].isascii() else text[name].encode()
                 taken.add(name)
         shot = dict(result.get_ifd(IFD.Exif))
         if GENERATION_TEXT in text and Base.UserComment not in shot:

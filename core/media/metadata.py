@@ -95,13 +95,19 @@ def kept_exif(image: Image.Image, *, is_srgb: bool = False) -> bytes | None:
         source, kept = image.getexif(), Image.Exif()
         for tag in KEPT_TAGS:
             if tag in source:
-                kept[tag] = source[tag]
-        shot = {tag: value for tag, value in source.get_ifd(IFD.Exif).items() if tag not in DROPPED_SHOT_TAGS}
+                kept[tag] = as_stored(source[tag])
+        whole = source.get_ifd(IFD.Exif)
+        shot = {tag: as_stored(value) for tag, value in whole.items() if tag not in DROPPED_SHOT_TAGS}
         if is_srgb and Base.ColorSpace in shot:
             shot[Base.ColorSpace] = SRGB_COLOUR_SPACE
         return _serialised(kept, shot, source.get_ifd(IFD.GPSInfo))
     except DAMAGED:
         return None
+
+
+def as_stored(value: Any) -> Any:
+    """Text as the bytes that it was read from: Pillow reads it as Latin-1, whatever it is, and would write ASCII."""
+    return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
 
 
 def _can_be_written(tag: int, value: Any) -> bool:
@@ -128,8 +134,8 @@ def without_place(exif: bytes | None) -> bytes | None:
     source.load(exif)
     for tag, value in source.items():
         if tag not in (IFD.Exif, IFD.GPSInfo):
-            kept[tag] = value
-    return _serialised(kept, source.get_ifd(IFD.Exif), {})
+            kept[tag] = as_stored(value)
+    return _serialised(kept, {tag: as_stored(value) for tag, value in source.get_ifd(IFD.Exif).items()}, {})
 
 
 def _serialised(exif: Image.Exif, shot: Mapping[int, Any], place: Mapping[int, Any]) -> bytes | None:
@@ -139,6 +145,16 @@ def _serialised(exif: Image.Exif, shot: Mapping[int, Any], place: Mapping[int, A
         if written := {tag: value for tag, value in tags.items() if _can_be_written(tag, value)}:
             exif[directory] = written
     return exif.tobytes() if len(exif) else None
+
+
+def keep_bytes(exif: Image.Exif) -> None:
+    """For EXIF that was loaded and is to be written again."""
+    for tag, value in list(exif.items()):
+        if tag not in (IFD.Exif, IFD.GPSInfo):
+            exif[tag] = as_stored(value)
+    for directory in (IFD.Exif, IFD.GPSInfo):
+        if tags := exif.get_ifd(directory):
+            exif[directory] = {tag: as_stored(value) for tag, value in tags.items()}
 
 
 def exif_to_write(
@@ -151,6 +167,7 @@ def exif_to_write(
         for tag in (Base.Orientation, Base.XResolution, Base.YResolution, Base.ResolutionUnit):
             if tag in result:
                 del result[tag]
+        keep_bytes(result)
     if dpi:
         result[Base.XResolution], result[Base.YResolution] = dpi
         result[Base.ResolutionUnit] = INCH

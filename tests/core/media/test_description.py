@@ -132,6 +132,31 @@ def test_what_an_image_was_made_of_goes_into_exif(output: str, tmp_path: Path) -
 NAMES = {"jpg": "JPEG", "webp": "WEBP", "avif": "AVIF", "tif": "TIFF", "bmp": "BMP"}
 
 
+@pytest.mark.parametrize("output", ["jpg", "webp", "tif", "png"])
+@pytest.mark.parametrize(
+    "name", ["J\u00f6rg \u00a9".encode(), "J\u00f6rg".encode("latin-1"), "\u96ea".encode("shift-jis")]
+)
+def test_names_keep_their_letters(output: str, name: bytes, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[315], exif[33432] = name, name
+    exif[34665] = {0x9003: "2024:01:01 00:00:00"}
+    image().save(tmp_path / "in.jpg", exif=exif)
+    read = read_picture(tmp_path / "in.jpg")
+    write_picture(tmp_path / f"out.{output}", read.picture, exif=read.exif, software="us", dpi=(300, 300))
+    data = (tmp_path / f"out.{output}").read_bytes()
+    assert data.count(name) == 2
+    again = read_picture(tmp_path / f"out.{output}").exif
+    assert again is not None
+    assert name in again
+    assert b"2024:01:01" in again
+
+
+def test_titles_keep_their_letters(tmp_path: Path) -> None:
+    described = Description(text=(("Title", "Gr\u00f6\u00dfe"),))
+    write_picture(tmp_path / "out.jpg", picture(), description=described)
+    assert "Gr\u00f6\u00dfe".encode() in (tmp_path / "out.jpg").read_bytes()
+
+
 def test_a_comment_stays_one(tmp_path: Path) -> None:
     read = read_picture(source(tmp_path, "jpg"))
     write_picture(tmp_path / "out.jpg", read.picture, description=read.description)

@@ -72,7 +72,7 @@ def read_picture(path: str | PathLike[str], *, convert_to_srgb: bool = False) ->
     path = Path(path)
     data = _bytes_of(path)
     try:
-        with _strict_pillow, Image.open(io.BytesIO(data), formats=_formats()) as image:
+        with _strict_pillow, Image.open(io.BytesIO(data), formats=readable_formats()) as image:
             return _read(image, data, convert_to_srgb)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -101,7 +101,8 @@ def _bytes_of(path: Path) -> bytes:
     return data
 
 
-def _formats() -> tuple[str, ...]:
+def readable_formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read here, as far as it has them."""
     Image.init()
     return tuple(name for name in READABLE_FORMATS if name in Image.OPEN)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from ..media.video_decode import Frame, ReadSettings, read_video
-from ..media.video_encode import EncodeSettings, SegmentEncoder, plan_encoding, white_of
+from ..media.video_encode import EncodeSettings, SegmentEncoder, plan_encoding
 from ..media.video_images import ImageVideo
 from ..media.video_join import Carry, packets_of
 from ..media.video_probe import Source, VideoFacts, probe_video
@@ -22,7 +22,7 @@ from ..metrics.vmaf import VmafModel, vmaf_videos
 from ..progress import Progress
 from ..types import Size
 from ..upscaler import InputError
-from .video_frame import to_picture
+from .video_frame import to_picture, to_pixels
 
 LINES_OF_4K = 1600
 """Height from which on the VMAF model for 4K is the one to ask."""
@@ -222,8 +222,8 @@ def _copied(source: Source, part: ReadSettings, path: Path) -> Path:
     encoding = plan_encoding(encode, facts.window.size, 10, facts.time_base, facts.rate, tags)
     with SegmentEncoder(path, encoding) as segment:
         for frame in read_video(source, facts, replace(part, deinterlace=True)):
-            picture = frame.pixels.astype("float32") * (white_of(encoding) / frame.white)
-            segment.write(picture.clip(0, white_of(encoding)).round().astype("uint16"), frame.pts, frame.duration)
+            picture = to_picture(frame, torch.device("cpu"))
+            segment.write(to_pixels(picture, deep=True), frame.pts, frame.duration)
     return path
 
 

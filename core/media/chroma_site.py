@@ -64,7 +64,7 @@ class _Chain:
         self._graph = Graph()
         self._size = (frame.width, frame.height)
         self._input: FilterContext = self._graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format.name, time_base=Fraction(1, 25)
+            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 25)
         )
         self._graph.link_nodes(self._input, self._graph.add(name, options), self._graph.add("buffersink")).configure()
 

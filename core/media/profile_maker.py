@@ -6,8 +6,10 @@ import struct
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 Point = tuple[float, float]
+Matrix = npt.NDArray[np.float64]
 
 D50 = (0.9642, 1.0, 0.8249)
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
@@ -52,10 +54,10 @@ def grey_profile(curve: Curve, name: str) -> bytes:
     return _profile(b"GRAY", {b"kTRC": _parametric(curve)}, name)
 
 
-def colorants(primaries: Primaries) -> np.ndarray:
+def colorants(primaries: Primaries) -> Matrix:
     """Columns: XYZ of red, green and blue, adapted to the white of the profile connection space."""
-    columns = np.array([_to_xyz(point) for point in primaries[:3]]).T
-    strengths = np.linalg.solve(columns, np.array(_to_xyz(primaries.white)))
+    columns: Matrix = np.stack([np.array(_to_xyz(point)) for point in primaries[:3]], axis=1)
+    strengths: Matrix = np.linalg.solve(columns, np.array(_to_xyz(primaries.white)))
     return _adaptation(primaries.white) @ (columns * strengths)
 
 
@@ -65,10 +67,10 @@ def _to_xyz(point: Point) -> tuple[float, float, float]:
     return x / y, 1.0, (1 - x - y) / y
 
 
-def _adaptation(white: Point) -> np.ndarray:
+def _adaptation(white: Point) -> Matrix:
     """Of colours under ``white`` to D50, by Bradford's cone responses (ICC.1:2022, annex E)."""
     ratio = (BRADFORD @ np.array(D50)) / (BRADFORD @ np.array(_to_xyz(white)))
-    return np.linalg.inv(BRADFORD) @ np.diag(ratio) @ BRADFORD
+    return np.linalg.inv(BRADFORD) @ (np.eye(3) * ratio) @ BRADFORD
 
 
 def _fixed(value: float) -> int:

@@ -13,6 +13,8 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
+from .frame_data import frame_data
+
 DYNAMIC = {Type.DYNAMIC_HDR_PLUS: "HDR10+", Type.DOVI_METADATA: "Dolby Vision", Type.DYNAMIC_HDR_VIVID: "HDR Vivid"}
 """Data that changes from frame to frame and that no encoder here can be given."""
 
@@ -63,13 +65,13 @@ def hdr_of(frames: Sequence[VideoFrame]) -> HdrFacts:
     light: tuple[int, ...] = ()
     dynamic: dict[str, None] = {}
     for frame in frames:
-        for data in frame.side_data:
-            if data.type == Type.MASTERING_DISPLAY_METADATA:
-                mastering = mastering or _mastering(np.frombuffer(bytes(data), np.int32).tolist())
-            elif data.type == Type.CONTENT_LIGHT_LEVEL:
-                light = light or _light(np.frombuffer(bytes(data), np.uint32).tolist())
-            elif data.type in DYNAMIC:
-                dynamic[DYNAMIC[data.type]] = None
+        for kind, content in frame_data(frame):
+            if kind == Type.MASTERING_DISPLAY_METADATA:
+                mastering = mastering or _mastering(np.frombuffer(content, np.int32).tolist())
+            elif kind == Type.CONTENT_LIGHT_LEVEL:
+                light = light or _light(np.frombuffer(content, np.uint32).tolist())
+            elif kind in DYNAMIC:
+                dynamic[DYNAMIC[kind]] = None
     return HdrFacts(mastering=mastering, light=light, dynamic=tuple(dynamic))
 
 

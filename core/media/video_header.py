@@ -7,11 +7,11 @@ Format", ``dvcC`` and ``dvvC``. Matroska: RFC 9559 (PixelCrop) and its Dolby Vis
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 LARGEST_PART = 1 << 24
 """Bytes of a part of the header that is looked into; tables of samples are larger, and of no interest."""
@@ -51,7 +51,7 @@ def video_tracks(source: Path | BinaryIO, container: str) -> list[TrackHeader]:
 
 
 @contextmanager
-def _file_of(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+def _file_of(source: Path | BinaryIO) -> Generator[BinaryIO]:
     if isinstance(source, Path):
         with source.open("rb") as file:
             yield file
@@ -84,7 +84,7 @@ def _end_of(file: BinaryIO) -> int:
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
     while start + 8 <= end:
         file.seek(start)
-        size, name = cast("tuple[int, bytes]", struct.unpack(">I4s", file.read(8)))
+        size, name = struct.unpack(">I4s", file.read(8))
         head = 8
         if size == 1:
             (size,) = struct.unpack(">Q", file.read(8))

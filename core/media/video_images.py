@@ -14,6 +14,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import torch
+from av.container import OutputContainer
 
 from ..types import Size
 from ..upscaler import InputError
@@ -96,7 +97,7 @@ class ImageVideo:
         file.seek(0)
         return file
 
-    def _add_sound(self, container: av.container.OutputContainer, sound: torch.Tensor) -> av.AudioStream:
+    def _add_sound(self, container: OutputContainer, sound: torch.Tensor) -> av.AudioStream:
         known = self.sound_rate in AAC_RATES and self.sound_codec != "libopus"
         rate = self.sound_rate if known else OPUS_RATE
         stream = container.add_stream(self.sound_codec, rate=rate, layout=LAYOUTS[len(sound)])

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import av
 from av.container import InputContainer
@@ -26,6 +26,7 @@ from av.video.stream import VideoStream
 
 from ..types import Box, Size
 from ..upscaler import InputError
+from .frame_data import frame_data
 from .video_colour import ColourTags, check_library, check_readable, depth_of, settled_tags
 from .video_hdr import HdrFacts, hdr_of
 from .video_header import TrackHeader, video_tracks
@@ -116,7 +117,8 @@ def video_stream(container: InputContainer, source: Source) -> VideoStream:
     """The moving pictures that a player shows: the default stream, else the largest, else the first. A cover picture
     is none. Raises ``InputError`` if there is none, or none that can be decoded."""
     pictures = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
-    streams = [each for each in pictures if each.codec_context is not None]
+    # PyAV's types leave out that there may be no decoder.
+    streams = [each for each in pictures if cast("Any", each).codec_context is not None]
     if streams:
         return max(streams, key=lambda each: (bool(each.disposition & Disposition.default), each.width * each.height))
     if pictures:
@@ -243,9 +245,8 @@ def _check_dolby(header: TrackHeader, tag: str, source: Source) -> None:
 def _check_dolby_of_frame(frame: VideoFrame, source: Source) -> None:
     """The same for streams without a header, by what the decoder made of the frame's own Dolby Vision data: the
     header of a reference processing unit of profile 5 has profile 0 and a base layer of full range."""
-    for data in frame.side_data:
-        if data.type == Type.DOVI_METADATA:
-            content = bytes(data)
+    for kind, content in frame_data(frame):
+        if kind == Type.DOVI_METADATA:
             start = int.from_bytes(content[:8], sys.byteorder)
             profile, full_range = content[start + 4], content[start + 10]
             if profile == 0 and full_range:

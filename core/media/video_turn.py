@@ -14,6 +14,7 @@ from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
 from ..types import Box, Size
+from .frame_data import frame_data
 from .video_header import Margins
 
 
@@ -45,9 +46,9 @@ class Turn(NamedTuple):
 
 def turn_of(frame: VideoFrame) -> Turn:
     """What the display matrix of the frame asks for (libavutil/display.h), to the nearest quarter of a turn."""
-    for data in frame.side_data:
-        if data.type == Type.DISPLAYMATRIX:
-            return _turn(np.frombuffer(bytes(data), np.int32)[:5].tolist())
+    for kind, content in frame_data(frame):
+        if kind == Type.DISPLAYMATRIX:
+            return _turn(np.frombuffer(content, np.int32)[:5].tolist())
     return Turn()
 
 

@@ -24,6 +24,7 @@ INCHES_PER_METRE = 1 / 0.0254
 
 # TIFF 6.0 tags
 BITS_PER_SAMPLE, PHOTOMETRIC, PLANAR, EXTRA_SAMPLES = 258, 262, 284, 338
+SAMPLE_FORMAT, UNSIGNED = 339, 1
 SEPARATE_PLANES, PREMULTIPLIED, STRAIGHT = 2, 1, 2
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 DEFLATE, HORIZONTAL_DIFFERENCES = 8, 2
@@ -46,6 +47,8 @@ def read_deep(image: Image.Image, data: bytes) -> tuple[np.ndarray, np.ndarray |
     """
     tiff = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else None
     if tiff is not None:
+        if set(tiff.get(SAMPLE_FORMAT, (UNSIGNED,))) != {UNSIGNED}:
+            raise InputError("its 16-bit pixels are signed or fractions; save it with 8 or 16 bits without a sign.")
         if tiff.get(PLANAR) == SEPARATE_PLANES and len(tiff.get(BITS_PER_SAMPLE, ())) > 1:
             raise InputError("the TIFF keeps each channel in a plane of its own; save it with interleaved channels.")
         data = _without_orientation(data, tiff)

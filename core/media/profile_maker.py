@@ -46,7 +46,9 @@ def rgb_profile(primaries: Primaries, curve: Curve, name: str) -> bytes:
     to_pcs = colorants(primaries)
     tags = {label: _xyz(tuple(to_pcs[:, column])) for column, label in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
     tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _parametric(curve))
-    tags[b"chad"] = b"sf32\0\0\0\0" + struct.pack(">9i", *(_fixed(n) for n in _adaptation(primaries.white).flatten()))
+    tags[b"chad"] = b"sf32\0\0\0\0" + struct.pack(
+        ">9i", *(_fixed(float(n)) for n in _adaptation(primaries.white).flatten())
+    )
     return _profile(b"RGB ", tags, name)
 
 

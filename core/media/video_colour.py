@@ -190,7 +190,7 @@ def _from_grey_floats(frame: VideoFrame) -> Pixels:
     kind = f"{order}f{2 if 'f16' in frame.format.name else 4}"
     plane = frame.planes[0]
     stored: Pixels = np.frombuffer(memoryview(cast("Any", plane)), kind)
-    values = stored.reshape((plane.height, -1))[:, : frame.width].astype(np.float32)
+    values = np.reshape(stored, (plane.height, -1))[:, : frame.width].astype(np.float32)
     scaled = np.nan_to_num(values).clip(0, 1) * WHITE_RGB + 0.5
     return np.repeat(scaled.astype(np.uint16)[..., None], 3, axis=2)
 

@@ -100,8 +100,8 @@ def test_videos_made_of_images_reach_the_model_without_loss(comfy: Client) -> No
     image = load_image(graph, comfy, picture, "noise.png")
     video = [graph.add("CreateVideo", images=image, fps=24.0), 0]
     model = load_model(graph, tiny_models.COMPACT)
-    settings = {"codec": "ffv1", "container": "mkv", "crf": -1, "bit_depth": "10", "save_to": "temp"}
-    node = upscale_video(graph, model, video, **fitting(width=128, height=96), **settings)
+    settings = {**fitting(width=128, height=96), "crf": 0, "save_to": "temp"}
+    node = upscale_video(graph, model, video, **settings)
     plain = graph.add(
         "BackplateUpscaleToResolution",
         upscale_model=model,

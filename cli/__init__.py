@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -65,6 +66,8 @@ def options(
 
 def main() -> None:
     write_any_name()
+    # Of large pictures and of odd tags, which are refused with a sentence where they matter.
+    warnings.filterwarnings("ignore", module="PIL")
     app()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from ..core.media.folder import (
     NameTemplate,
     Source,
     list_pictures,
+    passed_over,
+    passed_over_text,
     plan_errands,
     refuse_inputs_as_outputs,
 )
@@ -86,6 +89,16 @@ def _pictures(given: Path, output: Path, recursive: bool) -> list[Source]:
         return [Source(given.name, given)]
     inside_out = output.resolve() != given.resolve()
     return list_pictures(given, recursive=recursive, without=output if inside_out else None)
+
+
+def passed_over_in(inputs: Sequence[Path], output: Path, *, recursive: bool) -> str:
+    """A sentence about the files of other kinds in the folders among the inputs; empty if there are none."""
+    counts: Counter[str] = Counter()
+    for given in inputs:
+        # Beside the results, the manifest and the report lie in the same folder.
+        if given.is_dir() and output.resolve() != given.resolve():
+            counts += passed_over(given, recursive=recursive, without=output)
+    return passed_over_text(counts)
 
 
 def _refuse_shared_names(sources: Sequence[Source]) -> None:

@@ -167,6 +167,7 @@ def folder_errands(options: PictureOptions) -> list[Errand]:
 def folder_job(options: PictureOptions, errands: list[Errand], settings: PictureSettings, model: Model) -> FolderJob:
     from ..core.jobs.folder_job import FolderJob
     from ..core.media.folder import parse_shard
+    from .files import passed_over_in
 
     return FolderJob(
         errands=tuple(errands),
@@ -179,4 +180,5 @@ def folder_job(options: PictureOptions, errands: list[Errand], settings: Picture
         smallest=options.min_bytes,
         largest=options.max_bytes,
         shard=parse_shard(options.shard) if options.shard else None,
+        passed_over=passed_over_in(options.inputs, options.output, recursive=options.recursive),
     )

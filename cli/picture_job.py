@@ -76,8 +76,8 @@ def _run(errand: Errand, upscaler: Upscaler, settings: PictureSettings, progress
     if errand.output.exists() and not overwrite:
         raise InputError(f"{errand.output} exists already; --overwrite replaces it.")
     source = read_source(errand.source, errand.output, settings, upscaler.spec.scale)
-    if source.file.frames > 1:
-        progress.note(f"only the first of its {source.file.frames} frames or pages is used.")
+    for note in source.notes:
+        progress.note(f"{note}.")
     enlarged = enlarge(source, upscaler, settings, progress)
     write_enlarged(errand.output, enlarged, source, settings)
     return Size(enlarged.picture.shape[3], enlarged.picture.shape[2])

@@ -17,6 +17,7 @@ from .image.checks import check_alpha, check_picture
 from .image.part import context_of, resize_part
 from .image.place import Background, padded_mask, place
 from .image.resize import LOBES, RowResampler
+from .image.room import check_room, room_for
 from .image.target import FitPlan, Target, count_passes, plan_fit
 from .image.tiling import Edge
 from .passes import Rows, run_pass
@@ -51,13 +52,13 @@ def upscale(
 
     With an exact halo the result equals one pass of the model over the whole picture, whatever the tile size.
 
-    Raises ``InputError`` for something that is no picture, ``OutOfMemory`` when the smallest tile does not fit,
-    ``ModelOutputError`` when the model returns NaN.
+    Raises ``InputError`` for something that is no picture or a result that no memory holds, ``OutOfMemory`` when the
+    smallest tile does not fit, ``ModelOutputError`` when the model returns NaN.
     """
     check_picture(picture)
     tiles, progress = tiles or TileSettings(), progress or Progress()
     size = Size(picture.shape[3], picture.shape[2])
-    result = _empty(picture, size.times(upscaler.spec.scale))
+    result = room_for(picture, size.times(upscaler.spec.scale))
     run_pass(picture, Box(0, 0, *size), result, upscaler, tiles, progress)
     return result
 
@@ -105,6 +106,7 @@ def upscale_to(
         check_alpha(alpha, picture)
     tiles, progress = tiles or TileSettings(), progress or Progress()
     plan = plan_fit(Size(picture.shape[3], picture.shape[2]), target)
+    check_room(Size(picture.shape[3], picture.shape[2]), plan.canvas, picture.shape[1], len(picture))
     passes = count_passes(plan.magnification, upscaler.spec.scale) if upscaler else 0
     colour = picture if alpha is None else bleed(picture, alpha)
     size = plan.placed.size
@@ -172,13 +174,9 @@ def _fused_pass(
             yield resampler.push(band).clamp(0, 1)
         resampler.finish()
 
-    result = _empty(picture, size)
+    result = room_for(picture, size)
     run_pass(picture, area, result, upscaler, tiles, progress, memories, resampled)
     return result
-
-
-def _empty(picture: torch.Tensor, size: Size) -> torch.Tensor:
-    return picture.new_empty((*picture.shape[:2], size.height, size.width), dtype=torch.float32)
 
 
 def _needed_area(picture: torch.Tensor, box: FloatBox, size: Size, spec: UpscalerSpec, edge: Edge) -> Box:

@@ -7,14 +7,22 @@ fewer channels comes out as a mask again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
+from torch.nn import functional
 
 from ..core.image.alpha import bleed
 from ..core.image.checks import check_alpha, check_picture
-from ..core.types import Size
+from ..core.image.part import resize_part
+from ..core.image.tiling import Edge
+from ..core.types import FloatBox, Size
 from ..core.upscaler import InputError
+
+Note: TypeAlias = "Callable[[str], None]"
+"""Hears a sentence about what was done to an input."""
 
 NO_MASK = Size(64, 64)
 """An all-zero mask of this size comes from core's Load Image for a file without transparency."""
@@ -82,6 +90,36 @@ def receive_area(mask: torch.Tensor | None, picture: torch.Tensor) -> torch.Tens
     area = area.expand(len(picture), -1, -1, -1)
     check_alpha(area, picture)
     return area
+
+
+def scaled_mask(mask: torch.Tensor | None, picture: torch.Tensor, note: Note) -> torch.Tensor | None:
+    """The mask at the size of ``picture``, as ComfyUI's own nodes that lay one image over another bring it there.
+    What is no mask, or none for a picture without transparency, is left for ``receive_area``."""
+    if not isinstance(mask, torch.Tensor) or mask.ndim not in (2, 3) or not mask.is_floating_point():
+        return mask
+    size, wanted = Size(mask.shape[-1], mask.shape[-2]), Size(picture.shape[3], picture.shape[2])
+    if size == wanted or 0 in size or (size == NO_MASK and not mask.any()):
+        return mask
+    note(f"The mask is {size} and was scaled to the {wanted} of the image.")
+    planes = mask.float().reshape(-1, 1, size.height, size.width)
+    return functional.interpolate(planes, size=wanted[::-1], mode="bilinear")[:, 0]
+
+
+def scaled_picture(picture: torch.Tensor, size: Size, what: str, note: Note) -> torch.Tensor:
+    """A picture (B, C, H, W) that covers ``size``, with what is over cut from both sides; ``what`` is its input."""
+    given = Size(picture.shape[3], picture.shape[2])
+    if given == size:
+        return picture
+    ratio = max(size.width / given.width, size.height / given.height)
+    part = FloatBox(
+        (given.width - size.width / ratio) / 2,
+        (given.height - size.height / ratio) / 2,
+        size.width / ratio,
+        size.height / ratio,
+    )
+    cut = "" if part.width + part.height > sum(given) - 1 else ", and what was over was cut from its sides"
+    note(f"{what} is {given} and was scaled to the {size} of the image{cut}.")
+    return resize_part(picture, part, size, Edge.PLAIN)
 
 
 def to_image(

@@ -16,7 +16,14 @@ from ..core.jobs.manifest import Entry
 from ..core.jobs.picture import PictureSettings
 from ..core.jobs.report_page import write_report
 from ..core.jobs.summary import summarise
-from ..core.media.folder import list_pictures, parse_template, plan_errands, refuse_inputs_as_outputs
+from ..core.media.folder import (
+    list_pictures,
+    parse_template,
+    passed_over,
+    passed_over_text,
+    plan_errands,
+    refuse_inputs_as_outputs,
+)
 from ..core.pipeline import TileSettings
 from . import host, places
 from .exchange import identify, upscaler_for
@@ -161,6 +168,7 @@ class UpscaleFolder(io.ComfyNode):
         settings = settings_of(wanted, identity)
         template = parse_template(wanted["name_template"], identity.name)
         pictures = list_pictures(source, recursive=subfolders, without=output)
+        others = passed_over_text(passed_over(source, recursive=subfolders, without=output))
         errands = plan_errands(pictures, output, SUFFIXES.get(wanted["format"]), template)
         refuse_inputs_as_outputs(errands)
         job = FolderJob(
@@ -172,6 +180,7 @@ class UpscaleFolder(io.ComfyNode):
             resume=wanted["resume"],
             overwrite=wanted["overwrite"],
             roots=places.input_roots(),
+            passed_over=others,
         )
         progress = CountingPictures()
         run = run_folder(job, upscaler_for(upscale_model, progress, wanted["tile_size"]), progress)

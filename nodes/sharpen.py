@@ -6,6 +6,7 @@ import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.image.sharpen import RANGES, SharpenSettings, sharpen_blend
+from ..core.types import Size
 from . import convert, host
 from .schema import CATEGORY, mask_input, searchable
 
@@ -66,10 +67,12 @@ class SharpenBlend(io.ComfyNode):
                 io.Image.Input(
                     "detail",
                     optional=True,
-                    tooltip="Another version of the same image and size, such as one from a sharper model; its fine "
-                    "detail is used instead of that of base.",
+                    tooltip="Another version of the same image, such as one from a sharper model; its fine detail is "
+                    "used instead of that of base. One of another size is scaled.",
                 ),
-                mask_input("Where to sharpen, 1 where it is painted. Without a mask, everywhere."),
+                mask_input(
+                    "Where to sharpen, 1 where it is painted; everywhere without one. One of another size is scaled."
+                ),
             ],
             outputs=[
                 io.Image.Output("image", tooltip="The sharpened image."),
@@ -100,8 +103,12 @@ class SharpenBlend(io.ComfyNode):
             protect_lines=protect_lines,
         )
         received = convert.receive(base)
-        other = None if detail is None else convert.receive(detail).continued
-        area = convert.receive_area(mask, received.picture)
+        note = host.HostProgress().note
+        size = Size(received.picture.shape[3], received.picture.shape[2])
+        other = None
+        if detail is not None:
+            other = convert.scaled_picture(convert.receive(detail).continued, size, "detail", note)
+        area = convert.receive_area(convert.scaled_mask(mask, received.picture, note), received.picture)
         picture, acted = sharpen_blend(received.continued, settings, other, area)
         host.HostProgress().show(picture)
         device, dtype = host.where()

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import io as memory
 import json
-import tempfile
 import time
 import uuid
 from collections import Counter
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import folder_paths  # pyright: ignore[reportMissingImports]
 import torch
-from comfy_api.latest import InputImpl, io  # pyright: ignore[reportMissingImports]
+from comfy_api.latest import Input, InputImpl, io  # pyright: ignore[reportMissingImports]
 
 from ..core.image.held import LARGEST_THRESHOLD, HeldSettings
 from ..core.image.tiling import Edge
@@ -26,9 +26,10 @@ from ..core.jobs.video_plan import VideoJob, VideoSettings, identity_of, plan_vi
 from ..core.media.video_carry import Carry
 from ..core.media.video_decode import ReadSettings
 from ..core.media.video_encode import EncodeSettings
-from ..core.media.video_probe import Source
+from ..core.media.video_images import SRGB, ImageVideo
+from ..core.media.video_probe import Source, probe_video
 from ..core.pipeline import TileSettings
-from ..core.types import Size
+from ..core.types import Box, Size
 from . import host, places
 from .exchange import identify, upscaler_for
 from .resolution import target_inputs, target_of
@@ -42,8 +43,11 @@ EXACT, NOISE, OFF = "exact", "within noise", "off"
 OUTPUT, TEMP = "output", "temp"
 USUAL_CRF = -1
 
-UNTAGGED_MATRIX = 6
-"""ComfyUI writes videos that it made of images with the matrix of BT.601, whatever their size, and does not say so."""
+SOUND_OF = {"webm": "libopus"}
+"""What the sound of a video of images is encoded with, by container; AAC else."""
+
+HDR_TRANSFERS = {"HDR": 18, "HDR PQ": 16}
+"""How newer ComfyUI calls the colours of such a video, and their transfer curve (ITU-T H.273)."""
 
 SECONDS_BETWEEN_PREVIEWS = 1.0
 
@@ -155,22 +159,50 @@ def file_inputs() -> list[io.Input]:
     ]
 
 
-def part_of_video(video: Any) -> tuple[Source, ReadSettings]:
-    """Where the stream is, and the part that a trimming node asked for."""
-    if isinstance(video, InputImpl.VideoFromComponents):
-        return encoded(video), ReadSettings(untagged_matrix=UNTAGGED_MATRIX)
+def part_of_video(video: Any, container: str = "") -> tuple[Source, ReadSettings]:
+    """Where the frames are, and the part that trimming and cropping nodes asked for. ``container`` is the kind of file
+    that the sound of a video of images has to fit."""
+    crop = crop_of(video)
+    if not is_stream(video) or (crop is None and getattr(video, "has_pending_frame_edits", bool)()):
+        return made_of_images(video, container), ReadSettings()
     stream = video.get_stream_source()
     source = stream if isinstance(stream, memory.BytesIO) else Path(stream)
     start, seconds = getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))()
-    return source, ReadSettings(start=start, seconds=seconds)
+    return source, ReadSettings(start=start, seconds=seconds, crop=crop)
 
 
-def encoded(video: Any) -> memory.BytesIO:
-    """A video of images as ComfyUI encodes it. Through a file, because 0.8.0 cannot write one to memory."""
-    with tempfile.TemporaryDirectory(prefix="backplate-") as folder:
-        path = Path(folder, "video.mp4")
-        video.save_to(str(path))
-        return memory.BytesIO(path.read_bytes())
+def is_stream(video: Any) -> bool:
+    """Whether the video has a file behind it. One that inherits the way to its stream would be encoded for us, already
+    trimmed, and with loss."""
+    if isinstance(video, InputImpl.VideoFromComponents):
+        return False
+    return getattr(type(video), "get_stream_source", None) is not getattr(Input.Video, "get_stream_source", object())
+
+
+def crop_of(video: Any) -> Box | None:
+    """What Video Crop of newer ComfyUI marked, which its stream does not show; in even steps, as ComfyUI cuts."""
+    asked = getattr(video, "_VideoFromFile__crop", None)
+    if asked is None:
+        return None
+    left, top = (max(0, int(value)) // 2 * 2 for value in asked[:2])
+    return Box(left, top, *video.get_dimensions())
+
+
+def made_of_images(video: Any, container: str) -> ImageVideo:
+    """Its frames as they lie in memory. The sound ends with them, as ComfyUI cuts it."""
+    parts = video.get_components()
+    sound = parts.audio or {}
+    transfer = HDR_TRANSFERS.get(getattr(video, "get_color_space", str)())
+    depth = getattr(video, "get_bit_depth", lambda: 8)()
+    return ImageVideo(
+        images=parts.images,
+        rate=Fraction(parts.frame_rate).limit_denominator(1001),
+        bit_depth=max(depth, 10) if transfer else depth,
+        tags=replace(SRGB, matrix=9, primaries=9, transfer=transfer) if transfer else SRGB,
+        sound=sound["waveform"][0] if sound else None,
+        sound_rate=int(sound["sample_rate"]) if sound else 0,
+        sound_codec=SOUND_OF.get(container, "aac"),
+    )
 
 
 def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
@@ -265,7 +297,7 @@ class UpscaleVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, upscale_model: Any, video: Any, **wanted: Any) -> io.NodeOutput:
-        source, part = part_of_video(video)
+        source, part = part_of_video(video, wanted["container"])
         known = identify(upscale_model)
         job = VideoJob(
             source=source,
@@ -330,12 +362,19 @@ class VideoReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, result: Any, source: Any = None, reference: Any = None) -> io.NodeOutput:
-        part = ReadSettings()
-        origin: Source | None = None
-        if source is not None:
-            origin, part = part_of_video(source)
-        wanted = None if reference is None else part_of_video(reference)[0]
-        found = compare_videos(part_of_video(result)[0], origin, wanted, part, host.HostProgress())
+        ours, shown = part_of_video(result)
+        container = "webm" if not isinstance(ours, ImageVideo) and probe_video(ours).audio == ("opus",) else ""
+        origin, part = (None, None) if source is None else part_of_video(source, container)
+        wanted, wanted_part = (None, None) if reference is None else part_of_video(reference)
+        found = compare_videos(
+            ours,
+            origin,
+            wanted,
+            part,
+            host.HostProgress(),
+            result_part=shown,
+            reference_part=wanted_part,
+        )
         text = host.printable(found.text())
         levels = found.flicker.levels
         vmaf = next((score for name, score in found.vmaf.items() if name.endswith("neg")), -1.0)

@@ -34,7 +34,8 @@ class FolderJob:
     """``output``: the folder of results, whose manifest is continued if ``resume``. ``overwrite``: files there that
     are not of this job may be replaced, and what is done is done again. ``jobs``: threads that read, and as many
     that write. ``roots``: if given, sources must lie in one of them, links followed, and results in ``output``.
-    ``smallest`` and ``largest``: bytes of a file outside of which a note is made; 0 for no such limit."""
+    ``smallest`` and ``largest``: bytes of a file outside of which a note is made; 0 for no such limit.
+    ``passed_over``: a sentence about files that are no pictures."""
 
     errands: tuple[Errand, ...]
     output: Path
@@ -48,6 +49,7 @@ class FolderJob:
     largest: int = 0
     shard: Shard | None = None
     roots: tuple[Path, ...] | None = None
+    passed_over: str = ""
 
     @property
     def settings_sha256(self) -> str:

@@ -242,8 +242,8 @@ class _Run:
             source = read_source(errand.source, errand.output, self._job.settings, self._upscaler.spec.scale)
         except Exception as error:  # noqa: BLE001  one bad picture must not cost the others
             return self._failed(entry, _sentence(error, errand))
-        notes = (f"only the first of {source.file.frames} frames is used",) if source.file.frames > 1 else ()
-        entry = replace(entry, source_width=source.size.width, source_height=source.size.height, notes=notes)
+        width, height = source.size
+        entry = replace(entry, source_width=width, source_height=height, notes=source.notes)
         return _Loaded(_after(entry, started), errand, source)
 
     def _check_places(self, errand: Errand) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 
 from ..image.place import Background, Fill, parse_colour
+from ..image.room import check_room
 from ..image.sharpen import SharpenSettings, sharpen_blend
 from ..image.target import Fit, FitPlan, Target, plan_fit
 from ..image.trim import find_content
+from ..media.description import fitting, without_place_in_xmp
 from ..media.metadata import without_place
 from ..media.picture_file import PictureFile, check_writable, format_of, read_picture, write_picture
 from ..pipeline import TileSettings, upscale_to, upscale_with_alpha
@@ -46,12 +48,13 @@ class PictureSettings:
 @dataclass(frozen=True)
 class SourcePicture:
     """What was read, as the model is to get it. ``background`` is the one for this picture; ``size`` is that of the
-    file before it was trimmed; ``depth`` is that of the file to write."""
+    file before it was trimmed; ``depth`` is that of the file to write; ``notes`` say what the result will not have."""
 
     file: PictureFile
     background: Background | None
     size: Size
     depth: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,19 @@ def read_source(source: Path, output: Path, settings: PictureSettings, scale: in
             file, _ = _trimmed(read_picture(source, convert_to_srgb=True), settings)
         file = replace(file, picture=file.picture.expand(-1, 3, -1, -1).contiguous())
     if settings.strip_gps:
-        file = replace(file, exif=without_place(file.exif))
+        described = without_place_in_xmp(file.description)
+        file = replace(file, exif=without_place(file.exif), description=described)
     depth = settings.bit_depth or (file.bit_depth if format_of(output).deep else 8)
-    result = SourcePicture(file, background, size, depth)
+    result = SourcePicture(file, background, size, depth, _notes(file, output))
     _check_output(result, output, settings, scale)
     return result
+
+
+def _notes(file: PictureFile, output: Path) -> tuple[str, ...]:
+    kind = format_of(output).name
+    lost = fitting(file.description, kind, file.exif)[2]
+    frames = (f"only the first of {file.frames} frames is used",) if file.frames > 1 else ()
+    return frames + ((f"left out, because {kind} cannot hold it: {lost}",) if lost else ())
 
 
 def enlarge(
@@ -127,6 +138,7 @@ def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, sett
         dpi=source.file.dpi,
         quality=settings.quality,
         software=settings.software,
+        description=source.file.description,
     )
 
 
@@ -166,9 +178,11 @@ def _check_output(source: SourcePicture, output: Path, settings: PictureSettings
     alpha = file.alpha is not None and bool((file.alpha < 1).any())
     if plan and plan.padded and source.background and source.background.fill is Fill.TRANSPARENT:
         alpha = True
+    size = plan.canvas if plan else _size(file.picture).times(scale)
+    check_room(_size(file.picture), size, file.picture.shape[1] + alpha)
     check_writable(
         output,
-        plan.canvas if plan else _size(file.picture).times(scale),
+        size,
         alpha=alpha and solid_colour(source.background) is None,
         bit_depth=source.depth,
         profile=file.icc is not None,

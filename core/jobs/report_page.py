@@ -65,7 +65,7 @@ def write_report(job: FolderJob, summary: Summary) -> list[Path]:
     part = job.shard.suffix if job.shard else ""
     paths = [job.output / f"summary{part}.json", job.output / f"index{part}.html"]
     write_whole(paths[0], summary.to_json().encode())
-    write_whole(paths[1], report_page(job, summary).encode())
+    write_whole(paths[1], report_page(job, summary).encode("utf-8", "replace"))
     return paths
 
 

@@ -20,12 +20,13 @@ LISTED = 50
 class Summary:
     """``entries``: what became of each picture that was reached, now or in an earlier run, in natural order.
     ``total``: pictures in the folder. ``fresh`` of them were made in this run, which took ``seconds``; None where
-    there was no run."""
+    there was no run. ``passed_over`` is a sentence about files of other kinds, empty without any."""
 
     entries: tuple[Entry, ...]
     total: int
     fresh: int | None = None
     seconds: float = 0.0
+    passed_over: str = ""
 
     def with_status(self, status: Status) -> list[Entry]:
         return [entry for entry in self.entries if entry.status is status]
@@ -68,7 +69,7 @@ class Summary:
         parts += [f"{failed} failed"] if failed else []
         remaining = self.total - len(self.entries)
         parts += [f"{remaining} not reached"] if remaining else []
-        return ", ".join(parts) + "."
+        return ", ".join(parts) + "." + (f" {self.passed_over}" if self.passed_over else "")
 
     def pace(self) -> list[str]:
         if not self.fresh:
@@ -84,6 +85,7 @@ class Summary:
             "done": len(self.with_status(Status.DONE)),
             "flagged": len(self.with_status(Status.FLAGGED)),
             "failed": len(self.with_status(Status.FAILED)),
+            "passed_over": self.passed_over,
             "not_reached": self.total - len(self.entries),
             "made_in_this_run": self.fresh or 0,
             "seconds": round(self.seconds, 3),
@@ -107,7 +109,7 @@ def summarise(job: FolderJob, run: FolderRun) -> Summary:
         reached.setdefault(entry.source, entry)
     entries = [reached[errand.name] for errand in job.errands if errand.name in reached]
     fresh = sum(entry.written for entry in run.entries)
-    return Summary(tuple(entries), len(job.errands), fresh, run.seconds)
+    return Summary(tuple(entries), len(job.errands), fresh, run.seconds, job.passed_over)
 
 
 def summary_of(entries: Sequence[Entry]) -> Summary:

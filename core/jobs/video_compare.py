@@ -13,6 +13,8 @@ import torch
 
 from ..media.video_carry import Carry
 from ..media.video_decode import Frame, ReadSettings, read_video
+from ..media.video_encode import EncodeSettings, SegmentEncoder, plan_encoding
+from ..media.video_images import ImageVideo
 from ..media.video_join import packets_of
 from ..media.video_probe import Source, VideoFacts, probe_video
 from ..metrics.errors import MetricUnavailable
@@ -21,7 +23,7 @@ from ..metrics.vmaf import VmafModel, vmaf_videos
 from ..progress import Progress
 from ..types import Size
 from ..upscaler import InputError
-from .video_frame import to_picture
+from .video_frame import to_picture, to_pixels
 
 LINES_OF_4K = 1600
 """Height from which on the VMAF model for 4K is the one to ask."""
@@ -69,34 +71,40 @@ def compare_videos(
     reference: Source | None = None,
     part: ReadSettings | None = None,
     progress: Progress | None = None,
+    *,
+    result_part: ReadSettings | None = None,
+    reference_part: ReadSettings | None = None,
 ) -> VideoComparison:
-    """Reads ``result`` and ``source`` side by side, frame by frame. ``part`` is what was read of the source. Times
-    count as kept within half a millisecond, which is what Matroska stores.
+    """Reads ``result`` and ``source`` side by side, frame by frame. ``part`` is what was read of the source, the other
+    parts are what is looked at of the result and the reference. Times count as kept within half a millisecond, which
+    is what Matroska stores.
 
     Raises ``InputError`` for videos that cannot be read.
     """
     progress, part = progress or Progress(), part or ReadSettings()
-    facts = probe_video(result)
+    shown = result_part or ReadSettings()
+    facts = probe_video(result, shown.crop)
     notes: list[str] = []
     comparison = VideoComparison(result=facts, frames=0)
     if source is None:
         progress.begin(facts.expected_frames, "frames")
-        comparison = replace(comparison, frames=sum(1 for _ in _watched(result, facts, ReadSettings(), progress)))
+        comparison = replace(comparison, frames=sum(1 for _ in _watched(result, facts, shown, progress)))
     else:
-        comparison = _beside(comparison, result, source, part, progress, notes)
-    vmaf = vmaf_of(result, reference, facts.shown, notes)
+        comparison = _beside(comparison, (result, shown), (source, part), progress, notes)
+    parts = (shown, reference_part or ReadSettings())
+    vmaf = vmaf_of(result, reference, facts.shown, notes, parts)
     return replace(comparison, vmaf=vmaf, notes=tuple(notes))
 
 
 def _beside(
     comparison: VideoComparison,
-    result: Source,
-    source: Source,
-    part: ReadSettings,
+    ours: tuple[Source, ReadSettings],
+    theirs: tuple[Source, ReadSettings],
     progress: Progress,
     notes: list[str],
 ) -> VideoComparison:
-    facts, origin = comparison.result, probe_video(source, part.untagged_matrix)
+    (result, shown), (source, part) = ours, theirs
+    facts, origin = comparison.result, probe_video(source, part.crop)
     progress.begin(facts.expected_frames, "frames")
     same_part = abs(_aspect(facts.shown) / _aspect(origin.shown) - 1) <= LARGEST_ASPECT_DIFFERENCE
     if not same_part:
@@ -105,7 +113,7 @@ def _beside(
     kept, flicker = True, Flicker()
     before: tuple[torch.Tensor, torch.Tensor] | None = None
     pairs = zip_longest(
-        _watched(result, facts, ReadSettings(), progress), read_video(source, origin, replace(part, deinterlace=True))
+        _watched(result, facts, shown, progress), read_video(source, origin, replace(part, deinterlace=True))
     )
     for new, old in pairs:
         frames, source_frames = frames + (new is not None), source_frames + (old is not None)
@@ -123,7 +131,7 @@ def _beside(
         frames=frames,
         source_frames=source_frames,
         times_kept=kept,
-        sound_kept=_same_sound(result, source, origin, part),
+        sound_kept=_same_sound(ours, theirs, origin),
         flicker=flicker,
     )
 
@@ -135,14 +143,15 @@ def _watched(source: Source, facts: VideoFacts, settings: ReadSettings, progress
         progress.advance()
 
 
-def _same_sound(result: Source, source: Source, origin: VideoFacts, part: ReadSettings) -> bool | None:
-    """Packet by packet, content only for a part of the source, whose packets were moved."""
+def _same_sound(
+    result: tuple[Source, ReadSettings], source: tuple[Source, ReadSettings], origin: VideoFacts
+) -> bool | None:
+    """Packet by packet, content only where a part is looked at, whose packets were moved."""
     if not origin.audio:
         return None
     sound = Carry(subtitles=False)
-    ours, theirs = packets_of(result, sound), packets_of(source, sound)
-    whole = not part.start and not part.seconds
-    if whole:
+    ours, theirs = (packets_of(each, sound) for each, _ in (result, source))
+    if _is_whole(result[1]) and _is_whole(source[1]):
         begun = float(origin.origin * origin.time_base)
         return all(
             a is not None
@@ -152,7 +161,13 @@ def _same_sound(result: Source, source: Source, origin: VideoFacts, part: ReadSe
             for a, b in zip_longest(ours, theirs)
         )
     known = {form for _, content in theirs for form in (content, _without_header(content))}
-    return all(content in known for _, content in ours)
+    start, seconds = result[1].start, result[1].seconds
+    inside = [content for time, content in ours if time >= start and (not seconds or time < start + seconds)]
+    return bool(inside) and all(content in known for content in inside)
+
+
+def _is_whole(part: ReadSettings) -> bool:
+    return not part.start and not part.seconds
 
 
 ADTS_HEADER = 7
@@ -172,23 +187,50 @@ def _kept(kept: bool | None) -> str:
     return "kept" if kept else "NOT kept"
 
 
-def vmaf_of(result: Source, reference: Source | None, size: Size, notes: list[str]) -> dict[str, float]:
-    """VMAF by the model for that size and by the one that gives nothing for sharpening, by name. What keeps it from
-    being measured becomes a note: the result does not suffer from it."""
+def vmaf_of(
+    result: Source,
+    reference: Source | None,
+    size: Size,
+    notes: list[str],
+    parts: tuple[ReadSettings, ReadSettings] = (ReadSettings(), ReadSettings()),
+) -> dict[str, float]:
+    """VMAF by the model for that size and by the one that gives nothing for sharpening, by name. ``parts`` are those
+    of the result and of the reference. What keeps it from being measured becomes a note: the result does not suffer
+    from it."""
     if reference is None:
         return {}
+    sources = ((result, parts[0]), (reference, parts[1]))
+    cut = any(isinstance(each, ImageVideo) or not _is_whole(part) or part.crop for each, part in sources)
     usual = VmafModel.FOUR_K if size.height >= LINES_OF_4K else VmafModel.HD
     with tempfile.TemporaryDirectory(prefix="backplate-video-") as folder:
-        first, second = (_on_disk(each, Path(folder, name)) for each, name in ((result, "a"), (reference, "b")))
         try:
+            first, second = (
+                _copied(each, part, Path(folder, name)) if cut else _on_disk(each, Path(folder, name))
+                for (each, part), name in zip(sources, ("a.mkv", "b.mkv"), strict=True)
+            )
             return {model.value: vmaf_videos(first, second, model).mean for model in (usual, VmafModel.NEG)}
         except (InputError, MetricUnavailable) as error:
             notes.append(f"VMAF was not measured: {error}")
             return {}
 
 
+def _copied(source: Source, part: ReadSettings, path: Path) -> Path:
+    """The part of the video without loss, so that ffmpeg sees the frames that are meant and no others. Both videos are
+    written alike."""
+    facts = probe_video(source, part.crop)
+    tags = replace(facts.tags, range=1, matrix=1)
+    encode = EncodeSettings(codec="ffv1", pixel_format="yuv444p10le")
+    encoding = plan_encoding(encode, facts.window.size, 10, facts.time_base, facts.rate, tags)
+    with SegmentEncoder(path, encoding) as segment:
+        for frame in read_video(source, facts, replace(part, deinterlace=True)):
+            picture = to_picture(frame, torch.device("cpu"))
+            segment.write(to_pixels(picture, deep=True), frame.pts, frame.duration)
+    return path
+
+
 def _on_disk(source: Source, path: Path) -> Path:
     if not isinstance(source, io.BytesIO):
+        assert isinstance(source, Path)
         return source
     path.write_bytes(source.getbuffer())
     return path

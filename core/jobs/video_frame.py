@@ -82,7 +82,7 @@ class FrameUpscaler:
         if not held or self._pixels is None:
             self._computed = source
             result = self._enlarged(source)
-            pixels = _to_pixels(result, self._settings.deep)
+            pixels = to_pixels(result, self._settings.deep)
         else:
             result, pixels = self._result, self._pixels
         seconds = time.perf_counter() - started
@@ -147,7 +147,7 @@ def to_picture(frame: Frame, device: torch.device) -> torch.Tensor:
     return picture.div_(frame.white).clamp_(0, 1).contiguous()
 
 
-def _to_pixels(picture: torch.Tensor, deep: bool) -> Pixels:
+def to_pixels(picture: torch.Tensor, deep: bool) -> Pixels:
     """(H, W, 3), rounded. Taken from the device with the bits it needs."""
     values = picture[0].permute(1, 2, 0).mul(WHITE_16 if deep else WHITE_8).round_()
     if deep:

@@ -18,6 +18,7 @@ from ..image.target import Fit, Target, plan_fit
 from ..media.video_carry import Carry
 from ..media.video_decode import ReadSettings, check_scanning
 from ..media.video_encode import EncodeSettings, Encoding, plan_encoding
+from ..media.video_images import ImageVideo
 from ..media.video_join import kind_of
 from ..media.video_probe import Source, VideoFacts, probe_video
 from ..media.video_rehearse import Rehearsed, rehearse
@@ -107,13 +108,13 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
     kind_of(job.output)
     _check_places(job)
     settings = job.settings
-    facts = probe_video(job.source, settings.read.untagged_matrix)
+    facts = probe_video(job.source, settings.read.crop)
     check_scanning(facts, settings.read)
     target = settings.target or Target(fit=Fit.FACTOR, factor=float(upscaler.spec.scale))
     if settings.round_even:
         target = replace(target, multiple_of=math.lcm(target.multiple_of, 2))
     size = plan_fit(facts.shown, target).canvas
-    encoding = plan_encoding(settings.encode, size, facts.bit_depth, facts.time_base, facts.rate, facts.tags)
+    encoding = plan_encoding(settings.encode, size, facts.bit_depth, facts.time_base, facts.rate, facts.tags, facts.hdr)
     rehearsed = rehearse(job.output, job.source, facts, encoding, settings.read, settings.carry, job.metadata)
     if job.reference is not None:
         reference = probe_video(job.reference)
@@ -155,6 +156,8 @@ def identity_of(job: VideoJob, plan: VideoPlan) -> dict[str, Any]:
 
 def fingerprint(source: Source) -> str:
     """Changes when the source is replaced."""
+    if isinstance(source, ImageVideo):
+        return source.fingerprint()
     if isinstance(source, io.BytesIO):
         return hashlib.sha256(source.getbuffer()).hexdigest()
     facts = source.stat()

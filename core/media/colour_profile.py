@@ -30,9 +30,10 @@ SRGB_TO_PCS = torch.tensor(
 def fitting_profile(icc: bytes | None, mode: str) -> bytes | None:
     """The profile if it is one for pictures of that mode (L, RGB, CMYK, LAB), else None.
 
-    A profile for another kind of picture says nothing about these numbers, and readers ignore it.
+    A profile for another kind of picture says nothing about these numbers, and readers ignore it, as they do one that
+    is cut off.
     """
-    if not icc or len(icc) < 132 or icc[36:40] != b"acsp":
+    if not icc or len(icc) < 132 or icc[36:40] != b"acsp" or int.from_bytes(icc[:4], "big") > len(icc):
         return None
     return icc if icc[16:20] == SPACES[mode] else None
 

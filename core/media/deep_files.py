@@ -16,6 +16,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
 from PIL.ExifTags import IFD, Base
 
 from ..upscaler import InputError
+from .description import IPTC_TAG, XMP_TAG
 
 PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 TIFF_LIMIT = 2**32 - 2**20
@@ -23,6 +24,7 @@ INCHES_PER_METRE = 1 / 0.0254
 
 # TIFF 6.0 tags
 BITS_PER_SAMPLE, PHOTOMETRIC, PLANAR, EXTRA_SAMPLES = 258, 262, 284, 338
+SAMPLE_FORMAT, UNSIGNED = 339, 1
 SEPARATE_PLANES, PREMULTIPLIED, STRAIGHT = 2, 1, 2
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 DEFLATE, HORIZONTAL_DIFFERENCES = 8, 2
@@ -45,6 +47,8 @@ def read_deep(image: Image.Image, data: bytes) -> tuple[np.ndarray, np.ndarray |
     """
     tiff = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else None
     if tiff is not None:
+        if set(tiff.get(SAMPLE_FORMAT, (UNSIGNED,))) != {UNSIGNED}:
+            raise InputError("its 16-bit pixels are signed or fractions; save it with 8 or 16 bits without a sign.")
         if tiff.get(PLANAR) == SEPARATE_PLANES and len(tiff.get(BITS_PER_SAMPLE, ())) > 1:
             raise InputError("the TIFF keeps each channel in a plane of its own; save it with interleaved channels.")
         data = _without_orientation(data, tiff)
@@ -104,7 +108,7 @@ def write_png16(
     icc: bytes | None,
     exif: Image.Exif | None,
     dpi: tuple[float, float] | None,
-    text: dict[str, str],
+    text: PngImagePlugin.PngInfo,
 ) -> None:
     """uint16 samples (H, W, 1 to 4) as PNG (W3C PNG, third edition)."""
     height, width, channels = samples.shape
@@ -118,8 +122,8 @@ def write_png16(
         PngImagePlugin.putchunk(file, b"pHYs", struct.pack(">IIB", *pixels_per_metre, 1))
     if exif:
         PngImagePlugin.putchunk(file, b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
-    for key, value in text.items():
-        PngImagePlugin.putchunk(file, b"tEXt", f"{key}\0{value}".encode("latin-1", "replace"))
+    for name, content, *_ in text.chunks:
+        PngImagePlugin.putchunk(file, name, content)
     _write_png_rows(file, samples)
     PngImagePlugin.putchunk(file, b"IEND", b"")
 
@@ -145,6 +149,8 @@ def write_tiff(
     icc: bytes | None,
     exif: Image.Exif | None,
     dpi: tuple[float, float] | None,
+    xmp: bytes | None = None,
+    iptc: bytes | None = None,
 ) -> None:
     """uint8 or uint16 samples (H, W, 1, 3 or 4) as TIFF 6.0, deflated with horizontal differences, straight alpha."""
     height, width = samples.shape[:2]
@@ -158,6 +164,10 @@ def write_tiff(
         directory[tag] = exif.get_ifd(tag) if tag in (IFD.Exif, IFD.GPSInfo) else exif[tag]  # pyright: ignore
     for tag, value in _tiff_tags(samples, len(packed), icc, dpi).items():
         directory[tag] = value
+    for tag, value in ((XMP_TAG, xmp), (IPTC_TAG, iptc)):
+        if value:
+            directory.tagtype[tag] = TiffTags.UNDEFINED
+            directory[tag] = value
     directory.tagtype[Base.StripOffsets] = TiffTags.LONG
     directory.save(file)
     file.write(packed)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -17,11 +18,12 @@ from PIL import Image
 
 from ..types import Size
 from ..upscaler import InputError
-from .picture_file import READABLE_SUFFIXES, format_of
+from .picture_file import READABLE_SUFFIXES, format_of, readable_formats
 
 FIELD = re.compile(r"\{(stem|suffix|model|index)(?:(?<=index):(0?[1-9]d))?\}")
 LONGEST_TEMPLATE = 200
 LONGEST_PATH = 1000
+MOST_KINDS_NAMED = 6
 
 
 class Source(NamedTuple):
@@ -111,20 +113,61 @@ def natural_order(name: str) -> tuple[list[list[tuple[int, int, str]]], str]:
     return parts, name
 
 
+LITTER = frozenset(
+    (
+        "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler",
+        "system volume information", "__macosx", "lost+found", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db",
+        "desktop.ini",
+    )
+)  # fmt: skip
+"""What network drives, Windows and macOS leave in folders, in small letters: thumbnails, deleted files, snapshots."""
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of that name is nobody's own: hidden, or of the system."""
+    return name.startswith(".") or name.casefold() in LITTER
+
+
 def list_pictures(folder: Path, *, recursive: bool, without: Path | None = None) -> list[Source]:
-    """The picture files in ``folder`` in natural order, by their suffix. Hidden files and folders are left out, and
-    so is the folder ``without`` (that of the results). Links are followed, once each.
+    """The picture files in ``folder`` in natural order, by their suffix. Hidden files and folders are left out, so is
+    what systems leave there, and the folder ``without`` (that of the results). Links are followed, once each.
 
     Raises ``InputError`` if there are none, or the folder cannot be listed.
     """
-    names = sorted(_names(folder, recursive, without), key=natural_order)
+    names = sorted(filter(_is_picture, _names(folder, recursive, without)), key=natural_order)
     if not names:
         where = "in or below" if recursive else "directly inside"
-        raise InputError(f"{folder}: no pictures {where} ({', '.join(READABLE_SUFFIXES)}).")
+        others = passed_over_text(passed_over(folder, recursive=recursive, without=without))
+        raise InputError(f"{folder}: no pictures {where} ({', '.join(READABLE_SUFFIXES)}).{others and f' {others}'}")
     return [Source(name, folder / name) for name in names]
 
 
+def passed_over(folder: Path, *, recursive: bool, without: Path | None = None) -> Counter[str]:
+    """How many files of which suffix ``list_pictures`` leaves out because they are of other kinds."""
+    names = (name for name in _names(folder, recursive, without) if not _is_picture(name))
+    return Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in names)
+
+
+def passed_over_text(counts: Mapping[str, int]) -> str:
+    """A sentence, empty if there was nothing."""
+    if not counts:
+        return ""
+    total = sum(counts.values())
+    order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    kinds = [f"{count:,} {suffix}" for suffix, count in order[:MOST_KINDS_NAMED]]
+    kinds += (
+        [f"{sum(count for _, count in order[MOST_KINDS_NAMED:]):,} others"] if len(order) > MOST_KINDS_NAMED else []
+    )
+    files = "1 file was" if total == 1 else f"{total:,} files were"
+    return f"{files} passed over: {', '.join(kinds)}."
+
+
+def _is_picture(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES
+
+
 def _names(folder: Path, recursive: bool, without: Path | None) -> Iterator[str]:
+    """All files that are somebody's own."""
     left_out = {os.path.realpath(without)} if without is not None else set[str]()
     for root, subfolders, files in os.walk(folder, followlinks=True, onerror=_refuse(folder)):
         real = os.path.realpath(root)
@@ -132,10 +175,10 @@ def _names(folder: Path, recursive: bool, without: Path | None) -> Iterator[str]
             subfolders.clear()
             continue
         left_out.add(real)
-        subfolders[:] = sorted(name for name in subfolders if recursive and not name.startswith("."))
+        subfolders[:] = sorted(name for name in subfolders if recursive and not is_litter(name))
         for name in files:
             path = Path(root, name)
-            if path.suffix.lower() in READABLE_SUFFIXES and not name.startswith(".") and path.is_file():
+            if not is_litter(name) and path.is_file():
                 yield path.relative_to(folder).as_posix()
 
 
@@ -231,7 +274,7 @@ def contained(name: str, base: Path, others: Sequence[Path] = ()) -> Path:
 def size_in_header(path: Path) -> Size | None:
     """Width and height as the file says, without decoding it and not turned upright; None if it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=readable_formats()) as image:
             return Size(image.width, image.height)
     except Exception:  # noqa: BLE001  a damaged file is refused when it is read, with the reason
         return None

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from PIL.ExifTags import IFD, Base
 
 # What describes the shot. Everything else in the first directory describes the old file's pixels and their storage.
@@ -35,6 +36,8 @@ KEPT_TAGS = (
 DROPPED_SHOT_TAGS = (Base.ExifImageWidth, Base.ExifImageHeight, Base.ExifInteroperabilityOffset)
 SRGB_COLOUR_SPACE = 1
 INCH, CENTIMETRE = 2, 3
+HIGHEST_DPI = 65535
+"""What JPEG can hold; no scanner comes near it."""
 
 DAMAGED = (OSError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, AttributeError, struct.error)
 """What Pillow raises on EXIF that is damaged; such EXIF is ignored, as every viewer does."""
@@ -67,7 +70,7 @@ def resolution_of(image: Image.Image, orientation: int) -> tuple[float, float] |
         across, down = (float(value) for value in dpi or ())
     except DAMAGED:
         return None
-    if not all(math.isfinite(value) and value > 1 for value in (across, down)):
+    if not all(math.isfinite(value) and 1 < value <= HIGHEST_DPI for value in (across, down)):
         return None
     return (down, across) if orientation >= 5 else (across, down)
 
@@ -92,13 +95,35 @@ def kept_exif(image: Image.Image, *, is_srgb: bool = False) -> bytes | None:
         source, kept = image.getexif(), Image.Exif()
         for tag in KEPT_TAGS:
             if tag in source:
-                kept[tag] = source[tag]
-        shot = {tag: value for tag, value in source.get_ifd(IFD.Exif).items() if tag not in DROPPED_SHOT_TAGS}
+                kept[tag] = as_stored(source[tag])
+        whole = source.get_ifd(IFD.Exif)
+        shot = {tag: as_stored(value) for tag, value in whole.items() if tag not in DROPPED_SHOT_TAGS}
         if is_srgb and Base.ColorSpace in shot:
             shot[Base.ColorSpace] = SRGB_COLOUR_SPACE
         return _serialised(kept, shot, source.get_ifd(IFD.GPSInfo))
     except DAMAGED:
         return None
+
+
+def as_stored(value: Any) -> Any:
+    """Text as the bytes that it was read from: Pillow reads it as Latin-1, whatever it is, and would write ASCII."""
+    return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
+
+
+def _can_be_written(tag: int, value: Any) -> bool:
+    """Damaged files hold values that Pillow reads and cannot write: fractions of 0, numbers beyond their type."""
+    alone = Image.Exif()
+    alone[tag] = value
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    try:
+        content = alone.tobytes()
+        directory[tag] = value
+        directory.save(io.BytesIO())
+        again = Image.Exif()
+        again.load(content)
+        return tag in again
+    except DAMAGED:
+        return False
 
 
 def without_place(exif: bytes | None) -> bytes | None:
@@ -109,15 +134,27 @@ def without_place(exif: bytes | None) -> bytes | None:
     source.load(exif)
     for tag, value in source.items():
         if tag not in (IFD.Exif, IFD.GPSInfo):
-            kept[tag] = value
-    return _serialised(kept, source.get_ifd(IFD.Exif), {})
+            kept[tag] = as_stored(value)
+    return _serialised(kept, {tag: as_stored(value) for tag, value in source.get_ifd(IFD.Exif).items()}, {})
 
 
 def _serialised(exif: Image.Exif, shot: Mapping[int, Any], place: Mapping[int, Any]) -> bytes | None:
+    for tag in [tag for tag, value in exif.items() if not _can_be_written(tag, value)]:
+        del exif[tag]
     for directory, tags in ((IFD.Exif, shot), (IFD.GPSInfo, place)):
-        if tags:
-            exif[directory] = dict(tags)
+        if written := {tag: value for tag, value in tags.items() if _can_be_written(tag, value)}:
+            exif[directory] = written
     return exif.tobytes() if len(exif) else None
+
+
+def keep_bytes(exif: Image.Exif) -> None:
+    """For EXIF that was loaded and is to be written again."""
+    for tag, value in list(exif.items()):
+        if tag not in (IFD.Exif, IFD.GPSInfo):
+            exif[tag] = as_stored(value)
+    for directory in (IFD.Exif, IFD.GPSInfo):
+        if tags := exif.get_ifd(directory):
+            exif[directory] = {tag: as_stored(value) for tag, value in tags.items()}
 
 
 def exif_to_write(
@@ -130,6 +167,7 @@ def exif_to_write(
         for tag in (Base.Orientation, Base.XResolution, Base.YResolution, Base.ResolutionUnit):
             if tag in result:
                 del result[tag]
+        keep_bytes(result)
     if dpi:
         result[Base.XResolution], result[Base.YResolution] = dpi
         result[Base.ResolutionUnit] = INCH

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
+import threading
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,11 +14,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL.ExifTags import Base
 
 from ..upscaler import InputError
 from .colour_profile import fitting_profile, image_to_srgb, picture_to_srgb
+from .colour_signal import overrides_profile, profile_of
 from .deep_files import is_deep, read_deep
+from .description import Description, description_of
 from .metadata import kept_exif, orientation_of, resolution_of, upright
 from .picture_write import FileFormat, check_writable, format_of, write_picture
 
@@ -46,9 +47,10 @@ GREY_MODES = ("1", "L", "LA", "La")
 class PictureFile:
     """A picture (1, C, H, W), C = 1 for grey files, and what its file says about it.
 
-    ``alpha`` is (1, 1, H, W) or None. ``icc`` is the profile that gives the numbers their colours; None means sRGB.
+    ``alpha`` is (1, 1, H, W) or None. ``icc`` is the profile that gives the numbers their colours, made for this where
+    the file says it otherwise; None means sRGB.
     ``exif`` is without orientation (it has been applied), pixel sizes and thumbnail. ``dpi`` is across, down.
-    ``frames`` counts the frames or pages of the file; the picture is the first.
+    ``frames`` counts the frames or pages of the file; the picture is the first. ``description`` is XMP, IPTC and text.
     """
 
     picture: torch.Tensor
@@ -58,6 +60,7 @@ class PictureFile:
     exif: bytes | None
     dpi: tuple[float, float] | None
     frames: int = 1
+    description: Description = Description()
 
 
 def read_picture(path: str | PathLike[str], *, convert_to_srgb: bool = False) -> PictureFile:
@@ -69,7 +72,7 @@ def read_picture(path: str | PathLike[str], *, convert_to_srgb: bool = False) ->
     path = Path(path)
     data = _bytes_of(path)
     try:
-        with _strict_pillow(), Image.open(io.BytesIO(data), formats=_formats()) as image:
+        with _strict_pillow, Image.open(io.BytesIO(data), formats=readable_formats()) as image:
             return _read(image, data, convert_to_srgb)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -78,7 +81,7 @@ def read_picture(path: str | PathLike[str], *, convert_to_srgb: bool = False) ->
             f"{path}: not a picture that can be read; PNG, JPEG, WebP, AVIF, TIFF (grey or RGB of 8 or 16 bits), BMP "
             "and GIF can."
         ) from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: {str(error).rstrip('.')}; split the picture into smaller ones.") from error
     except Exception as error:
         raise InputError(f"{path}: the file is damaged or cut off ({error or type(error).__name__}).") from error
@@ -98,22 +101,34 @@ def _bytes_of(path: Path) -> bytes:
     return data
 
 
-def _formats() -> tuple[str, ...]:
+def readable_formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read here, as far as it has them."""
     Image.init()
     return tuple(name for name in READABLE_FORMATS if name in Image.OPEN)
 
 
-@contextmanager
-def _strict_pillow() -> Generator[None]:
-    """Incomplete files are errors, whatever else in this process has set; sizes short of a bomb are no warning."""
-    before = ImageFile.LOAD_TRUNCATED_IMAGES
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
+class _StrictPillow:
+    """Incomplete files are errors while pictures are read here, whatever other code of this process has set. It is one
+    setting for all threads, so the first reader changes it and the last one puts it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers, self._lenient = 0, False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if ImageFile.LOAD_TRUNCATED_IMAGES:
+                self._lenient, ImageFile.LOAD_TRUNCATED_IMAGES = True, False
+            self._readers += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._lenient and not self._readers:
+                self._lenient, ImageFile.LOAD_TRUNCATED_IMAGES = False, True
+
+
+_strict_pillow = _StrictPillow()
 
 
 def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> PictureFile:
@@ -123,13 +138,14 @@ def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> Pic
     if deep:
         orientation = orientation_of(image)
         colour, alpha = read_deep(image, data)
-        icc = fitting_profile(image.info.get("icc_profile"), "L" if colour.shape[2] == 1 else "RGB")
+        icc = _profile_of(image, data, "L" if colour.shape[2] == 1 else "RGB")
     else:
         _mend_transparent_grey(image, data)
+        _check_covered(image)
         image.load()
         # After loading: Pillow has then turned a TIFF upright and dropped its tag.
         orientation = orientation_of(image)
-        colour, alpha, icc = _read_shallow(image, convert_to_srgb)
+        colour, alpha, icc = _read_shallow(image, data, convert_to_srgb)
     picture = _to_tensor(upright(colour, orientation))
     converted = convert_to_srgb or image.mode in ("CMYK", "LAB")
     if deep and convert_to_srgb and icc:
@@ -142,7 +158,27 @@ def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> Pic
         exif=kept_exif(image, is_srgb=converted),
         dpi=resolution_of(image, orientation),
         frames=frames,
+        description=description_of(image),
     )
+
+
+def _profile_of(image: Image.Image, data: bytes, space: str) -> bytes | None:
+    """The profile for pixels of that space (L, RGB, CMYK, LAB), from wherever the file says it."""
+    icc = None if overrides_profile(image, data) else fitting_profile(image.info.get("icc_profile"), space)
+    return icc if icc or space not in ("L", "RGB") else profile_of(image, data, grey=space == "L")
+
+
+def _check_covered(image: Image.Image) -> None:
+    """Raises ``InputError`` for a TIFF whose strips or tiles stop before its last row: Pillow leaves the rest black."""
+    tiles = getattr(image, "tile", ())
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and tiles:
+        # As stored: Pillow's own size is that of the upright picture.
+        width, height = (image.tag_v2.get(tag, 0) for tag in (Base.ImageWidth, Base.ImageLength))
+        right, bottom = (max(tile.extents[side] for tile in tiles if tile.extents) for side in (2, 3))
+        if right < width or bottom < height:
+            raise InputError(
+                f"the file is damaged: it says {width}x{height} pixels and holds {right}x{bottom} of them."
+            )
 
 
 def _mend_transparent_grey(image: Image.Image, data: bytes) -> None:
@@ -154,19 +190,22 @@ def _mend_transparent_grey(image: Image.Image, data: bytes) -> None:
             image.info["transparency"] = level * (255 // highest)
 
 
-def _read_shallow(image: Image.Image, convert_to_srgb: bool) -> tuple[np.ndarray, np.ndarray | None, bytes | None]:
+def _read_shallow(
+    image: Image.Image, data: bytes, convert_to_srgb: bool
+) -> tuple[np.ndarray, np.ndarray | None, bytes | None]:
     """Colour (H, W, 1 or 3), alpha (H, W, 1) as uint8 and the profile of an image that Pillow decoded."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         raise InputError(
             f"its pixels are of a kind (Pillow mode {image.mode}) that is not supported; save it with 8 or 16 bits."
         )
     alpha: Image.Image | None = None
+    file = image
     if image.has_transparency_data:
         with_alpha = _with_alpha(image)
         alpha = with_alpha.getchannel("A")
         image = with_alpha.convert(with_alpha.mode[:-1])
     space = image.mode if image.mode in ("CMYK", "LAB") else "L" if image.mode in GREY_MODES else "RGB"
-    icc = fitting_profile(image.info.get("icc_profile"), space)
+    icc = _profile_of(file, data, space)
     image = image.convert(space)
     if convert_to_srgb or space in ("CMYK", "LAB"):
         image = image_to_srgb(image, icc)

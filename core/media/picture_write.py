@@ -12,14 +12,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from ..types import Size
 from ..upscaler import InputError
 from ..whole_file import whole_file
 from .colour_profile import fitting_profile
 from .deep_files import write_png16, write_tiff
-from .metadata import exif_to_write
+from .description import Description, fitting, jpeg_options, png_text
+from .metadata import HIGHEST_DPI, exif_to_write
 
 OPAQUE = 1 - 0.5 / 65535
 
@@ -95,12 +96,14 @@ def write_picture(
     dpi: tuple[float, float] | None = None,
     quality: int = 95,
     software: str | None = None,
+    description: Description | None = None,
 ) -> None:
     """Write a picture (1, C, H, W), C = 1 or 3, with straight alpha (1, 1, H, W) in the format of the suffix.
 
     Values are cut to 0..1 and rounded to the nearest level. ``bit_depth`` 16 is for PNG and TIFF. ``quality`` (1 to
     100) is for JPEG (never subsampled), WebP (100 is lossless) and AVIF. ``software`` is recorded as what made the
-    file; BMP holds no metadata at all. Alpha that is opaque everywhere is left out where the format has none.
+    file; BMP holds no metadata at all, and what else the format cannot hold of ``exif`` and ``description`` is left
+    out (``fitting`` says what). Alpha that is opaque everywhere is left out where the format has none.
 
     The file appears complete or not at all. Raises ``InputError`` for what the format cannot hold, for values that
     are not finite, and when the file cannot be written.
@@ -109,6 +112,8 @@ def write_picture(
     _check_tensors(picture, alpha)
     if not 1 <= quality <= 100:
         raise InputError(f"A quality of {quality} is outside of 1 to 100.")
+    if dpi and not all(0 < value <= HIGHEST_DPI for value in dpi):
+        raise InputError(f"A resolution of {dpi[0]:g}x{dpi[1]:g} dpi is outside of 1 to {HIGHEST_DPI}.")
     kind = format_of(path)
     if alpha is not None and not kind.alpha and float(alpha.min()) >= OPAQUE:
         alpha = None
@@ -117,17 +122,17 @@ def write_picture(
     size = Size(picture.shape[3], picture.shape[2])
     check_writable(path, size, alpha=alpha is not None, bit_depth=bit_depth, profile=icc is not None)
     samples = _to_samples(picture, alpha, bit_depth)
+    described, exif, _ = fitting(description or Description(), kind.name, exif)
     details = exif_to_write(exif, dpi, software)
     try:
         with whole_file(path) as temporary, temporary.open("xb") as file:
             if kind.name == "TIFF":
-                _write_tiff(file, samples, icc=icc, exif=details, dpi=dpi)
+                _write_tiff(file, samples, icc=icc, exif=details, dpi=dpi, xmp=described.xmp, iptc=described.iptc)
             elif bit_depth == 16:
-                text = {"Software": software} if software else {}
-                write_png16(file, samples, icc=icc, exif=details, dpi=dpi, text=text)
+                write_png16(file, samples, icc=icc, exif=details, dpi=dpi, text=png_text(described, software))
             else:
                 image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-                options = _options(kind, dpi, quality, software)
+                options = _options(kind, dpi, quality, software, described)
                 if kind.profile:
                     # An empty profile keeps Pillow from looking for one elsewhere.
                     options.update(icc_profile=icc or b"", exif=details.tobytes() if details else b"")
@@ -164,20 +169,19 @@ def _to_samples(picture: torch.Tensor, alpha: torch.Tensor | None, bit_depth: in
     return samples
 
 
-def _options(kind: FileFormat, dpi: tuple[float, float] | None, quality: int, software: str | None) -> dict[str, Any]:
+def _options(
+    kind: FileFormat, dpi: tuple[float, float] | None, quality: int, software: str | None, described: Description
+) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if kind.name == "PNG":
-        text = PngImagePlugin.PngInfo()
-        if software:
-            text.add_text("Software", software)
-        options = {"compress_level": 4, "pnginfo": text}
+        options = {"compress_level": 4, "pnginfo": png_text(described, software)}
     elif kind.name == "JPEG":
-        options = {"quality": quality, "subsampling": 0}
+        options = {"quality": quality, "subsampling": 0, **jpeg_options(described)}
     elif kind.name == "WEBP":
         # Exact: colour under transparent pixels is somebody's data too.
-        options = {"quality": quality, "lossless": quality == 100, "exact": True}
+        options = {"quality": quality, "lossless": quality == 100, "exact": True, "xmp": described.xmp or b""}
     elif kind.name == "AVIF":
-        options = {"quality": quality, "subsampling": "4:4:4"}
+        options = {"quality": quality, "subsampling": "4:4:4", "xmp": described.xmp or b""}
     if dpi and kind.name in ("PNG", "JPEG", "BMP"):
         options["dpi"] = dpi
     return options

@@ -18,9 +18,10 @@ from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..types import Size
+from ..types import Box, Size
 from ..upscaler import InputError
-from .video_colour import ColourConverter, Pixels
+from .video_colour import WHITE_RGB, ColourConverter, Pixels
+from .video_images import ImageVideo
 from .video_probe import (
     JUMP_AHEAD,
     Source,
@@ -47,20 +48,20 @@ class BrokenVideo(InputError):
 @dataclass(frozen=True, kw_only=True)
 class ReadSettings:
     """``start`` and ``seconds`` cut out a part, ``seconds`` 0 is to the end. Only frames after the time stamp
-    ``after`` are read, in units of the stream's time base. ``deinterlace`` mends interlaced frames (bwdif).
-    ``untagged_matrix`` is the colour matrix of a source that is known and not tagged, 0 to go by convention."""
+    ``after`` are read, in units of the stream's time base. ``deinterlace`` mends interlaced frames (bwdif). ``crop``
+    is a part of the upright frame in stored pixels; ``probe_video`` takes it into the facts."""
 
     start: float = 0.0
     seconds: float = 0.0
     after: int | None = None
     deinterlace: bool = False
-    untagged_matrix: int = 0
+    crop: Box | None = None
 
 
 @dataclass(frozen=True)
 class Frame:
-    """``pixels`` (H, W, 3) RGB as stored, of which ``white`` stands for 1.0; turned upright. ``pts`` and ``duration``
-    in units of the stream's time base, ``pts`` counted from the start of the part that is read."""
+    """``pixels`` (H, W, 3) RGB as stored, of which ``white`` stands for 1.0; upright and cropped. ``pts`` and
+    ``duration`` in units of the stream's time base, ``pts`` counted from the start of the part that is read."""
 
     pixels: Pixels
     white: int
@@ -104,9 +105,12 @@ def read_video(source: Source, facts: VideoFacts, settings: ReadSettings) -> Ite
     ends before the time it promises or cannot be decoded further; every frame up to there has been yielded.
     """
     check_scanning(facts, settings)
+    if isinstance(source, ImageVideo):
+        yield from _read_images(source, facts, settings)
+        return
     first, last = part_of(facts, settings)
     step = max(1, round(1 / (facts.rate * facts.time_base)))
-    converter = ColourConverter(facts.tags)
+    converter = ColourConverter(facts.tags, facts.codec)
     position = None if settings.after is None else settings.after + first
     with opened(source) as container:
         stream = video_stream(container, source)
@@ -126,7 +130,14 @@ def read_video(source: Source, facts: VideoFacts, settings: ReadSettings) -> Ite
                 continue
             pixels, white = converter.to_rgb(frame)
             duration = _duration(frame, facts.time_base) or step
-            yield Frame(_upright(pixels, facts.rotation), white, pts - first, duration, frame.is_corrupt)
+            yield Frame(_shown_part(pixels, facts), white, pts - first, duration, frame.is_corrupt)
+
+
+def _read_images(source: ImageVideo, facts: VideoFacts, settings: ReadSettings) -> Iterator[Frame]:
+    first, last = part_of(facts, settings)
+    start = first if settings.after is None else first + settings.after + 1
+    for number in range(start, source.frames if last is None else min(last, source.frames)):
+        yield Frame(_shown_part(source.frame(number), facts), WHITE_RGB, number - first, 1, False)
 
 
 def _go_to(container: InputContainer, stream: VideoStream, facts: VideoFacts, pts: int) -> None:
@@ -150,8 +161,9 @@ def _duration(frame: VideoFrame, time_base: Fraction) -> int:
     return round((frame.duration or 0) * frame.time_base / time_base)
 
 
-def _upright(pixels: Pixels, rotation: int) -> Pixels:
-    return np.ascontiguousarray(np.rot90(pixels, rotation // 90)) if rotation else pixels
+def _shown_part(pixels: Pixels, facts: VideoFacts) -> Pixels:
+    box = facts.window
+    return np.ascontiguousarray(facts.turn.applied(pixels)[box.y : box.bottom, box.x : box.right])
 
 
 def _decoded(

@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 from ..types import Size
 from ..upscaler import InputError
 from .video_colour import WHITE_8, WHITE_16, ColourConverter, ColourTags, Pixels
+from .video_hdr import HdrFacts
 from .video_probe import reason_of
 
 SHORT_NAMES = {
@@ -81,9 +82,15 @@ class Encoding:
 
 
 def plan_encoding(
-    settings: EncodeSettings, size: Size, source_depth: int, time_base: Fraction, rate: Fraction, tags: ColourTags
+    settings: EncodeSettings,
+    size: Size,
+    source_depth: int,
+    time_base: Fraction,
+    rate: Fraction,
+    tags: ColourTags,
+    hdr: HdrFacts | None = None,
 ) -> Encoding:
-    """What the settings mean for this video, tried out on one frame.
+    """What the settings mean for this video, tried out on one frame. ``hdr`` goes to encoders that can write it.
 
     Raises ``InputError`` for an encoder that is not there or does not open, a pixel format that it does not take, a
     size that chroma subsampling cannot hold, and settings that the encoder does not know.
@@ -100,7 +107,9 @@ def plan_encoding(
         rate=rate.limit_denominator(1_001_000),
         tags=tags,
         bitrate=settings.bitrate or 0,
-        options=(*_quality(settings, encoder), *settings.options),
+        options=_joined(
+            (*_quality(settings, encoder), *settings.options), (hdr or HdrFacts()).encoder_options(encoder)
+        ),
         segment_kind=_segment_kind(codec, encoder),
     )
     _try_out(encoding)
@@ -178,6 +187,13 @@ def _quality(settings: EncodeSettings, encoder: str) -> list[tuple[str, str]]:
     if encoder.endswith("_amf"):
         return [*options, ("rc", "cqp"), ("qp_i", f"{crf:g}"), ("qp_p", f"{crf:g}")]
     raise InputError(f"{encoder} has no constant quality setting; leave out crf {crf:g} or give a bitrate.")
+
+
+def _joined(options: tuple[tuple[str, str], ...], more: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Lists of parameters of an encoder put together; what the caller asked for comes last and wins."""
+    asked = dict(options)
+    joined = {name: f"{value}:{asked[name]}" if name in asked else value for name, value in more.items()}
+    return (*((name, value) for name, value in options if name not in more), *joined.items())
 
 
 def _segment_kind(codec: Codec, encoder: str) -> str:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
+import torch
+
+from ..image.resize import resize
+from ..jobs.video_frame import to_picture
 from ..media.picture_file import read_picture
+from ..media.video_decode import BrokenVideo, ReadSettings, read_video
+from ..media.video_probe import probe_video
 from ..metrics.compare import Comparer, CompareSettings, ComparisonReport, Row, report
 from ..metrics.errors import MetricUnavailable
 from ..metrics.pair import settle_alpha
 from ..metrics.vmaf import vmaf_videos
 from ..progress import Progress
+from ..types import Size
 from ..upscaler import InputError
 from .pairing import FilePair, Kind, kind_of, pair_files
-from .videos import read_frames
 
 
 def compare_paths(
@@ -78,6 +85,19 @@ def _compare_videos(pair: FilePair, comparer: Comparer, progress: Progress) -> R
     return Row(pair.name, values, tuple(problems.values()), frames)
 
 
+def frames_of(path: Path) -> Iterator[torch.Tensor]:
+    """Each frame as a picture (1, 3, H, W), 0 to 1, as a player shows it. Raises ``InputError`` for a video that
+    cannot be read to its end."""
+    facts = probe_video(path)
+    try:
+        for frame in read_video(path, facts, ReadSettings(deinterlace=True)):
+            picture = to_picture(frame, torch.device("cpu"))
+            stored = Size(picture.shape[3], picture.shape[2])
+            yield picture if stored == facts.shown else resize(picture, facts.shown).clamp_(0, 1)
+    except BrokenVideo as error:
+        raise InputError(f"{error.fact}; compare whole files.") from error
+
+
 def _frame_means(
     pair: FilePair, comparer: Comparer, progress: Progress
 ) -> tuple[int, dict[str, float], dict[str, str]]:
@@ -85,7 +105,7 @@ def _frame_means(
     sums: dict[str, float] = {}
     missing: dict[str, str] = {}
     counts = [0, 0]
-    for ours, theirs in zip_longest(read_frames(pair.result), read_frames(pair.reference)):
+    for ours, theirs in zip_longest(frames_of(pair.result), frames_of(pair.reference)):
         progress.check()
         counts[0] += ours is not None
         counts[1] += theirs is not None

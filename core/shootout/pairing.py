@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ..media.folder import natural_order
+from ..media.folder import is_litter, natural_order
 from ..media.picture_file import READABLE_SUFFIXES
 from ..upscaler import InputError
 
@@ -75,10 +75,10 @@ def files_in(folder: Path) -> dict[str, Path]:
         raise InputError(f"{folder} cannot be listed ({error.strerror or error}).") from error
 
     for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not is_litter(name)]
         for name in files:
             path = Path(parent, name)
-            if not name.startswith(".") and kind_of(path):
+            if not is_litter(name) and kind_of(path):
                 found[path.relative_to(folder).as_posix()] = path
     if not found:
         raise InputError(f"{folder} holds no picture or video ({', '.join((*READABLE_SUFFIXES, *VIDEO_SUFFIXES))}).")

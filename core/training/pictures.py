@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..media.folder import is_litter
 from ..media.picture_file import READABLE_SUFFIXES, read_picture
 from ..upscaler import InputError
 from .config import DataSettings, ValidationSettings
@@ -46,16 +47,15 @@ class Collection:
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """Every picture file in ``folder`` and below, sorted; hidden ones are left out. Raises ``InputError``."""
+    """Every picture file in ``folder`` and below, sorted; hidden ones and those of the system are left out. Raises
+    ``InputError``."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; name the folder that holds the training pictures.")
-    found = [
-        Path(root, name)
-        for root, folders, names in os.walk(folder)
-        if not folders.sort()  # os.walk goes down in the order that is left in the list
-        for name in names
-        if name.lower().endswith(READABLE_SUFFIXES) and not name.startswith(".")
-    ]
+    found: list[Path] = []
+    for root, folders, names in os.walk(folder):
+        # os.walk goes down into what is left in the list, in its order.
+        folders[:] = sorted(name for name in folders if not is_litter(name))
+        found += [Path(root, n) for n in names if n.lower().endswith(READABLE_SUFFIXES) and not is_litter(n)]
     if not found:
         raise InputError(f"There are no pictures in {folder}; it should hold files such as .png or .jpg.")
     return sorted(found)

@@ -262,7 +262,7 @@ def test_first_frame_of_an_animation_with_a_word_about_it(backplate, tmp_path, m
     frames[0].save(tmp_path / "in.gif", save_all=True, append_images=frames[1:])
     result = backplate("upscale", tmp_path / "in.gif", "-o", tmp_path / "out", "--model", model)
     assert result.exit_code == 0, result.stderr
-    assert "only the first of its 2 frames" in result.stderr
+    assert "only the first of 2 frames" in result.stderr
     assert opened(tmp_path / "out" / "in.png").getpixel((8, 8))[0] > 240
 
 

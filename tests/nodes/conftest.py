@@ -143,6 +143,7 @@ def comfy_modules(host: Host) -> dict[str, types.ModuleType]:
         "comfy_api.latest": {
             "io": io_module(),
             "ComfyExtension": type("ComfyExtension", (), {}),
+            "Input": types.SimpleNamespace(Video=type("VideoInput", (), {"get_stream_source": lambda self: None})),
             "InputImpl": types.SimpleNamespace(VideoFromFile=Video, VideoFromComponents=type("Made", (Video,), {})),
         },
         "comfy_execution": {},

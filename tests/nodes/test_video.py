@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import io as memory
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from backplate.core.types import Size
 from backplate.core.upscaler import InputError
 
@@ -53,7 +58,107 @@ def test_a_trimmed_video_is_read_where_it_is_shown(host: Host, tmp_path: Path) -
 
     source, part = host.node("video", "part_of_video")(Trimmed())
     assert source == tmp_path / "clip.mp4"
-    assert (part.start, part.seconds, part.untagged_matrix) == (1.5, 2.0, 0)
+    assert (part.start, part.seconds, part.crop) == (1.5, 2.0, None)
+
+
+def test_a_cropped_video_is_read_where_it_is_shown(host: Host, tmp_path: Path) -> None:
+    """Newer ComfyUI only marks a crop; the stream is that of the whole frame."""
+
+    class Cropped:
+        _VideoFromFile__crop = (9, 5, 41, 33)
+
+        def get_stream_source(self) -> str:
+            return str(tmp_path / "clip.mp4")
+
+        def get_dimensions(self) -> tuple[int, int]:
+            return 40, 32
+
+        def has_pending_frame_edits(self) -> bool:
+            return True
+
+    _, part = host.node("video", "part_of_video")(Cropped())
+    assert part.crop == (8, 4, 40, 32)
+
+
+class Components:
+    images = torch.rand(3, 8, 10, 3, generator=torch.Generator().manual_seed(1))
+    frame_rate = Fraction(29.97)
+    audio: Any = None
+
+
+class Made:
+    """As a node of another pack makes it: frames, and no stream of its own."""
+
+    def get_components(self) -> Components:
+        return Components()
+
+    def save_to(self, path: str) -> None:
+        raise AssertionError("frames that lie in memory were encoded")
+
+
+def test_a_video_of_images_is_read_from_memory(host: Host) -> None:
+    made = host.node("video", "InputImpl").VideoFromComponents
+
+    class FromComponents(Made, made):
+        def __init__(self) -> None:
+            pass
+
+    class Inherited(Made, host.node("video", "Input").Video):
+        def get_active_trim_window(self) -> tuple[float, float]:
+            return 1.0, 1.0
+
+    for video in (FromComponents(), Inherited()):
+        source, part = host.node("video", "part_of_video")(video)
+        assert source.images is Components.images
+        assert (source.rate, source.tags.matrix, source.sound) == (Fraction(2997, 100), 1, None)
+        assert part == host.node("video", "ReadSettings")()
+
+
+def test_sound_and_colours_of_a_video_of_images(host: Host) -> None:
+    class Wide(Components):
+        audio = {"waveform": torch.zeros(1, 2, 100), "sample_rate": 8000}
+
+    class Video(host.node("video", "Input").Video):
+        def get_components(self) -> Components:
+            return Wide()
+
+        def get_color_space(self) -> str:
+            return "HDR PQ"
+
+        def get_bit_depth(self) -> int:
+            return 8
+
+    source, _ = host.node("video", "part_of_video")(Video(), "webm")
+    assert (source.sound.shape, source.sound_rate, source.sound_codec) == ((2, 100), 8000, "libopus")
+    assert (source.bit_depth, source.tags.matrix, source.tags.primaries, source.tags.transfer) == (10, 9, 9, 16)
+
+
+def test_the_report_looks_at_the_parts_that_are_shown(
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def compare(*videos: Any, **parts: Any) -> Any:
+        asked.update(videos=videos, **parts)
+        raise InputError("enough")
+
+    class Trimmed:
+        def __init__(self, start: float) -> None:
+            self.start = start
+
+        def get_stream_source(self) -> Any:
+            return memory.BytesIO()
+
+        def get_active_trim_window(self) -> tuple[float, float]:
+            return self.start, 1.0
+
+    module = importlib.import_module("backplate.nodes.video")
+    monkeypatch.setattr(module, "compare_videos", compare)
+    monkeypatch.setattr(module, "probe_video", lambda source: SimpleNamespace(audio=("aac",)))
+    with pytest.raises(InputError, match="enough"):
+        host.node("video", "VideoReport").execute(Trimmed(1.0), Trimmed(2.0), Trimmed(3.0))
+    starts = (asked["result_part"].start, asked["videos"][3].start, asked["reference_part"].start)
+    assert starts == (1.0, 2.0, 3.0)
 
 
 def test_results_lie_in_the_folder_that_was_chosen(host: Host) -> None:

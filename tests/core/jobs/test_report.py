@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -13,6 +15,7 @@ from backplate.core.jobs.folder_run import run_folder
 from backplate.core.jobs.manifest import Entry, Status
 from backplate.core.jobs.report_page import report_page, write_report
 from backplate.core.jobs.summary import Summary, summarise
+from PIL import Image
 
 DONE = Entry(source="a.png", output="a.png", status=Status.DONE, lr_psnr=30.0, delta_e=1.0)
 
@@ -113,3 +116,23 @@ def test_files_that_are_gone_do_not_keep_from_the_report(ten, job, upscaler):
     paths = write_report(work, summarise(work, run))
     assert [path.name for path in paths] == ["summary.json", "index.html"]
     assert paths[1].read_text().count("not there") == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")
+def test_names_that_are_no_unicode_are_worked_on_and_reported(tmp_path, job, upscaler):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (8, 8), (10, 200, 30)).save(os.path.join(os.fsencode(folder), b"caf\xe9.png"))
+    Image.new("RGB", (8, 8)).save(folder / "b.png")
+    work = replace(job(folder), passed_over="2 files were passed over: 2 .heic.")
+    run = run_folder(work, upscaler)
+    assert {entry.source: entry.status for entry in run.entries} == {name: Status.DONE, "b.png": Status.DONE}
+    summary = summarise(work, run)
+    paths = write_report(work, summary)
+    assert json.loads(paths[0].read_text())["passed_over"].startswith("2 files")
+    page = paths[1].read_text(encoding="utf-8")
+    assert "caf" in page
+    assert "2 files were passed over: 2 .heic." in page
+    again = replace(work, resume=True)
+    assert len(run_folder(again, upscaler).skipped) == 2

@@ -14,11 +14,15 @@ from backplate.core.media.folder import (
     natural_order,
     parse_shard,
     parse_template,
+    passed_over,
+    passed_over_text,
     plan_errands,
     refuse_inputs_as_outputs,
     size_in_header,
     within,
 )
+from backplate.core.shootout.pairing import files_in
+from backplate.core.training.pictures import find_pictures
 from backplate.core.upscaler import InputError
 from PIL import Image
 
@@ -196,3 +200,61 @@ def test_sizes_are_read_without_decoding(tmp_path: Path):
     assert size_in_header(tmp_path / "cut.jpg") == (300, 200)
     assert size_in_header(tmp_path / "text.png") is None
     assert size_in_header(tmp_path / "nowhere.png") is None
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg",
+        "#recycle/old.png",
+        "#snapshot/old.png",
+        "$RECYCLE.BIN/S-1-5-21/$R1.jpg",
+        "System Volume Information/x.png",
+        "__MACOSX/._a.jpg",
+        "lost+found/x.png",
+        "sub/@eaDir/x.png",
+        "@Recycle/x.png",
+        "@tmp/x.png",
+        ".Trash-1000/files/x.png",
+        "._a.jpg",
+    ],
+)
+def test_what_systems_leave_in_folders_is_no_picture(place, tmp_path):
+    for name in ("a.jpg", place):
+        path = tmp_path / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (4, 4)).save(path, "PNG")
+    assert [source.name for source in list_pictures(tmp_path, recursive=True)] == ["a.jpg"]
+    assert not passed_over(tmp_path, recursive=True)
+    assert list(files_in(tmp_path)) == ["a.jpg"]
+    assert find_pictures(tmp_path) == [tmp_path / "a.jpg"]
+
+
+def test_a_folder_of_that_name_can_be_named_itself(tmp_path):
+    folder = tmp_path / "#recycle"
+    folder.mkdir()
+    Image.new("RGB", (4, 4)).save(folder / "a.png")
+    assert [source.name for source in list_pictures(folder, recursive=True)] == ["a.png"]
+
+
+def test_files_of_other_kinds_are_counted(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "sub").mkdir()
+    for name in ("1.heic", "2.HEIC", "3.cr3", "README", "Thumbs.db", "desktop.ini", ".hidden", "sub/4.heic"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.jsonl").write_bytes(b"{}")
+    assert passed_over(tmp_path, recursive=False) == {".heic": 2, ".cr3": 1, "no suffix": 1}
+    deep = passed_over(tmp_path, recursive=True, without=tmp_path / "out")
+    assert passed_over_text(deep) == "5 files were passed over: 3 .heic, 1 .cr3, 1 no suffix."
+    assert passed_over_text({}) == ""
+    assert passed_over_text({".heic": 1}) == "1 file was passed over: 1 .heic."
+    many = {f".{letter}": 2 for letter in "abcdefgh"}
+    assert passed_over_text(many).endswith("2 .f, 4 others.")
+
+
+def test_a_folder_of_nothing_but_other_kinds_says_so(tmp_path):
+    (tmp_path / "a.heic").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"no pictures directly inside.*1 file was passed over: 1 \.heic\."):
+        list_pictures(tmp_path, recursive=False)

@@ -10,7 +10,7 @@ import torch
 from backplate.core.media import picture_file
 from backplate.core.media.picture_file import read_picture
 from backplate.core.upscaler import InputError
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps
 from skimage.color import lab2rgb
 
 RANDOM = np.random.default_rng(5)
@@ -192,7 +192,7 @@ def test_jpeg_of_a_telephone_with_a_gain_map_is_one_picture(stored):
 
 
 def test_avif(stored):
-    if "AVIF" not in picture_file._formats():
+    if "AVIF" not in picture_file.readable_formats():
         pytest.skip("this Pillow has no AVIF")
     file = read_picture(stored("x.avif", saved(Image.new("RGBA", (16, 16), (200, 100, 50, 128)), "AVIF", quality=100)))
     assert np.abs(np.array(levels(file.picture))[8, 8] - [200, 100, 50]).max() <= 2
@@ -335,7 +335,7 @@ WHOLE = {
     "bmp": saved(Image.fromarray(noise(64, 64, 3)), "BMP"),
     "tif": saved(Image.fromarray(noise(64, 64, 3)), "TIFF"),
     "packed.tif": saved(Image.fromarray(noise(64, 64, 3)), "TIFF", compression="tiff_lzw"),
-    "avif": saved(Image.fromarray(noise(64, 64, 3)), "AVIF") if "AVIF" in picture_file._formats() else b"",
+    "avif": saved(Image.fromarray(noise(64, 64, 3)), "AVIF") if "AVIF" in picture_file.readable_formats() else b"",
 }
 
 
@@ -414,3 +414,23 @@ def test_path_may_have_any_letters(tmp_path):
     path = tmp_path / "b\u00e4ckdrop \u80cc\u666f.png"
     path.write_bytes(saved(Image.new("RGB", (2, 3)), "PNG"))
     assert read_picture(str(path)).picture.shape == (1, 3, 3, 2)
+
+
+def test_a_profile_that_is_cut_off_is_none(stored):
+    whole = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for part, kept in ((whole, True), (whole[:200], False), (whole[:-1], False)):
+        path = stored("x.png", saved(Image.fromarray(noise(8, 8, 3)), "PNG", icc_profile=part))
+        assert (read_picture(path).icc == part) is kept
+
+
+def test_signed_pixels_are_not_called_damaged(stored):
+    data = bytearray(saved(Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8)), "TIFF", tiffinfo={339: 1}))
+    with Image.open(io.BytesIO(data)) as image:
+        start = image.tag_v2.offset
+    for entry in range(struct.unpack_from("<H", data, start)[0]):
+        place = start + 2 + 12 * entry
+        if struct.unpack_from("<H", data, place)[0] == 339:
+            struct.pack_into("<H", data, place + 8, 2)
+    path = stored("x.tif", bytes(data))
+    with pytest.raises(InputError, match="signed or fractions"):
+        read_picture(path)

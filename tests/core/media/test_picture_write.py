@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from backplate.core.media import picture_write
+from backplate.core.media.description import Description, fitting
 from backplate.core.media.picture_file import check_writable, format_of, read_picture, write_picture
 from backplate.core.types import Size
 from backplate.core.upscaler import InputError
 from PIL import Image, features
+from PIL.ExifTags import IFD
 
 RANDOM = torch.Generator().manual_seed(9)
 LOSSLESS = ["png", "tif", "webp"]
@@ -226,12 +228,23 @@ def test_format_that_pillow_was_built_without_is_refused(monkeypatch):
         check_writable("x.webp", Size(1, 1))
 
 
-def test_more_exif_than_jpeg_holds_is_refused(tmp_path):
+def test_more_exif_than_jpeg_holds_is_left_out_and_named(tmp_path):
     exif = Image.Exif()
     exif[270] = "x" * 70000
-    with pytest.raises(InputError, match=r"x\.jpg: cannot be written"):
-        write_picture(tmp_path / "x.jpg", noise(3, 255), exif=exif.tobytes())
-    assert list(tmp_path.iterdir()) == []
+    write_picture(tmp_path / "x.jpg", noise(3, 255), exif=exif.tobytes())
+    assert read_picture(tmp_path / "x.jpg").exif is None
+    assert "EXIF of 70," in fitting(Description(), "JPEG", exif.tobytes())[2]
+
+
+def test_the_notes_of_a_camera_maker_go_first(tmp_path):
+    exif = Image.Exif()
+    exif[271] = "Maker"
+    exif[IFD.Exif] = {0x927C: b"n" * 66000, 0x829A: 0.5}
+    write_picture(tmp_path / "x.jpg", noise(3, 255), exif=exif.tobytes())
+    kept = Image.Exif()
+    kept.load(read_picture(tmp_path / "x.jpg").exif)
+    assert (kept[271], dict(kept.get_ifd(IFD.Exif))) == ("Maker", {0x829A: 0.5})
+    assert fitting(Description(), "JPEG", exif.tobytes())[2] == "the camera maker's notes"
 
 
 def test_opaque_alpha_is_left_out_where_there_is_none(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from backplate.core.metrics.compare import CompareSettings
 from backplate.core.metrics.pair import Align
 from backplate.core.progress import Cancelled, Progress
-from backplate.core.shootout.compare import compare_paths
+from backplate.core.shootout.compare import compare_paths, frames_of
 from PIL import Image
 
 SETTINGS = CompareSettings(metrics=("psnr", "ssim"))
@@ -105,16 +105,46 @@ def test_video_has_the_mean_over_its_frames(frames, tmp_path):
 
 def test_frames_are_those_that_ffmpeg_decodes(frames, tmp_path):
     ffmpeg = pytest.importorskip("imageio_ffmpeg")
-    from backplate.core.shootout.videos import read_frames
-
     video = save_video(tmp_path / "v.mp4", frames, {"crf": "20"})
-    subprocess.run([ffmpeg.get_ffmpeg_exe(), "-i", video, tmp_path / "%d.png"], check=True, capture_output=True)
-    decoded = list(read_frames(video))
+    exact = ["-vf", "scale=in_chroma_loc=left:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"]
+    asked = [ffmpeg.get_ffmpeg_exe(), "-i", video, *exact, tmp_path / "%d.png"]
+    subprocess.run(asked, check=True, capture_output=True)
+    decoded = list(frames_of(video))
     assert len(decoded) == 6
     for index, frame in enumerate(decoded, 1):
         by_hand = np.asarray(Image.open(tmp_path / f"{index}.png"), dtype=np.float32) / 255
         # Two builds of the same scaler may round differently.
         assert np.abs(frame[0].permute(1, 2, 0).numpy() - by_hand).max() <= 3 / 255
+
+
+def test_ten_bits_are_as_bright_as_eight(tmp_path):
+    """A slope up to white, stored without loss in 8 and in 10 bits: the same picture but for their rounding."""
+    av = pytest.importorskip("av")
+    slope = np.linspace(0, 1, 64)[None, :, None].repeat(48, 0).repeat(3, 2)
+    for name, form, dtype, white in (("8.mkv", "yuv444p", np.uint8, 255), ("10.mkv", "yuv444p10le", np.uint16, 65280)):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("ffv1", rate=24)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, form
+            pixels = np.round(slope * white).astype(dtype)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24" if white == 255 else "rgb48le")
+            container.mux(stream.encode(frame.reformat(format=form, dst_colorspace=1, dst_color_range=1)))
+            container.mux(stream.encode())
+    (eight,), (ten,) = (list(frames_of(tmp_path / name)) for name in ("8.mkv", "10.mkv"))
+    assert np.abs(ten[0, 1, 0].numpy() - slope[0, :, 1]).max() < 2 / 1023
+    report = compare_paths(tmp_path / "8.mkv", tmp_path / "10.mkv", CompareSettings(metrics=("psnr",)))
+    assert report.mean("psnr") > 50
+    assert float(eight.max()) == pytest.approx(1, abs=1 / 255)
+
+
+def test_a_video_that_is_cut_off_has_no_figures(frames, tmp_path):
+    whole = save_video(tmp_path / "whole.mkv", frames * 10, {"qp": "0", "g": "10"})
+    data = whole.read_bytes()
+    broken = tmp_path / "broken.mkv"
+    broken.write_bytes(data[: len(data) * 2 // 3])
+    report = compare_paths(broken, whole, SETTINGS)
+    assert not report.means
+    assert "damaged or cut off" in report.all_problems[0]
+    assert "--keep-partial" not in report.all_problems[0]
 
 
 def test_one_frame_more_is_a_sentence(frames, tmp_path):
@@ -145,7 +175,7 @@ def test_what_only_pretends_to_be_a_video_is_a_sentence(tmp_path):
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_text("no video")
     report = compare_paths(tmp_path / "a.mp4", tmp_path / "b.mp4", SETTINGS)
-    assert "a.mp4 cannot be read as a video" in report.all_problems[0]
+    assert "a.mp4 cannot be opened as a video" in report.all_problems[0]
 
 
 def test_vmaf_of_a_real_clip_is_that_of_ffmpeg(shared, tmp_path):

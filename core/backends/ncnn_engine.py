@@ -124,6 +124,11 @@ class NcnnUpscaler:
             return 0
         return self._rows.height(width)
 
+    @property
+    def least_rows(self) -> int:
+        """Rows that a stream begins with."""
+        return self._rows.graph.least_rows if self._rows else 0
+
     def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Generator[torch.Tensor]:
         """See ``StreamingUpscaler``."""
         assert self._rows is not None, "stream_height said 0"

@@ -10,7 +10,7 @@ import torch
 from ..upscaler import Upscaler
 from .plan import EXACT_BAR, HALF_RMS, Candidate, Trial
 from .plan_timing import WARM_UP_SIDE, probe, time_model
-from .streamed import streamed, streamed_height, streams
+from .streamed import CHUNK, streamed, streams
 
 TRIAL_SECONDS = 5.0
 """All candidates together; one that would exceed it is left out."""
@@ -71,9 +71,9 @@ def _reference(candidates: Sequence[Candidate]) -> tuple[torch.Tensor | None, Up
 
 
 def _sample(upscaler: Upscaler) -> torch.Tensor:
-    """Tall enough to be streamed, by models that may be: those with an exact halo."""
-    height = streamed_height(upscaler) if upscaler.spec.halo.exact else WARM_UP_SIDE
-    return probe(upscaler, height, WARM_UP_SIDE)
+    """The same for every engine: tall enough to be streamed by models with an exact halo."""
+    reach = upscaler.spec.halo.pixels if upscaler.spec.halo.exact else 0
+    return probe(upscaler, max(WARM_UP_SIDE, 2 * reach + 3 * CHUNK), WARM_UP_SIDE)
 
 
 def _small_result(upscaler: Upscaler) -> torch.Tensor:

@@ -9,8 +9,8 @@ from ..upscaler import StreamingUpscaler, Upscaler
 
 CHUNK = 16
 """Rows of a chunk."""
-WIDTH = 48
-"""Of a picture that the engine would be asked about."""
+WIDTH = 16
+"""Of such a picture, which is tall: narrow, so that it takes no longer than a square one."""
 
 
 def streams(upscaler: Upscaler) -> bool:
@@ -27,6 +27,7 @@ def streamed(upscaler: Upscaler, picture: torch.Tensor) -> torch.Tensor:
 
 
 def streamed_height(upscaler: Upscaler) -> int:
-    """Of a picture that has a first portion, one in the middle and a last one: no layer waits for more rows than the
-    reach on both sides."""
-    return ceil_to(2 * upscaler.spec.halo.pixels + 1, CHUNK) + 2 * CHUNK
+    """Of a picture that has a first portion, one in the middle and a last one. Where an engine does not say how many
+    rows it begins with, no layer waits for more than an exact halo on both sides."""
+    first = getattr(upscaler, "least_rows", 2 * upscaler.spec.halo.pixels + 1)
+    return ceil_to(first, CHUNK) + 2 * CHUNK

@@ -15,7 +15,7 @@ from .engines import EngineUnusable
 from .influence import sample_strip
 from .plan import EXACT_BAR
 from .spec import Descriptor, private_copy
-from .streamed import streamed, streamed_height, streams
+from .streamed import WIDTH, streamed, streamed_height, streams
 
 HALF_BAR = 5e-3
 """The same for half precision, on real pictures."""
@@ -73,7 +73,7 @@ def verify(upscaler: Upscaler, model: LoadedModel, *, half: bool) -> Difference:
     found = difference(upscaler, model, [sample_strip(size.height, size.width, channels)], bar)
     _refuse(found, bar)
     if streams(upscaler):
-        picture = sample_strip(streamed_height(upscaler), SAMPLE_SIDE, channels)[:1]
+        picture = sample_strip(streamed_height(upscaler), WIDTH, channels)[:1]
         _refuse(difference(partial(streamed, upscaler), model, [picture], bar), bar)
     return found
 

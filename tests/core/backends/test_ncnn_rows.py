@@ -215,3 +215,20 @@ def test_a_picture_of_one_tile_goes_by_rows_from_a_size_on(
     assert plan.chunk == chunk
     assert (upscale(picture, upscaler) - upscaler(picture)).abs().max() < 1e-5
     assert plan_bands(picture, Box(0, 0, 64, height), TilesAndRows(upscaler, upscaler), TileSettings()).chunk == 0
+
+
+@pytest.mark.parametrize("name", ["compact", "rrdbnet", "span"])
+def test_the_trial_when_a_model_is_opened_has_portions_of_every_place(
+    build: Callable[[str], LoadedModel], name: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Also where the measured halo is smaller than the rows that layers wait for."""
+    places: list[Place] = []
+    step = RowsRun.step
+
+    def noted(run: RowsRun, portion: torch.Tensor, place: Place) -> torch.Tensor:
+        places.append(place)
+        return step(run, portion, place)
+
+    monkeypatch.setattr(RowsRun, "step", noted)
+    open_model(EngineRequest(model=build(name), device=CPU))
+    assert set(places) == set(Place)

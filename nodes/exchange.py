@@ -105,5 +105,12 @@ def upscaler_for(upscale_model: Any, progress: Progress, tile: int = 0) -> Upsca
     patcher = getattr(upscale_model, "patcher", None)
     device = host.model_device() if patcher is None else patcher.load_device
     return open_upscaler(
-        received.model, device, received.precision, received.engine, place=host.place, tile=tile, progress=progress
+        received.model,
+        device,
+        received.precision,
+        received.engine,
+        place=host.place,
+        tile=tile,
+        progress=progress,
+        reserve=host.reserve,
     )

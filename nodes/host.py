@@ -16,7 +16,7 @@ from PIL import Image
 from server import PromptServer  # pyright: ignore[reportMissingImports]
 from torch.nn import functional
 
-from ..core.backends.eager import ACCELERATOR_PIXELS, usable_dtype
+from ..core.backends.eager import tile_bytes, usable_dtype
 from ..core.backends.engine_files import SUFFIXES as ENGINE_SUFFIXES
 from ..core.progress import Progress
 from ..model_loader.find import BUNDLED, DEFAULT_MODEL, SUFFIXES, find_model, model_files
@@ -26,9 +26,6 @@ from ..model_loader.precision import Precision
 logger = logging.getLogger(__name__)
 
 MODEL_FOLDER = "upscale_models"
-BYTES_PER_VALUE_IN_FLIGHT = 384
-"""ComfyUI's own estimate of what an upscale model needs at once, per value of the tile it returns."""
-
 PREVIEW_SIDE = 512
 
 
@@ -98,11 +95,15 @@ def leave_handles_out_of_copies(network: torch.nn.Module) -> None:
             setattr(network, name, UncopiedSet(handles))
 
 
+def reserve(device: torch.device, needed: int) -> None:
+    """Has ComfyUI unload models until so many bytes are free, for what is allocated past its count."""
+    mm.free_memory(needed, device)
+
+
 def place(descriptor: Any, device: torch.device) -> Any:
     """Brings the model to the device; ComfyUI counts its memory and may take it off again when we are done."""
     patcher = attach_patcher(descriptor, device)
-    value = next(descriptor.model.parameters()).element_size()
-    needed = 3 * ACCELERATOR_PIXELS * value * max(descriptor.scale, 1) * BYTES_PER_VALUE_IN_FLIGHT
+    needed = tile_bytes(descriptor, device) if device.type != "cpu" else 0
     mm.load_models_gpu([patcher], memory_required=needed, force_full_load=True)
     # --novram leaves weights behind, and core before 0.29 moves models without telling the patcher.
     if any(weights.device != device for weights in descriptor.model.parameters()):

@@ -43,6 +43,9 @@ LEAST_ACCELERATOR_SIDE = 256
 MOST_ACCELERATOR_SIDE = 2048
 """Of tiles on a GPU. Larger ones gain nothing there."""
 
+WITH_SCRATCH = 1.5
+"""Of the memory of tensors."""
+
 MEASURED_SIDE = 128
 ASSUMED_PASS_BYTES = 6400.0
 
@@ -247,6 +250,13 @@ def accelerator_pixels(descriptor: Descriptor, memory: int, dtype: torch.dtype) 
     tiles, and kept plans, differ from run to run; where it is less, tiles are halved."""
     side = math.isqrt(round(TILE_SHARE * memory / pass_bytes(descriptor, dtype)))
     return min(max(side // 64 * 64, LEAST_ACCELERATOR_SIDE), MOST_ACCELERATOR_SIDE) ** 2
+
+
+def tile_bytes(descriptor: Descriptor, device: torch.device) -> int:
+    """Bytes of a device that the largest tile takes, kernels' scratch memory included."""
+    dtype = _dtype_of(descriptor)
+    pixels = accelerator_pixels(descriptor, total_memory(device), dtype)
+    return round(WITH_SCRATCH * pixels * pass_bytes(descriptor, dtype))
 
 
 def pass_bytes(descriptor: Descriptor, dtype: torch.dtype) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -24,6 +24,7 @@ from ..progress import Progress
 from ..upscaler import StreamingUpscaler, Upscaler
 from .candidates import open_pytorch, pytorch_candidates
 from .eager import Placer, usable_dtype
+from .memory import total_memory
 from .plan import Candidate, Choice, RunPlan, Trial
 from .plan_choice import choose_plan
 from .plan_timing import STREAM_WIDTH
@@ -56,6 +57,9 @@ AUTO_ENGINES = (Engine.NCNN, Engine.ONNXRUNTIME)
 AUTO_SECONDS = 90.0
 """Longest trial when ``auto`` is asked for; it is made once for a model."""
 
+ENGINE_SHARE = 0.25
+"""Part of a device's memory that a host is asked to free for an engine that does not allocate through PyTorch."""
+
 AUTO_TILE = 256
 """Side of the tile, context included, in which ``auto`` tries an engine that takes tiles."""
 
@@ -70,7 +74,8 @@ class EngineRequest:
 
     ``tile``: side in input pixels of the tiles that will be run, without their halo; 0 if the engine decides.
     ``place``: how PyTorch models are brought to the device; see ``EagerUpscaler``. ``tune``: whether the fastest way
-    may be found by a trial.
+    may be found by a trial. ``reserve``: asks a host with its own memory management to free so many bytes of a device
+    before an engine allocates them past it.
     """
 
     model: LoadedModel
@@ -80,6 +85,7 @@ class EngineRequest:
     tile: int = 0
     tune: bool = True
     progress: Progress = field(default_factory=Progress)
+    reserve: Callable[[torch.device, int], None] | None = None
 
 
 class EngineModule(Protocol):
@@ -135,6 +141,7 @@ def open_upscaler(
     tile: int = 0,
     tune: bool = True,
     progress: Progress | None = None,
+    reserve: Callable[[torch.device, int], None] | None = None,
 ) -> Upscaler:
     """The model in the engine that was asked for, or in PyTorch if that engine cannot run it; a sentence about that,
     and about another precision than the one asked for, goes to ``progress.note``.
@@ -144,7 +151,14 @@ def open_upscaler(
     """
     progress = progress or Progress()
     request = EngineRequest(
-        model=model, device=device, precision=precision, place=place, tile=tile, tune=tune, progress=progress
+        model=model,
+        device=device,
+        precision=precision,
+        place=place,
+        tile=tile,
+        tune=tune,
+        progress=progress,
+        reserve=reserve,
     )
     if engine is Engine.AUTO:
         return _open_auto(request)
@@ -167,7 +181,8 @@ def auto_candidates(request: EngineRequest) -> list[Candidate]:
     engines = [
         Candidate(engine.value, replace(plan, engine=engine.value), partial(_open, request, engine))
         for engine in AUTO_ENGINES
-        if engine in _MODULES
+        # On CUDA ncnn would be Vulkan on the same card, which is slower and takes memory past everybody's count.
+        if engine in _MODULES and not (engine is Engine.NCNN and request.device.type == "cuda")
     ]
     return [default, *engines, *others]
 
@@ -210,4 +225,6 @@ def _open(request: EngineRequest, engine: Engine) -> Upscaler:
     module = engine_module(engine)
     if reason := module.unusable():
         raise EngineUnusable(reason)
+    if request.reserve and request.device.type != "cpu":
+        request.reserve(request.device, round(ENGINE_SHARE * total_memory(request.device)))
     return module.open_model(request)

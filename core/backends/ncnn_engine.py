@@ -265,7 +265,23 @@ def settings_for(device: torch.device, precision: Precision) -> NcnnSettings:
             f"ncnn finds no Vulkan device to use in place of {device}; install the graphics driver with Vulkan, or "
             "choose the device cpu"
         )
-    return NcnnSettings(vulkan=min(device.index or 0, count - 1), **half)
+    return NcnnSettings(vulkan=vulkan_number(device, count), **half)
+
+
+def vulkan_number(device: torch.device, count: int) -> int:
+    """Vulkan's number for a device of PyTorch, which counts otherwise: found by its name. Raises ``EngineUnusable``
+    where no Vulkan device has it, rather than take the processor's own graphics or a software renderer."""
+    if device.type != "cuda":
+        return int(_ncnn().get_default_gpu_index())
+    wanted = torch.cuda.get_device_name(device)
+    names = [str(_ncnn().get_gpu_info(number).device_name()) for number in range(count)]
+    fitting = [number for number, name in enumerate(names) if wanted in name or name in wanted]
+    if not fitting:
+        raise EngineUnusable(f"Vulkan has no device {wanted}, only {', '.join(names)}; choose another engine")
+    # Of several cards of one kind the order is the same.
+    alike = [index for index in range(torch.cuda.device_count()) if torch.cuda.get_device_name(index) == wanted]
+    place = alike.index(device.index or 0) if (device.index or 0) in alike else 0
+    return fitting[min(place, len(fitting) - 1)]
 
 
 def _tile_pixels(graph: ParamFile, settings: NcnnSettings) -> int:

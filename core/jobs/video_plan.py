@@ -14,6 +14,7 @@ import torch
 
 from ..image.held import HeldSettings
 from ..image.place import Background, Fill
+from ..image.room import check_room
 from ..image.target import Fit, Target, plan_fit
 from ..media.video_carry import Carry
 from ..media.video_decode import ReadSettings, check_scanning
@@ -114,6 +115,7 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
     if settings.round_even:
         target = replace(target, multiple_of=math.lcm(target.multiple_of, 2))
     size = plan_fit(facts.shown, target).canvas
+    check_room(facts.shown, size, channels=3)
     encoding = plan_encoding(settings.encode, size, facts.bit_depth, facts.time_base, facts.rate, facts.tags, facts.hdr)
     rehearsed = rehearse(job.output, job.source, facts, encoding, settings.read, settings.carry, job.metadata)
     if job.reference is not None:

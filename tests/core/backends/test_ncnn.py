@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -261,3 +262,16 @@ def test_tiles_are_small_where_layers_are_large_or_memory_is_short():
     assert pixel_budget(graph, 64 * 2**30) == LARGEST_TILE
     assert pixel_budget(large, 64 * 2**30) == WORKSPACE // (4 * 1024 * WORKSPACE_FACTOR)
     assert pixel_budget(large, 2 * 2**30) == 2**29 // (4 * 1024 * WORKSPACE_FACTOR)
+
+
+@pytest.mark.parametrize(("index", "number"), [(0, 1), (1, 3)])
+def test_a_card_is_found_by_its_name_among_vulkans_devices(monkeypatch: pytest.MonkeyPatch, index: int, number: int):
+    names = ["Intel(R) UHD Graphics", "NVIDIA GeForce RTX 4090", "llvmpipe (LLVM 15)", "NVIDIA GeForce RTX 4090"]
+    fake = SimpleNamespace(get_gpu_info=lambda n: SimpleNamespace(device_name=lambda: names[n]))
+    monkeypatch.setattr(ncnn_engine, "_ncnn", lambda: fake)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA GeForce RTX 4090")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert ncnn_engine.vulkan_number(torch.device("cuda", index), len(names)) == number
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA T4")
+    with pytest.raises(EngineUnusable, match="Vulkan has no device NVIDIA T4"):
+        ncnn_engine.vulkan_number(torch.device("cuda", index), len(names))

@@ -103,6 +103,7 @@ def reserve(device: torch.device, needed: int) -> None:
 def place(descriptor: Any, device: torch.device) -> Any:
     """Brings the model to the device; ComfyUI counts its memory and may take it off again when we are done."""
     patcher = attach_patcher(descriptor, device)
+    leave_handles_out_of_copies(descriptor.model)
     needed = tile_bytes(descriptor, device) if device.type != "cpu" else 0
     mm.load_models_gpu([patcher], memory_required=needed, force_full_load=True)
     # --novram leaves weights behind, and core before 0.29 moves models without telling the patcher.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import pytest
 from backplate.core.backends.engines import EngineUnusable
+from backplate.core.types import Size
 from backplate.core.upscaler import InputError, OutOfMemory
 from backplate.model_loader.errors import DamagedModelError
 
@@ -118,7 +119,9 @@ def test_a_prefix_that_is_no_name_inside_is_one_sentence_without_the_servers_pat
     for call in (
         lambda: host.node("places", "numbered_name")(prefix, str(base)),
         lambda: host.node("shootout", "report_folder")(base, prefix),
-        lambda: host.node("video", "result_file")({"save_to": "output", "filename_prefix": prefix, "container": "mp4"}),
+        lambda: host.node("video", "result_file")(
+            {"save_to": "output", "filename_prefix": prefix, "container": "mp4"}, Size(64, 48)
+        ),
     ):
         with pytest.raises(InputError, match="^filename_prefix ") as refused:
             call()

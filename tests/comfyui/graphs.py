@@ -6,6 +6,16 @@ import numpy as np
 from comfy_server import Client, Graph
 
 Link = list[object]
+SHOOTING = {
+    "degrade": "none",
+    "scale": 4,
+    "metrics": "psnr",
+    "names": "",
+    "filename_prefix": "tests/shootout",
+    "degrade_seed": 0,
+    "tile_size": 0,
+    "edge": "plain",
+}
 
 
 def load_model(graph: Graph, name: str, precision: str = "auto") -> Link:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_models
 from comfy_server import Client, Graph, Run
-from graphs import Link, fitting, load_image, load_model, mask_of
+from graphs import SHOOTING, Link, fitting, load_image, load_model, mask_of
 from reference import drawing
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -23,16 +23,6 @@ COMPARING = {
     "vmaf_model": "vmaf_v0.6.1",
 }
 JUDGING = {"highest_delta_e": 0.0, "highest_overshoot": 0.0, "fail_on_defects": True}
-SHOOTING = {
-    "degrade": "none",
-    "scale": 4,
-    "metrics": "psnr",
-    "names": "",
-    "filename_prefix": "tests/shootout",
-    "degrade_seed": 0,
-    "tile_size": 0,
-    "edge": "plain",
-}
 
 
 def enlarged(graph: Graph, image: Link) -> Link:

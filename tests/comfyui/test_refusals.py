@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import tiny_models
 from comfy_server import Client, Graph
-from graphs import fitting, load_image, load_model, mask_of, tiled_upscale
+from graphs import SHOOTING, fitting, load_image, load_model, mask_of, tiled_upscale
 from reference import drawing
-from test_measure import SHOOTING
 
 pytestmark = pytest.mark.comfyui
 

@@ -14,12 +14,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
-from PIL.ExifTags import Base
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..upscaler import InputError
 from .colour_profile import fitting_profile, image_to_srgb, picture_to_srgb
 from .colour_signal import overrides_profile, profile_of
+from .complete import check_complete
 from .deep_files import is_deep, read_deep
 from .description import Description, description_of
 from .metadata import kept_exif, orientation_of, resolution_of, upright
@@ -134,6 +134,7 @@ _strict_pillow = _StrictPillow()
 def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> PictureFile:
     # The other pictures of an MPO are a preview or a gain map of the first.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    check_complete(image, data)
     deep = is_deep(image, data)
     if deep:
         orientation = orientation_of(image)
@@ -141,7 +142,6 @@ def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> Pic
         icc = _profile_of(image, data, "L" if colour.shape[2] == 1 else "RGB")
     else:
         _mend_transparent_grey(image, data)
-        _check_covered(image)
         image.load()
         # After loading: Pillow has then turned a TIFF upright and dropped its tag.
         orientation = orientation_of(image)
@@ -166,19 +166,6 @@ def _profile_of(image: Image.Image, data: bytes, space: str) -> bytes | None:
     """The profile for pixels of that space (L, RGB, CMYK, LAB), from wherever the file says it."""
     icc = None if overrides_profile(image, data) else fitting_profile(image.info.get("icc_profile"), space)
     return icc if icc or space not in ("L", "RGB") else profile_of(image, data, grey=space == "L")
-
-
-def _check_covered(image: Image.Image) -> None:
-    """Raises ``InputError`` for a TIFF whose strips or tiles stop before its last row: Pillow leaves the rest black."""
-    tiles = getattr(image, "tile", ())
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and tiles:
-        # As stored: Pillow's own size is that of the upright picture.
-        width, height = (image.tag_v2.get(tag, 0) for tag in (Base.ImageWidth, Base.ImageLength))
-        right, bottom = (max(tile.extents[side] for tile in tiles if tile.extents) for side in (2, 3))
-        if right < width or bottom < height:
-            raise InputError(
-                f"the file is damaged: it says {width}x{height} pixels and holds {right}x{bottom} of them."
-            )
 
 
 def _mend_transparent_grey(image: Image.Image, data: bytes) -> None:

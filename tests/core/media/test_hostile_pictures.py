@@ -7,6 +7,7 @@ import random
 import struct
 import threading
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +195,42 @@ def test_a_bomb_stays_a_sentence_where_warnings_are_errors(tmp_path: Path, monke
         warnings.simplefilter("error")
         with pytest.raises(InputError, match="split the picture"):
             read_picture(tmp_path / "large.png")
+
+
+def with_size(data: bytes, width: int, height: int, at: int, order: str) -> bytes:
+    return data[:at] + struct.pack(order, width, height) + data[at + struct.calcsize(order) :]
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_png_of_fewer_bytes_than_its_size_needs_is_refused_before_it_is_decoded(tmp_path: Path, depth: int) -> None:
+    write_picture(tmp_path / "a.png", torch.rand(1, 3, 24, 20), bit_depth=depth)
+    header = with_size((tmp_path / "a.png").read_bytes()[:29], 12_000, 12_000, 16, ">II")
+    data = header + struct.pack(">I", zlib.crc32(header[12:29])) + (tmp_path / "a.png").read_bytes()[33:]
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(InputError, match=rf"12000x12000 pixels take at least \d+ bytes, and it has {len(data)}\."):
+        read_picture(tmp_path / "a.png")
+
+
+def test_a_chunk_longer_than_the_file_is_refused_before_memory_is_reserved(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", torch.rand(1, 3, 24, 20), bit_depth=16)
+    data = (tmp_path / "a.png").read_bytes()
+    at = data.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(data[:at] + b"\xe8\0\0\0" + data[at + 4 :])
+    with pytest.raises(InputError, match="chunk b'IDAT' says 3892314112 bytes, and "):
+        read_picture(tmp_path / "a.png")
+
+
+def test_a_jpeg_of_fewer_bits_than_its_size_has_blocks_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(noise()).save(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    at = data.index(b"\xff\xc0") + 5
+    (tmp_path / "a.jpg").write_bytes(with_size(data, 12_000, 12_000, at, ">HH"))
+    with pytest.raises(InputError, match="12000x12000 pixels take at least 281250 bytes"):
+        read_picture(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_the_emptiest_pictures_are_read(tmp_path: Path, kind: str) -> None:
+    settings = {"compress_level": 9} if kind == "png" else {"optimize": True, "progressive": True, "quality": 1}
+    Image.new("L", (4000, 3000)).save(tmp_path / f"a.{kind}", **settings)
+    assert read_picture(tmp_path / f"a.{kind}").picture.shape == (1, 1, 3000, 4000)

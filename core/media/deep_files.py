@@ -16,6 +16,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
 from PIL.ExifTags import IFD, Base
 
 from ..upscaler import InputError
+from .complete import byte_order, directory_entries
 from .description import IPTC_TAG, XMP_TAG
 
 PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -90,14 +91,10 @@ def _tiff_channels(
 
 def _without_orientation(data: bytes, tiff: TiffImagePlugin.ImageFileDirectory_v2) -> bytes:
     """The file with the orientation tag set to upright: OpenCV applies it or fails on it, depending on its version."""
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in (b"+\0", b"\0+")
-    count_format, entry_size, value_at = ("Q", 20, 12) if big else ("H", 12, 8)
-    start = tiff.offset + struct.calcsize(count_format)
-    (count,) = struct.unpack_from(order + count_format, data, tiff.offset)
-    for entry in range(start, start + count * entry_size, entry_size):
-        if struct.unpack_from(order + "H", data, entry)[0] == Base.Orientation:
-            return data[: entry + value_at] + struct.pack(order + "H", 1) + data[entry + value_at + 2 :]
+    for entry in directory_entries(data, tiff.offset):
+        if entry.tag == Base.Orientation:
+            value = struct.pack(byte_order(data) + "H", 1)
+            return data[: entry.value_at] + value + data[entry.value_at + len(value) :]
     return data
 
 

@@ -21,7 +21,7 @@ from backplate.core.media.picture_write import write_picture
 from backplate.core.pipeline import upscale, upscale_to
 from backplate.core.types import Size, SizeRule
 from backplate.core.upscaler import Halo, InputError, UpscalerSpec
-from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
 
 FORMATS = ("jpg", "png", "tif", "webp", "avif")
 
@@ -234,3 +234,13 @@ def test_the_emptiest_pictures_are_read(tmp_path: Path, kind: str) -> None:
     settings = {"compress_level": 9} if kind == "png" else {"optimize": True, "progressive": True, "quality": 1}
     Image.new("L", (4000, 3000)).save(tmp_path / f"a.{kind}", **settings)
     assert read_picture(tmp_path / f"a.{kind}").picture.shape == (1, 1, 3000, 4000)
+
+
+def test_a_tiff_that_is_cut_off_in_its_profile_is_refused(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(noise()).save(tmp_path / "a.tif", compression="tiff_lzw", icc_profile=profile)
+    data = (tmp_path / "a.tif").read_bytes()
+    end = data.index(profile) + len(profile)
+    (tmp_path / "a.tif").write_bytes(data[: end - 1])
+    with pytest.raises(InputError, match=rf"colour profile ends at byte {end}, and it has {end - 1}\."):
+        read_picture(tmp_path / "a.tif")

@@ -72,7 +72,8 @@ def _device_with_room(picture: torch.Tensor, area: Box, upscaler: Upscaler) -> t
     if not isinstance(upscaler, RoomyUpscaler):
         return picture.device
     spec = upscaler.spec
-    device, room = upscaler.room()
     tile = math.isqrt(spec.pixel_budget) or area.height
     band = area.width * min(tile, area.height) * spec.scale**2
-    return device if 4 * (picture.numel() + BANDS_HELD * picture.shape[1] * band) <= room else picture.device
+    needed = 4 * (picture.numel() + BANDS_HELD * picture.shape[1] * band)
+    device, room = upscaler.room(needed)
+    return device if needed <= room else picture.device

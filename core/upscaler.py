@@ -140,7 +140,7 @@ class OverlappingUpscaler(Upscaler, Protocol):
 class RoomyUpscaler(Upscaler, Protocol):
     """An upscaler whose device can hold more than its tiles."""
 
-    def room(self) -> tuple[torch.device, int]:
-        """The device, and how many of its bytes a picture and its magnified bands may take now; 0 where it gains
-        nothing to have them there."""
+    def room(self, wanted: int) -> tuple[torch.device, int]:
+        """The device, and how many of its bytes a picture and its magnified bands may take now, after a host with
+        memory management of its own was asked for the ``wanted`` ones; 0 where it gains nothing to have them there."""
         ...

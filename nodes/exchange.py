@@ -112,5 +112,4 @@ def upscaler_for(upscale_model: Any, progress: Progress, tile: int = 0) -> Upsca
         place=host.place,
         tile=tile,
         progress=progress,
-        reserve=host.reserve,
     )

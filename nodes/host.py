@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from ..core.backends.eager import tile_bytes, usable_dtype
 from ..core.backends.engine_files import SUFFIXES as ENGINE_SUFFIXES
+from ..core.backends.memory import set_free_memory
 from ..core.progress import Progress
 from ..model_loader.find import BUNDLED, DEFAULT_MODEL, SUFFIXES, find_model, model_files
 from ..model_loader.loaded import LoadedModel
@@ -95,9 +96,12 @@ def leave_handles_out_of_copies(network: torch.nn.Module) -> None:
             setattr(network, name, UncopiedSet(handles))
 
 
-def reserve(device: torch.device, needed: int) -> None:
+def free_memory(device: torch.device, needed: int) -> None:
     """Has ComfyUI unload models until so many bytes are free, for what is allocated past its count."""
     mm.free_memory(needed, device)
+
+
+set_free_memory(free_memory)
 
 
 def place(descriptor: Any, device: torch.device) -> Any:

@@ -126,9 +126,9 @@ class EagerUpscaler:
         with translated_out_of_memory(self._device):
             return self._redone(picture, mode) if is_broken() else result
 
-    def room(self) -> tuple[torch.device, int]:
+    def room(self, wanted: int) -> tuple[torch.device, int]:
         """See ``RoomyUpscaler``."""
-        return self._device, device_room(self._device)
+        return self._device, device_room(self._device, wanted)
 
     @property
     def overlaps(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -24,7 +24,7 @@ from ..progress import Progress
 from ..upscaler import StreamingUpscaler, Upscaler
 from .candidates import open_pytorch, pytorch_candidates
 from .eager import Placer, usable_dtype
-from .memory import total_memory
+from .memory import make_room, total_memory
 from .plan import Candidate, Choice, RunPlan, Trial
 from .plan_choice import choose_plan
 from .plan_timing import STREAM_WIDTH
@@ -74,8 +74,7 @@ class EngineRequest:
 
     ``tile``: side in input pixels of the tiles that will be run, without their halo; 0 if the engine decides.
     ``place``: how PyTorch models are brought to the device; see ``EagerUpscaler``. ``tune``: whether the fastest way
-    may be found by a trial. ``reserve``: asks a host with its own memory management to free so many bytes of a device
-    before an engine allocates them past it.
+    may be found by a trial.
     """
 
     model: LoadedModel
@@ -85,7 +84,6 @@ class EngineRequest:
     tile: int = 0
     tune: bool = True
     progress: Progress = field(default_factory=Progress)
-    reserve: Callable[[torch.device, int], None] | None = None
 
 
 class EngineModule(Protocol):
@@ -141,7 +139,6 @@ def open_upscaler(
     tile: int = 0,
     tune: bool = True,
     progress: Progress | None = None,
-    reserve: Callable[[torch.device, int], None] | None = None,
 ) -> Upscaler:
     """The model in the engine that was asked for, or in PyTorch if that engine cannot run it; a sentence about that,
     and about another precision than the one asked for, goes to ``progress.note``.
@@ -158,7 +155,6 @@ def open_upscaler(
         tile=tile,
         tune=tune,
         progress=progress,
-        reserve=reserve,
     )
     if engine is Engine.AUTO:
         return _open_auto(request)
@@ -225,6 +221,6 @@ def _open(request: EngineRequest, engine: Engine) -> Upscaler:
     module = engine_module(engine)
     if reason := module.unusable():
         raise EngineUnusable(reason)
-    if request.reserve and request.device.type != "cpu":
-        request.reserve(request.device, round(ENGINE_SHARE * total_memory(request.device)))
+    if request.device.type != "cpu":
+        make_room(request.device, round(ENGINE_SHARE * total_memory(request.device)))
     return module.open_model(request)

@@ -98,19 +98,43 @@ def total_memory(device: torch.device) -> int:
     return machine_memory()
 
 
-def device_room(device: torch.device) -> int:
+FreeMemory = Callable[[torch.device, int], None]
+"""Unloads what a host keeps on the device until so many bytes are free, or nothing is left to unload."""
+
+
+class _Host:
+    free_memory: FreeMemory | None = None
+
+
+def set_free_memory(free_memory: FreeMemory | None) -> None:
+    """For a host with memory management of its own, once for its process."""
+    _Host.free_memory = free_memory
+
+
+def make_room(device: torch.device, needed: int) -> None:
+    """Has the host free so many bytes of the device, for what is allocated past its count."""
+    if _Host.free_memory is not None and device.type != "cpu":
+        _Host.free_memory(device, needed)
+
+
+def device_room(device: torch.device, wanted: int) -> int:
     """Bytes of a CUDA device that pictures may take, so that most of it is left for the model and its tiles; 0 for
-    others, where copies gain nothing."""
+    others, where copies gain nothing. What the host could unload counts: it is asked to, where the ``wanted`` bytes
+    lack."""
     if device.type != "cuda":
         return 0
+    if _free_on_cuda(device) < wanted * ROOM_SHARE:
+        make_room(device, wanted * ROOM_SHARE)
+    return _free_on_cuda(device) // ROOM_SHARE
+
+
+def _free_on_cuda(device: torch.device) -> int:
     free, _ = torch.cuda.mem_get_info(device)
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return (free + unused) // ROOM_SHARE
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def room_for_a_picture(device: torch.device) -> int:
     """Bytes that one pass of a model over a whole picture may take there."""
     if device.type != "cuda":
         return machine_memory() // WHOLE_SHARE
-    free, _ = torch.cuda.mem_get_info(device)
-    return (free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)) // 2
+    return _free_on_cuda(device) // 2

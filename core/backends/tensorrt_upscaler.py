@@ -40,9 +40,9 @@ class TensorRTUpscaler:
     def spec(self) -> UpscalerSpec:
         return self._spec
 
-    def room(self) -> tuple[torch.device, int]:
+    def room(self, wanted: int) -> tuple[torch.device, int]:
         """See ``RoomyUpscaler``."""
-        return self._device, device_room(self._device)
+        return self._device, device_room(self._device, wanted)
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         if self._other is not None:

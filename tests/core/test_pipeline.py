@@ -313,7 +313,7 @@ class Roomy(Blurred):
         super().__init__(scale=2, halo=Halo(pixels=3, exact=True), pixel_budget=32 * 32)
         self.bytes, self.fails_at = room, fails_at
 
-    def room(self) -> tuple[torch.device, int]:
+    def room(self, wanted: int) -> tuple[torch.device, int]:
         return self.device, self.bytes
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
@@ -361,7 +361,7 @@ def test_what_is_put_together_on_cuda_is_the_same() -> None:
 class Full(Nearest):
     """A device with room for pictures, whose model has none for one of them."""
 
-    def room(self) -> tuple[torch.device, int]:
+    def room(self, wanted: int) -> tuple[torch.device, int]:
         return torch.device("cpu", 0), 1 << 40
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:

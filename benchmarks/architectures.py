@@ -41,7 +41,7 @@ class Notes(ours("core.progress").Progress):
 def picture_of(file: Path | None, channels: int) -> torch.Tensor:
     """(1, C, H, W): a part of the file, or drawn texture."""
     if file is None:
-        return ours("core.backends.influence").sample_strip(SIDE - 80, SIDE, channels)[1:]
+        return ours("core.engines.influence").sample_strip(SIDE - 80, SIDE, channels)[1:]
     values = np.asarray(Image.open(file).convert("RGB"))[: SIDE - 80, :SIDE]
     colour = torch.from_numpy(values.copy()).permute(2, 0, 1)[None].float() / 255
     return colour if channels == 3 else colour[:, :channels]
@@ -56,7 +56,7 @@ def verdict(largest: float, notes: list[str]) -> str:
 
 
 def row(model: Any, file: Path | None) -> str:
-    pipeline, eager = ours("core.pipeline"), ours("core.backends.eager")
+    pipeline, eager = ours("core.tiled.pipeline"), ours("core.engines.pytorch.eager")
     upscaler = eager.EagerUpscaler(model, torch.device("cpu"))
     picture = picture_of(file, model.facts.input_channels)
     with torch.inference_mode():

@@ -77,9 +77,9 @@ def contestants(path: Path, size: str, target: str) -> dict[str, Work]:
     core = importlib.import_module("comfy_extras.nodes_upscale_model").ImageUpscaleWithModel
     core_nodes = importlib.import_module("nodes")
     patcher = importlib.import_module("comfy.model_patcher")
-    engines = importlib.import_module("backplate.core.backends.engines")
-    pipeline = importlib.import_module("backplate.core.pipeline")
-    targets = importlib.import_module("backplate.core.image.target")
+    engines = importlib.import_module("backplate.core.engines.registry")
+    pipeline = importlib.import_module("backplate.core.tiled.pipeline")
+    targets = importlib.import_module("backplate.core.image.fit")
     model = importlib.import_module("backplate.model_loader.loaded").load_model(path)
     descriptor: Any = model.descriptor
     wrapper = getattr(patcher, "CoreModelPatcher", patcher.ModelPatcher)

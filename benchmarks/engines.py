@@ -61,11 +61,11 @@ def seeded(kind: str, folder: Path) -> Path:
 def read_picture(path: Path | None, side: int) -> torch.Tensor:
     """The picture, or its upper left corner of ``side`` pixels."""
     if path is None:
-        draw = ours("core.training.synthetic").draw_picture
+        draw = ours("core.training.synthetic.pictures").draw_picture
         canvas = draw("leaves", 640, 448, np.random.default_rng(1))
         picture = torch.from_numpy(canvas).movedim(2, 0).unsqueeze(0).float() / 255
     else:
-        picture = ours("core.media.picture_file").read_picture(path).picture
+        picture = ours("core.media.picture.read").read_picture(path).picture
     return picture[:, :, :side, :side].contiguous() if side else picture
 
 
@@ -80,7 +80,7 @@ class Case:
 
     def open(self, engine: str) -> Any:
         """Raises ``RuntimeError`` if the engine cannot run the model."""
-        engines = ours("core.backends.engines")
+        engines = ours("core.engines.registry")
         precision = ours("model_loader.precision").Precision.FP32
         notes: list[str] = []
 
@@ -96,7 +96,7 @@ class Case:
         return upscaler
 
     def run(self, upscaler: Any, tile: int) -> tuple[torch.Tensor, float]:
-        pipeline = ours("core.pipeline")
+        pipeline = ours("core.tiled.pipeline")
         started = time.perf_counter()
         result = pipeline.upscale(self.picture, upscaler, pipeline.TileSettings(size=tile))
         if result.is_cuda:
@@ -131,7 +131,7 @@ def measure(case: Case, engines: list[str], runs: int) -> Iterator[dict[str, Any
 
 def usable() -> list[str]:
     """PyTorch first, which the others are compared with."""
-    rows = ours("core.backends.engines").list_engines()
+    rows = ours("core.engines.registry").list_engines()
     return [row.engine.value for row in rows if row.reason is None and row.engine.value != "auto"]
 
 

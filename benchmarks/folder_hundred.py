@@ -56,7 +56,7 @@ def _crop(path: Path, random: np.random.Generator, *, keep_alpha: bool) -> Image
 
 
 def _build_special(folder: Path, image: Image.Image, profile: Path | None) -> None:
-    from backplate.core.media.picture_file import write_picture
+    from backplate.core.media.picture.read import write_picture
     from torch import from_numpy
 
     deep = from_numpy(np.asarray(image) / 255).movedim(2, 0)[None].float()
@@ -112,9 +112,9 @@ def check(pictures: Path, output: Path, model: str) -> list[str]:
 
 
 def _compared(source: Path, result: Path, work: Path, model: str) -> list[str]:
-    from backplate.core.backends.engines import open_upscaler
-    from backplate.core.image.place import Background, Fill
-    from backplate.core.image.target import Fit, Target
+    from backplate.core.engines.registry import open_upscaler
+    from backplate.core.image.canvas import Background, Fill
+    from backplate.core.image.fit import Fit, Target
     from backplate.core.jobs.picture import PictureSettings, enlarge, read_source, write_enlarged
     from backplate.core.progress import Progress
     from backplate.model_loader.find import default_folders, find_model

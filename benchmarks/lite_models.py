@@ -20,12 +20,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from backplate.core.backends.eager import EagerUpscaler
+from backplate.core.engines.pytorch.eager import EagerUpscaler
 from backplate.core.image.resize import resize
-from backplate.core.media.picture_file import READABLE_SUFFIXES, read_picture
+from backplate.core.media.picture.read import READABLE_SUFFIXES, read_picture
 from backplate.core.metrics.pair import Channel
 from backplate.core.metrics.psnr import psnr
-from backplate.core.pipeline import upscale
+from backplate.core.tiled.pipeline import upscale
 from backplate.core.types import Size
 from backplate.model_loader.errors import ModelError
 from backplate.model_loader.find import BUNDLED, default_folders, find_model

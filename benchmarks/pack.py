@@ -37,7 +37,7 @@ def commit() -> str:
 
 def device_name(device: Any) -> str:
     """The device as the kept plans name it."""
-    return ours("core.backends.store").device_name(device)
+    return ours("core.engines.json_cache").device_name(device)
 
 
 def comfyui_home() -> Path:

@@ -70,37 +70,37 @@ def compact(scale: int, features: int, convolutions: int) -> dict[str, torch.Ten
 
 def upscaler_of(path: Path) -> Any:
     device = ours("model_loader.precision").choose_device(None)
-    return ours("core.backends.eager").EagerUpscaler(ours("model_loader.loaded").load_model(path), device)
+    return ours("core.engines.pytorch.eager").EagerUpscaler(ours("model_loader.loaded").load_model(path), device)
 
 
 def target_of(size: tuple[int, int]) -> Any:
-    target = ours("core.image.target")
+    target = ours("core.image.fit")
     return target.Target(fit=target.Fit.STRETCH, width=size[0], height=size[1])
 
 
 def stream_case(source: Path, output: Path, target: tuple[int, int], model: Path) -> dict[str, Any]:
-    plan = ours("core.jobs.video_plan")
+    plan = ours("core.jobs.video.plan")
     settings = plan.VideoSettings(
         target=target_of(target),
-        encode=ours("core.media.video_encode").EncodeSettings(preset="veryfast"),
-        held=ours("core.image.held").HeldSettings(threshold=1.5),
+        encode=ours("core.media.video.encode").EncodeSettings(preset="veryfast"),
+        held=ours("core.image.frame_difference").HeldSettings(threshold=1.5),
     )
     job = plan.VideoJob(
         source=source,
         output=output,
         settings=settings,
-        model=ours("core.jobs.folder_job").Model(name="benchmark", sha256="0"),
+        model=ours("core.jobs.folder.job").Model(name="benchmark", sha256="0"),
         device=ours("model_loader.precision").choose_device(None),
         overwrite=True,
         measure=False,
     )
-    facts = ours("core.jobs.video").run_video(job, upscaler_of(model)).as_dict()
+    facts = ours("core.jobs.video.run").run_video(job, upscaler_of(model)).as_dict()
     names = ("frames", "frames_reused", "frames_streamed", "tiles", "tiles_reused", "frames_per_second", "milliseconds")
     return {name: facts[name] for name in names}
 
 
 def batch_case(source: Path, output: Path, target: tuple[int, int], model: Path) -> dict[str, Any]:
-    upscale_to, wanted = ours("core.pipeline").upscale_to, target_of(target)
+    upscale_to, wanted = ours("core.tiled.pipeline").upscale_to, target_of(target)
     upscaler = upscaler_of(model)
     started = time.perf_counter()
     with av.open(str(source)) as container:

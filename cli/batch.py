@@ -14,8 +14,8 @@ from .folder_options import PictureOptions, folder_errands, folder_job, picture_
 from .options import takes
 
 if TYPE_CHECKING:
-    from ..core.jobs.cluster import Loader
-    from ..core.jobs.folder_job import Model
+    from ..core.jobs.folder.ray_cluster import Loader
+    from ..core.jobs.model_info import Model
     from ..core.upscaler import Upscaler
 
 
@@ -44,13 +44,13 @@ def batch(options: BatchOptions) -> None:
     The job, its manifest.jsonl and the exit codes are those of `backplate upscale FOLDER`. The machines must see the
     pictures, the output and the model under the same paths. Needs the extra `cluster`.
     """
-    from ..core.backends.plan_choice import tuning_wanted
-    from ..core.jobs.cluster import Cluster, run_folder_on_cluster
-    from ..core.jobs.folder_job import Model
+    from ..core.engines.autotune.choose import tuning_wanted
+    from ..core.jobs.folder.ray_cluster import Cluster, run_folder_on_cluster
+    from ..core.jobs.model_info import Model
     from ..model_loader.find import default_folders, find_model
     from ..model_loader.loaded import load_model
     from .folder_job import run_folder_job
-    from .wishes import one_of
+    from .parsing import one_of
 
     options = _without_old_spelling(options)
     one_of(SCHEDULERS.split("|"), options.scheduler, "--scheduler")
@@ -81,7 +81,7 @@ def _load(
     path: str, device: str | None, precision: str, engine: str, tile: int, *, tune: bool
 ) -> tuple[Upscaler, Model]:
     """The model, on the machine of a worker."""
-    from ..core.backends.engines import Engine
+    from ..core.engines.registry import Engine
     from ..model_loader.precision import Precision
     from .picture_job import load_upscaler
 

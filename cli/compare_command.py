@@ -61,8 +61,8 @@ def compare(
     from ..core.metrics.registry import metric_names
     from ..core.shootout.compare import compare_paths
     from ..core.shootout.report_files import write_json
+    from .parsing import as_usage
     from .screen import Screen
-    from .wishes import as_usage
 
     with as_usage():
         thresholds = wanted_thresholds(fail_below or [], fail_above or [])
@@ -107,7 +107,7 @@ def compare_settings(
     from ..core.metrics.compare import CompareSettings
     from ..core.metrics.lpips import LpipsNet
     from ..core.metrics.pair import Align, Channel
-    from .wishes import choice
+    from .parsing import choice
 
     return CompareSettings(
         metrics=names,

@@ -36,14 +36,14 @@ def diagnose(
 ) -> None:
     """Find what a model does worst. Ranks pictures, names the failure and the recipe that aims at it."""
     # Not at the top: PyTorch would make --help wait.
-    from ..core.backends.engines import open_upscaler
+    from ..core.engines.registry import open_upscaler
     from ..core.training import diagnose as room
-    from ..core.training.degradation import DegradationSettings, Mode
+    from ..core.training.degrade.pipeline import DegradationSettings, Mode
     from ..model_loader.find import default_folders, find_model
     from ..model_loader.loaded import load_model
     from ..model_loader.precision import choose_device
+    from .parsing import choice
     from .training_screen import TrainingScreen
-    from .wishes import choice
 
     settings = room.DiagnoseSettings(
         degradation=DegradationSettings(mode=choice(Mode, degradation, "--degradation")),

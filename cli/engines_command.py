@@ -13,8 +13,8 @@ from .errors import reporting
 @reporting
 def engines(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """List what can run models, and why what cannot be used here cannot."""
-    from ..core.backends.artifacts import artifact_folder
-    from ..core.backends.engines import list_engines
+    from ..core.engines.built_cache import artifact_folder
+    from ..core.engines.registry import list_engines
 
     rows = list_engines()
     if as_json:

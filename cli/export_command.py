@@ -34,12 +34,12 @@ def export(
     """
     # Not at the top: PyTorch would make --help wait.
     from .. import __version__
-    from ..core.backends.export import ExportKind
+    from ..core.engines.export.export import ExportKind
     from ..core.jobs.export import ExportWish, export_as_wished
     from ..model_loader.find import default_folders, find_model
     from ..model_loader.loaded import load_model
+    from .parsing import choice
     from .screen import ModelScreen
-    from .wishes import choice
 
     kind = choice(ExportKind, to, "--to")
     if tile and kind is ExportKind.NCNN:

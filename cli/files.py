@@ -7,7 +7,9 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..core.media.folder import (
+from ..core.errors import InputError
+from ..core.media.picture.read import READABLE_SUFFIXES, format_of
+from ..core.media.picture_folder import (
     Errand,
     NameTemplate,
     Source,
@@ -17,8 +19,6 @@ from ..core.media.folder import (
     plan_errands,
     refuse_inputs_as_outputs,
 )
-from ..core.media.picture_file import READABLE_SUFFIXES, format_of
-from ..core.upscaler import InputError
 from .errors import UsageProblem
 
 SUFFIX_OF_FORMAT = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff", "avif": ".avif"}
@@ -54,7 +54,7 @@ def into_folder(
     template: NameTemplate | None = None,
 ) -> list[Errand]:
     """One errand for each picture among ``inputs`` and in the folders among them; ``output`` need not exist yet. See
-    ``core.media.folder.plan_errands`` for the names.
+    ``core.media.picture_folder.plan_errands`` for the names.
 
     Raises ``UsageProblem`` for inputs that do not exist, for two of one name, and for an output that is an input.
     """

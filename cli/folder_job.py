@@ -14,11 +14,11 @@ from typing import Protocol
 import torch
 import typer
 
-from ..core.jobs.folder_job import FolderJob, FolderProgress, FolderRun
-from ..core.jobs.manifest import Entry, Status
-from ..core.jobs.report_page import write_report
-from ..core.jobs.summary import Summary, summarise
-from ..core.media.folder import Errand
+from ..core.jobs.folder.job import FolderJob, FolderProgress, FolderRun
+from ..core.jobs.folder.manifest import Entry, Status
+from ..core.jobs.folder.report_page import write_report
+from ..core.jobs.folder.summary import Summary, summarise
+from ..core.media.picture_folder import Errand
 from .errors import ALL_FAILED, INTERRUPTED, SOME_FAILED, say
 from .screen import Screen
 

@@ -27,10 +27,11 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..core.backends.engines import Engine
-    from ..core.jobs.folder_job import FolderJob, Model
+    from ..core.engines.registry import Engine
+    from ..core.jobs.folder.job import FolderJob
+    from ..core.jobs.model_info import Model
     from ..core.jobs.picture import PictureSettings
-    from ..core.media.folder import Errand
+    from ..core.media.picture_folder import Errand
     from ..model_loader.precision import Precision
 
 
@@ -96,20 +97,20 @@ class PictureOptions:
     def checked_precision(self) -> Precision:
         """Raises ``UsageProblem``."""
         from ..model_loader.precision import Precision
-        from .wishes import choice
+        from .parsing import choice
 
         return choice(Precision, self.precision, "--precision")
 
     def checked_engine(self) -> Engine:
         """Raises ``UsageProblem``."""
-        from ..core.backends.engines import Engine
-        from .wishes import choice
+        from ..core.engines.registry import Engine
+        from .parsing import choice
 
         return choice(Engine, self.engine, "--engine")
 
     def checked_format(self) -> str | None:
         """Raises ``UsageProblem``."""
-        from .wishes import one_of
+        from .parsing import one_of
 
         return one_of(FORMATS.split("|"), self.file_format, "--format")
 
@@ -119,8 +120,8 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
     from ..core.image.sharpen import SharpenSettings
     from ..core.image.tiling import Edge
     from ..core.jobs.picture import PictureSettings
-    from ..core.pipeline import TileSettings
-    from .wishes import as_usage, choice, one_of, wanted_background, wanted_target
+    from ..core.tiled.pipeline import TileSettings
+    from .parsing import as_usage, choice, one_of, wanted_background, wanted_target
 
     with as_usage():
         return PictureSettings(
@@ -150,9 +151,9 @@ def settings_for_model(options: PictureOptions, settings: PictureSettings, model
 
 def folder_errands(options: PictureOptions) -> list[Errand]:
     """What is read and what is written, in the part that ``--shard`` names. Raises ``UsageProblem``."""
-    from ..core.media.folder import parse_shard, parse_template
+    from ..core.media.picture_folder import parse_shard, parse_template
     from .files import into_folder
-    from .wishes import as_usage, model_stem
+    from .parsing import as_usage, model_stem
 
     with as_usage():
         part = parse_shard(options.shard) if options.shard else None
@@ -165,8 +166,8 @@ def folder_errands(options: PictureOptions) -> list[Errand]:
 
 
 def folder_job(options: PictureOptions, errands: list[Errand], settings: PictureSettings, model: Model) -> FolderJob:
-    from ..core.jobs.folder_job import FolderJob
-    from ..core.media.folder import parse_shard
+    from ..core.jobs.folder.job import FolderJob
+    from ..core.media.picture_folder import parse_shard
     from .files import passed_over_in
 
     return FolderJob(

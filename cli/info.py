@@ -20,7 +20,7 @@ def info(
     """Tell what a model file is."""
     from dataclasses import asdict
 
-    from ..core.backends.engine_files import is_engine_file, open_engine_file
+    from ..core.engines.export.files import is_engine_file, open_engine_file
     from ..model_loader import default_folders, find_model, load_model
     from ..model_loader.precision import choose_device
 

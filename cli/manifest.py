@@ -28,8 +28,8 @@ def merge(
     The exit code is that of a folder: 0 if all is done, 2 if some failed or should be looked at, 1 if nothing could
     be done. The manifests of the parts stay.
     """
-    from ..core.jobs.manifest import merge_manifests
-    from ..core.jobs.summary import summary_of
+    from ..core.jobs.folder.manifest import merge_manifests
+    from ..core.jobs.folder.summary import summary_of
     from .folder_job import exit_code
 
     summary = summary_of(merge_manifests(folder))

@@ -7,14 +7,15 @@ import traceback
 from pathlib import Path
 
 from .. import __version__
-from ..core.backends.engine_files import is_engine_file, open_engine_file
-from ..core.backends.engines import Engine, open_upscaler
-from ..core.jobs.folder_job import Model
+from ..core.engines.export.files import is_engine_file, open_engine_file
+from ..core.engines.registry import Engine, open_upscaler
+from ..core.errors import InputError
+from ..core.jobs.model_info import Model
 from ..core.jobs.picture import PictureSettings, enlarge, read_source, write_enlarged
-from ..core.media.folder import Errand
+from ..core.media.picture_folder import Errand
 from ..core.progress import Progress
 from ..core.types import Size
-from ..core.upscaler import InputError, Upscaler
+from ..core.upscaler import Upscaler
 from ..model_loader.find import default_folders, find_model
 from ..model_loader.loaded import load_model
 from ..model_loader.precision import Precision, choose_device

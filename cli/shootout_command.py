@@ -24,7 +24,7 @@ from .errors import ALL_FAILED, SOME_FAILED, UsageProblem, reporting, say
 from .options import Device, ModelsDir, NoTune, TileSize, WantedEngine, takes
 
 if TYPE_CHECKING:
-    from ..core.jobs.folder_job import Model
+    from ..core.jobs.model_info import Model
     from ..core.shootout.results import ShootoutResult
     from ..core.shootout.run import Contestant, ShootoutSettings
     from ..core.shootout.samples import Degrade
@@ -78,8 +78,8 @@ def shootout(options: ShootoutOptions) -> None:
     from ..core.shootout.report_files import write_report
     from ..core.shootout.run import run_shootout
     from ..core.shootout.samples import samples_in
+    from .parsing import as_usage
     from .screen import Screen
-    from .wishes import as_usage
 
     with as_usage():
         how = _degradation(options)
@@ -99,7 +99,7 @@ def shootout(options: ShootoutOptions) -> None:
 
 def _degradation(options: ShootoutOptions) -> Degrade | None:
     from ..core.shootout.samples import Degrade
-    from .wishes import choice
+    from .parsing import choice
 
     return None if options.degrade is None else choice(Degrade, options.degrade, "--degrade")
 
@@ -107,9 +107,9 @@ def _degradation(options: ShootoutOptions) -> Degrade | None:
 def _settings(options: ShootoutOptions, how: Degrade | None) -> ShootoutSettings:
     """How results are made and measured. Raises ``UsageProblem`` and ``InputError``."""
     from ..core.metrics.registry import metric_names
-    from ..core.pipeline import TileSettings
     from ..core.shootout.run import ShootoutSettings
     from ..core.shootout.samples import describe_samples
+    from ..core.tiled.pipeline import TileSettings
 
     compare = compare_settings(
         metric_names(options.metrics.split(",")),
@@ -130,10 +130,10 @@ def _settings(options: ShootoutOptions, how: Degrade | None) -> ShootoutSettings
 
 
 def _contestants(options: ShootoutOptions) -> list[Contestant]:
-    from ..core.backends.engines import Engine
+    from ..core.engines.registry import Engine
     from ..model_loader.precision import Precision, choose_device
+    from .parsing import choice
     from .picture_job import load_upscaler
-    from .wishes import choice
 
     open_model = partial(
         load_upscaler,
@@ -158,7 +158,7 @@ def _exit_unless_complete(result: ShootoutResult, contestants: list[Contestant],
 def wanted_models(given: list[str], open_model: Callable[[str], tuple[Upscaler, Model]]) -> list[Contestant]:
     """A contestant for each model, by the stem of its file where that is clear. Nothing is loaded yet."""
     from ..core.shootout.run import Contestant
-    from .wishes import model_stem
+    from .parsing import model_stem
 
     distinct = list(dict.fromkeys(given))
     stems = [model_stem(name) for name in distinct]

@@ -75,7 +75,7 @@ def finetune(
     from ..core.training.config import recipe_settings
     from ..model_loader.find import default_folders, find_model
     from ..model_loader.loaded import load_model
-    from .wishes import as_usage
+    from .parsing import as_usage
 
     with as_usage():
         start = recipe_settings(recipe)
@@ -101,8 +101,8 @@ def _run(
 ) -> None:
     from ..core.training.config import load_settings
     from ..core.training.loop import train as run
+    from .parsing import as_usage
     from .training_screen import TrainingScreen
-    from .wishes import as_usage
 
     with as_usage():
         settings = load_settings(start, settings_file, given)

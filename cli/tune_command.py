@@ -12,7 +12,7 @@ from .choices import PRECISIONS
 from .errors import reporting, say
 
 if TYPE_CHECKING:
-    from ..core.backends.plan import Choice
+    from ..core.engines.plan import Choice
 
 
 @reporting
@@ -31,12 +31,12 @@ def tune(
     All commands and nodes do that by themselves, for a few seconds, the first time a model meets a device, and use what
     they found from then on; --no-tune and BACKPLATE_TUNE=0 stop them. This measures anew, longer, and shows the table.
     """
-    from ..core.backends.engines import AUTO_SECONDS, Engine, EngineRequest, auto_candidates
-    from ..core.backends.plan_choice import choose_plan, keep_part
-    from ..core.backends.store import device_name
+    from ..core.engines.autotune.choose import choose_plan, keep_part
+    from ..core.engines.json_cache import device_name
+    from ..core.engines.registry import AUTO_SECONDS, Engine, EngineRequest, auto_candidates
     from ..model_loader import default_folders, find_model, load_model
     from ..model_loader.precision import Precision, choose_device
-    from .wishes import as_usage, choice
+    from .parsing import as_usage, choice
 
     with as_usage():
         wish = choice(Precision, precision, "--precision")

@@ -12,7 +12,7 @@ from .folder_options import PictureOptions, folder_errands, folder_job, picture_
 from .options import takes
 
 if TYPE_CHECKING:
-    from ..core.media.folder import Errand
+    from ..core.media.picture_folder import Errand
 
 
 @reporting
@@ -24,7 +24,7 @@ def upscale(options: PictureOptions) -> None:
     exit code is 0 if all is done, 2 if some failed or should be looked at, and 1 if nothing could be done.
     """
     # Not at the top: PyTorch would make --help wait.
-    from ..core.jobs.folder_run import run_folder
+    from ..core.jobs.folder.run import run_folder
     from .folder_job import run_folder_job
     from .picture_job import load_upscaler, run_picture
 
@@ -52,7 +52,7 @@ def upscale(options: PictureOptions) -> None:
 def _single(options: PictureOptions) -> Errand | None:
     """The errand if there is only one picture, into a file or a folder; None for the job of a folder."""
     from .files import into_one_file
-    from .wishes import refuse_for_one_picture
+    from .parsing import refuse_for_one_picture
 
     errand = into_one_file(options.inputs, options.output, options.checked_format())
     if errand is None and (len(set(options.inputs)) > 1 or options.inputs[0].is_dir()):

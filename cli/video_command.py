@@ -29,11 +29,11 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..core.jobs.folder_job import Model
-    from ..core.jobs.video_budget import Candidate
-    from ..core.jobs.video_plan import VideoJob, VideoPlan, VideoSettings
-    from ..core.jobs.video_report import VideoReport
-    from ..core.media.video_encode import EncodeSettings
+    from ..core.jobs.model_info import Model
+    from ..core.jobs.video.budget import Candidate
+    from ..core.jobs.video.plan import VideoJob, VideoPlan, VideoSettings
+    from ..core.jobs.video.report import VideoReport
+    from ..core.media.video.encode import EncodeSettings
     from ..core.upscaler import Upscaler
 
 CODECS = "h264|hevc|av1|vp9|prores|ffv1|NAME"
@@ -98,11 +98,11 @@ class VideoOptions:
 def video(options: VideoOptions) -> None:
     """Enlarge a video with a super-resolution model; times, sound, subtitles and colours are kept."""
     # Not at the top: PyTorch would make --help wait.
-    from ..core.backends.engines import Engine
-    from ..core.jobs.video_plan import VideoJob, check_place
+    from ..core.engines.registry import Engine
+    from ..core.jobs.video.plan import VideoJob, check_place
     from ..model_loader.precision import Precision, choose_device
+    from .parsing import choice
     from .picture_job import load_upscaler, maker
-    from .wishes import choice
 
     if options.live and options.budget_ms is None:
         raise UsageProblem("--live chooses the model that holds a budget; give --budget-ms.")
@@ -142,13 +142,13 @@ def video(options: VideoOptions) -> None:
 
 def _settings(options: VideoOptions) -> VideoSettings:
     """What is done to the video. Raises ``UsageProblem``."""
-    from ..core.image.held import HeldSettings
+    from ..core.image.frame_difference import HeldSettings
     from ..core.image.tiling import Edge
-    from ..core.jobs.video_plan import VideoSettings
-    from ..core.media.video_carry import Carry
-    from ..core.media.video_decode import ReadSettings
-    from ..core.pipeline import TileSettings
-    from .wishes import as_usage, choice, wanted_background, wanted_target
+    from ..core.jobs.video.plan import VideoSettings
+    from ..core.media.video.carry import Carry
+    from ..core.media.video.decode import ReadSettings
+    from ..core.tiled.pipeline import TileSettings
+    from .parsing import as_usage, choice, wanted_background, wanted_target
 
     with as_usage():
         return VideoSettings(
@@ -165,8 +165,8 @@ def _settings(options: VideoOptions) -> VideoSettings:
 
 
 def _encoding(options: VideoOptions) -> EncodeSettings:
-    from ..core.media.video_encode import EncodeSettings
-    from .wishes import one_of
+    from ..core.media.video.encode import EncodeSettings
+    from .parsing import one_of
 
     return EncodeSettings(
         codec=options.codec,
@@ -206,9 +206,9 @@ def _run(
 ) -> VideoReport:
     from dataclasses import replace
 
-    from ..core.jobs.video import run_video
-    from ..core.jobs.video_budget import for_live, settle_budget
-    from ..core.jobs.video_plan import plan_video
+    from ..core.jobs.video.budget import for_live, settle_budget
+    from ..core.jobs.video.plan import plan_video
+    from ..core.jobs.video.run import run_video
     from .picture_job import maker
     from .video_screen import TrialScreen, VideoScreen
 
@@ -242,8 +242,8 @@ def _other_models(
 def _write_report(path: Path, result: VideoReport) -> None:
     import json
 
-    from ..core.upscaler import InputError
-    from ..core.whole_file import write_whole
+    from ..core.atomic_write import write_whole
+    from ..core.errors import InputError
 
     try:
         write_whole(path, (json.dumps(result.as_dict(), indent=1) + "\n").encode())

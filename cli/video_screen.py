@@ -6,8 +6,8 @@ import time
 
 from rich.progress import TextColumn, TimeRemainingColumn
 
-from ..core.jobs.video import VideoProgress
-from ..core.jobs.video_frame import Finished
+from ..core.jobs.video.frame import Finished
+from ..core.jobs.video.run import VideoProgress
 from ..core.progress import Progress
 from .bars import BarScreen
 from .errors import say

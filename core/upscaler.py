@@ -9,23 +9,10 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from ..model_loader.errors import Named
 from .types import Context, SizeRule, ceil_to
 
 LARGEST_BAND = 16
 """Widest band, in input pixels, over which tiles of an inexact halo are blended."""
-
-
-class OutOfMemory(Named, RuntimeError):
-    """The device could not hold the work for this tile. The pipeline answers with a smaller one."""
-
-
-class ModelOutputError(Named, RuntimeError):
-    """The model returned values that are no picture (NaN or infinite)."""
-
-
-class InputError(Named, ValueError):
-    """What the user gave cannot be worked with; the message is one sentence that says what to try."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,12 @@ from typing import TypeAlias
 import torch
 from torch.nn import functional
 
+from ..core.errors import InputError
 from ..core.image.alpha import bleed
-from ..core.image.checks import check_alpha, check_picture
-from ..core.image.part import resize_part
+from ..core.image.crop_resize import resize_part
 from ..core.image.tiling import Edge
+from ..core.image.validate import check_alpha, check_picture
 from ..core.types import FloatBox, Size
-from ..core.upscaler import InputError
 
 Note: TypeAlias = "Callable[[str], None]"
 """Hears a sentence about what was done to an input."""

@@ -7,11 +7,12 @@ from typing import Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from ..core.backends.export import ExportKind
+from ..core.engines.export.export import ExportKind
 from ..core.jobs.export import ExportWish, export_as_wished
-from . import host, places
-from .exchange import receive_model
+from . import comfy_host as host
+from . import paths as places
 from .schema import CATEGORY, searchable, values
+from .upscale_model import receive_model
 
 
 class ExportModel(io.ComfyNode):

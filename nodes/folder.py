@@ -10,13 +10,14 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.image.sharpen import RANGES, SharpenSettings
 from ..core.image.tiling import Edge
-from ..core.jobs.folder_job import FolderJob, FolderProgress, Model
-from ..core.jobs.folder_run import run_folder
-from ..core.jobs.manifest import Entry
+from ..core.jobs.folder.job import FolderJob, FolderProgress
+from ..core.jobs.folder.manifest import Entry
+from ..core.jobs.folder.report_page import write_report
+from ..core.jobs.folder.run import run_folder
+from ..core.jobs.folder.summary import summarise
+from ..core.jobs.model_info import Model
 from ..core.jobs.picture import PictureSettings
-from ..core.jobs.report_page import write_report
-from ..core.jobs.summary import summarise
-from ..core.media.folder import (
+from ..core.media.picture_folder import (
     list_pictures,
     parse_template,
     passed_over,
@@ -24,11 +25,12 @@ from ..core.media.folder import (
     plan_errands,
     refuse_inputs_as_outputs,
 )
-from ..core.pipeline import TileSettings
-from . import host, places
-from .exchange import identify, upscaler_for
+from ..core.tiled.pipeline import TileSettings
+from . import comfy_host as host
+from . import paths as places
 from .resolution import target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
+from .upscale_model import identify, upscaler_for
 
 AS_SOURCE = "as source"
 SUFFIXES = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tiff"}

@@ -10,7 +10,7 @@ from typing import Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from ..core.upscaler import InputError
+from ..core.errors import InputError
 
 _LISTED_LATER = ("model_name", "input_folder")
 """Choices that are looked up where they are used: files may have been added since the list was made."""

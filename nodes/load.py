@@ -7,14 +7,14 @@ from typing import Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from ..core.backends.engine_files import is_engine_file, open_engine_file
-from ..core.backends.engines import Engine
+from ..core.engines.export.files import is_engine_file, open_engine_file
+from ..core.engines.registry import Engine
 from ..model_loader.blend import blend_models
 from ..model_loader.loaded import load_model
 from ..model_loader.precision import Precision
-from . import host
-from .exchange import ExportedModel, Received, receive_model, send_model
+from . import comfy_host as host
 from .schema import CATEGORY, searchable
+from .upscale_model import ExportedModel, Received, receive_model, send_model
 
 
 class LoadUpscaleModel(io.ComfyNode):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from ..core.errors import InputError
 from ..core.metrics.compare import (
     CompareSettings,
     ComparisonReport,
@@ -22,9 +23,9 @@ from ..core.metrics.pair import Align, Channel
 from ..core.metrics.registry import WITH_REFERENCE, metric_names
 from ..core.metrics.source_figures import compare_with_source
 from ..core.metrics.vmaf import VmafModel
-from ..core.upscaler import InputError
 from ..model_loader.errors import Named
-from . import convert, host
+from . import comfy_host as host
+from . import convert
 from .schema import ADVANCED, CATEGORY, searchable, values
 
 SOURCE_FIGURES = ("lr_psnr", "delta_e", "overshoot", "edge_width")

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from ..core.image.place import Background, Fill
-from ..core.image.target import Anchor, Fit, Target
+from ..core.image.canvas import Background, Fill
+from ..core.image.fit import Anchor, Fit, Target
 from ..core.image.tiling import Edge
-from ..core.pipeline import FitResult, TileSettings, upscale_to
-from . import convert, host
-from .exchange import upscaler_for
+from ..core.tiled.pipeline import FitResult, TileSettings, upscale_to
+from . import comfy_host as host
+from . import convert
 from .schema import CATEGORY, LARGEST_SIDE, mask_input, searchable, tile_inputs, values
+from .upscale_model import upscaler_for
 
 
 def image_inputs() -> list[io.Input]:

@@ -7,7 +7,8 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.image.sharpen import RANGES, SharpenSettings, sharpen_blend
 from ..core.types import Size
-from . import convert, host
+from . import comfy_host as host
+from . import convert
 from .schema import CATEGORY, mask_input, searchable
 
 

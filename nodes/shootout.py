@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from ..core.errors import InputError
 from ..core.image.tiling import Edge
 from ..core.metrics.compare import CompareSettings
 from ..core.metrics.pair import Channel
 from ..core.metrics.registry import metric_names
-from ..core.pipeline import TileSettings
 from ..core.progress import Progress
 from ..core.shootout.contact_sheet import contact_sheet
 from ..core.shootout.report_files import write_report
@@ -29,12 +29,15 @@ from ..core.shootout.samples import (
     describe_samples,
     paired_sample,
 )
-from ..core.upscaler import InputError, Upscaler
+from ..core.tiled.pipeline import TileSettings
+from ..core.upscaler import Upscaler
 from ..model_loader.errors import ModelError
-from . import convert, host, places
-from .exchange import identify, upscaler_for
+from . import comfy_host as host
+from . import convert
+from . import paths as places
 from .measure import metrics_input
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs, values
+from .upscale_model import identify, upscaler_for
 
 NOT_DEGRADED = "none"
 MOST_MODELS = 4

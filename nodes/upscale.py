@@ -8,10 +8,11 @@ import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.image.tiling import Edge
-from ..core.pipeline import TileSettings, upscale_with_alpha
-from . import convert, host
-from .exchange import upscaler_for
+from ..core.tiled.pipeline import TileSettings, upscale_with_alpha
+from . import comfy_host as host
+from . import convert
 from .schema import CATEGORY, mask_input, searchable, tile_inputs
+from .upscale_model import upscaler_for
 
 
 class TiledUpscale(io.ComfyNode):

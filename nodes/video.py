@@ -17,23 +17,24 @@ import folder_paths  # pyright: ignore[reportMissingImports]
 import torch
 from comfy_api.latest import Input, InputImpl, io  # pyright: ignore[reportMissingImports]
 
-from ..core.image.held import LARGEST_THRESHOLD, HeldSettings
+from ..core.image.frame_difference import LARGEST_THRESHOLD, HeldSettings
 from ..core.image.tiling import Edge
-from ..core.jobs.video import VideoProgress, run_video
-from ..core.jobs.video_compare import compare_videos
-from ..core.jobs.video_frame import Finished
-from ..core.jobs.video_plan import VideoJob, VideoSettings, identity_of, plan_video
-from ..core.media.video_carry import Carry
-from ..core.media.video_decode import ReadSettings
-from ..core.media.video_encode import EncodeSettings
-from ..core.media.video_images import SRGB, ImageVideo
-from ..core.media.video_probe import Source, probe_video
-from ..core.pipeline import TileSettings
+from ..core.jobs.video.compare import compare_videos
+from ..core.jobs.video.frame import Finished
+from ..core.jobs.video.plan import VideoJob, VideoSettings, identity_of, plan_video
+from ..core.jobs.video.run import VideoProgress, run_video
+from ..core.media.video.carry import Carry
+from ..core.media.video.decode import ReadSettings
+from ..core.media.video.encode import EncodeSettings
+from ..core.media.video.images import SRGB, ImageVideo
+from ..core.media.video.probe import Source, probe_video
+from ..core.tiled.pipeline import TileSettings
 from ..core.types import Box, Size
-from . import host, places
-from .exchange import identify, upscaler_for
+from . import comfy_host as host
+from . import paths as places
 from .resolution import target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
+from .upscale_model import identify, upscaler_for
 
 CODECS = ("h264", "hevc", "av1", "vp9", "prores", "ffv1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
 CONTAINERS = ("mp4", "mkv", "mov", "webm")

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..errors import InputError
 from ..types import FloatBox, Size
-from ..upscaler import InputError
 
 LOBES = 3
 RUN = 32

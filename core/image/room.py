@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
+from ..errors import InputError
 from ..types import Size
-from ..upscaler import InputError
 
 BYTES_HELD, BYTES_WRITTEN = 4, 1
 """Of a value while it is worked on, and of one that is about to be written."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..upscaler import InputError
-from .checks import check_alpha, check_picture
+from ..errors import InputError
 from .colour import luma
 from .filters import gaussian, local_maximum, local_minimum
 from .lines import find_structure, steepen
+from .validate import check_alpha, check_picture
 
 RANGES = {
     "amount": (0.0, 5.0),

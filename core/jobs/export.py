@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from ...model_loader.loaded import LoadedModel
-from ..backends.export import Exported, ExportKind, export_model
-from ..backends.onnx_export import OnnxSettings
-from ..backends.tensorrt_export import export_tensorrt
+from ..engines.export.export import Exported, ExportKind, export_model
+from ..engines.onnx.export import OnnxSettings
+from ..engines.tensorrt.export import export_tensorrt
 from ..progress import Progress
-from ..training.synthetic import PAINTERS, draw_picture
+from ..training.synthetic.pictures import PAINTERS, draw_picture
 from ..types import Size
 
 

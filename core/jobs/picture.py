@@ -7,16 +7,16 @@ from pathlib import Path
 
 import torch
 
-from ..image.place import Background, Fill, parse_colour
+from ..image.canvas import Background, Fill, parse_colour
+from ..image.fit import Fit, FitPlan, Target, plan_fit
 from ..image.room import check_room
 from ..image.sharpen import SharpenSettings, sharpen_blend
-from ..image.target import Fit, FitPlan, Target, plan_fit
 from ..image.trim import find_content
-from ..media.description import fitting, without_place_in_xmp
-from ..media.metadata import without_place
-from ..media.picture_file import PictureFile, check_writable, format_of, read_picture, write_picture
-from ..pipeline import TileSettings, upscale_to, upscale_with_alpha
+from ..media.picture.description import fitting, without_place_in_xmp
+from ..media.picture.metadata import without_place
+from ..media.picture.read import PictureFile, check_writable, format_of, read_picture, write_picture
 from ..progress import Progress
+from ..tiled.pipeline import TileSettings, upscale_to, upscale_with_alpha
 from ..types import Size
 from ..upscaler import Upscaler
 

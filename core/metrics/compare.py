@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from ..errors import InputError
 from ..progress import Progress
-from ..upscaler import InputError
 from .errors import MetricUnavailable, NotMeasurable
 from .lpips import LpipsNet, LpipsNetwork, find_backbone, load_lpips, lpips_distance
 from .pair import Align, Channel, align_pair, check_pair, settle_alpha

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
-from ..image.checks import check_picture
+from ..errors import InputError
+from ..image.validate import check_picture
 from ..types import Box, Size
-from ..upscaler import InputError
 from .pair import size_of
 
 BLOCK = 16

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import max_pool1d
 
-from ..image.checks import check_picture
+from ..errors import InputError
 from ..image.colour import luma
-from ..upscaler import InputError
+from ..image.validate import check_picture
 from .edges import find_edges, sample
 from .errors import NotMeasurable
 from .pair import size_of

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..upscaler import InputError, Named
+from ...model_loader.errors import Named
+from ..errors import InputError
 
 
 class NotMeasurable(InputError):

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from ..image.checks import check_picture
+from ..errors import InputError
 from ..image.colour import to_rgb
 from ..image.resize import resize
+from ..image.validate import check_picture
 from ..types import Size
-from ..upscaler import InputError
 from .colour_difference import ciede2000, srgb_to_lab
 from .pair import size_of, with_float64
 from .psnr import psnr

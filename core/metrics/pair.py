@@ -6,11 +6,11 @@ from enum import Enum
 
 import torch
 
-from ..image.checks import check_alpha, check_picture
+from ..errors import InputError
 from ..image.colour import luma, to_rgb
 from ..image.resize import resize
+from ..image.validate import check_alpha, check_picture
 from ..types import Size
-from ..upscaler import InputError
 
 
 class Channel(str, Enum):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..upscaler import InputError
+from ..errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import avg_pool2d
 
-from ..image.checks import check_picture
-from ..upscaler import InputError
+from ..errors import InputError
+from ..image.validate import check_picture
 from .errors import NotMeasurable
 from .pair import size_of
 

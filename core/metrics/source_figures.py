@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from ..errors import InputError
 from ..progress import Progress
-from ..upscaler import InputError
 from .compare import ComparisonReport, Row
 from .defects import find_defects
 from .edge_width import edge_width

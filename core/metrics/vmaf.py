@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
+from ..errors import InputError
 from ..image.colour import to_rgb
-from ..upscaler import InputError
 from .errors import MetricUnavailable, NotMeasurable
 from .pair import check_pair, size_of
 

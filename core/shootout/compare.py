@@ -8,18 +8,18 @@ from pathlib import Path
 
 import torch
 
+from ..errors import InputError
 from ..image.resize import resize
-from ..jobs.video_frame import to_picture
-from ..media.picture_file import read_picture
-from ..media.video_decode import BrokenVideo, ReadSettings, read_video
-from ..media.video_probe import probe_video
+from ..jobs.video.frame import to_picture
+from ..media.picture.read import read_picture
+from ..media.video.decode import BrokenVideo, ReadSettings, read_video
+from ..media.video.probe import probe_video
 from ..metrics.compare import Comparer, CompareSettings, ComparisonReport, Row, report
 from ..metrics.errors import MetricUnavailable
 from ..metrics.pair import settle_alpha
 from ..metrics.vmaf import vmaf_videos
 from ..progress import Progress
 from ..types import Size
-from ..upscaler import InputError
 from .pairing import FilePair, Kind, kind_of, pair_files
 
 

@@ -9,9 +9,9 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ..media.folder import is_litter, natural_order
-from ..media.picture_file import READABLE_SUFFIXES
-from ..upscaler import InputError
+from ..errors import InputError
+from ..media.picture.read import READABLE_SUFFIXES
+from ..media.picture_folder import is_litter, natural_order
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".y4m")
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..atomic_write import write_whole
 from ..metrics.compare import json_figures
 from ..metrics.ranking import INTERVAL_CONVENTION, Ranking
 from ..metrics.registry import METRICS
-from ..whole_file import write_whole
 from .contact_sheet import contact_sheet
 from .report_html import report_html
 from .results import ShootoutResult

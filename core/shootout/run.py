@@ -9,16 +9,17 @@ from heapq import nlargest
 
 import torch
 
+from ..errors import InputError
 from ..image.colour import to_rgb
-from ..image.target import Fit, Target
+from ..image.fit import Fit, Target
 from ..metrics.compare import Comparer, CompareSettings
 from ..metrics.pair import size_of
 from ..metrics.registry import METRICS
 from ..metrics.source_figures import source_row
-from ..pipeline import TileSettings, upscale_to
 from ..progress import Progress
+from ..tiled.pipeline import TileSettings, upscale_to
 from ..types import Box
-from ..upscaler import InputError, Upscaler
+from ..upscaler import Upscaler
 from .crops import choose_spots
 from .results import BASELINE, REFERENCE, SOURCE, Cell, Crop, PictureFacts, ShootoutResult
 from .samples import Sample, SampleFile

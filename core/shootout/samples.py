@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import torch
 
-from ..media.picture_file import read_picture
+from ..errors import InputError
+from ..media.picture.read import read_picture
 from ..metrics.pair import size_of
-from ..training.degradation import DegradationSettings, Mode, SimpleSettings, degrade
+from ..training.degrade.pipeline import DegradationSettings, Mode, SimpleSettings, degrade
 from ..types import Size
-from ..upscaler import InputError
 from .pairing import Kind, files_in, kind_of, match_names
 
 JPEG_QUALITY = 75.0

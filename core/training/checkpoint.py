@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
-from ..upscaler import InputError
-from ..whole_file import whole_file
+from ..atomic_write import whole_file
+from ..errors import InputError
 
 CARD_KEY = "backplate.model_card"
 """Name of the model card in the metadata of a safetensors file; its value is JSON."""

@@ -10,11 +10,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
-from ..upscaler import InputError
-from .degradation import DegradationSettings, Mode
-from .degradation_check import check_degradation
-from .strict import as_mapping, nested, replaced
-from .synthetic import PAINTERS
+from ..errors import InputError
+from .degrade.pipeline import DegradationSettings, Mode
+from .degrade.validate import check_degradation
+from .settings_parser import as_mapping, nested, replaced
+from .synthetic.pictures import PAINTERS
 
 
 class Criterion(str, Enum):

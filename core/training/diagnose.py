@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from ..errors import InputError
 from ..image.colour import luma, rgb_to_ycbcr, to_rgb
 from ..image.filters import gaussian, local_maximum, local_minimum
-from ..media.picture_file import read_picture, write_picture
+from ..media.picture.read import read_picture, write_picture
 from ..metrics.psnr import psnr
-from ..pipeline import upscale
 from ..progress import Progress
-from ..upscaler import InputError, Upscaler
+from ..tiled.pipeline import upscale
+from ..upscaler import Upscaler
 from .checkpoint import write_text
-from .degradation import DegradationSettings, Mode, Pair, degrade
+from .dataset import check_apart, find_pictures
+from .degrade.pipeline import DegradationSettings, Mode, Pair, degrade
 from .losses import flat_map, gradient_strength, line_map
-from .pictures import check_apart, find_pictures
 
 EDGE = 12.0 / 255.0
 """Gradient of the smoothed luma, a pixel, from which something is an edge."""

@@ -15,21 +15,21 @@ from torch.nn.functional import interpolate
 
 from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import choose_device
-from ..backends.threads import torch_threads
-from ..media.picture_file import write_picture
+from ..atomic_write import remove_leftovers
+from ..engines.pytorch.threads import torch_threads
+from ..errors import InputError
+from ..media.picture.read import write_picture
 from ..metrics.lpips import LpipsNetwork
 from ..progress import Cancelled, Progress
 from ..types import SizeRule, size_rule_of
-from ..upscaler import InputError
-from ..whole_file import remove_leftovers
 from .checkpoint import load_state, save_state, unwritten, write_model, write_text
 from .config import TrainSettings, check_settings, settings_text
-from .degradation import Pair
-from .journal import LOG_FILE, Journal
-from .learner import MOST_RESCUES, Diverged, Learner, check_channels, check_crop, fit_channels
-from .pictures import Collection, FolderPictures, check_apart, open_collection, training_batch, validation_crops
-from .start import check_round_trip, new_compact
-from .strict import as_mapping
+from .dataset import Collection, FolderPictures, check_apart, open_collection, training_batch, validation_crops
+from .degrade.pipeline import Pair
+from .initial_model import check_round_trip, new_compact
+from .loss_log import LOG_FILE, Journal
+from .settings_parser import as_mapping
+from .trainer import MOST_RESCUES, Diverged, Learner, check_channels, check_crop, fit_channels
 from .validation import Scores, find_lpips, gain, is_better, score, scores_text, validation_pairs
 
 STATE_FILE = "state.pt"

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ...model_loader.safe_load import read_state_dict
+from ..errors import InputError
 from ..image.colour import to_rgb
-from ..upscaler import InputError
 
 WEIGHTS_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 LAYERS: Mapping[int, float] = {2: 0.1, 7: 0.1, 16: 1.0, 25: 1.0, 34: 1.0}

@@ -14,7 +14,7 @@ from ..metrics.lpips import LpipsNet, LpipsNetwork, find_backbone, load_lpips, l
 from ..metrics.psnr import psnr
 from ..metrics.ssim import ssim
 from .config import Criterion, ValidationSettings
-from .degradation import DegradationSettings, Pair, degrade
+from .degrade.pipeline import DegradationSettings, Pair, degrade
 from .losses import line_map, texture_loss
 
 Scores = Mapping[str, float]

@@ -13,11 +13,8 @@ from pathlib import Path
 
 import pytest
 from backplate.cli import picture_job
-from backplate.core.backends.engines import Engine
-from backplate.core.upscaler import InputError
-
-sys.path.append(str(Path(__file__).parents[1] / "core" / "jobs"))
-
+from backplate.core.engines.registry import Engine
+from backplate.core.errors import InputError
 from drawn_folder import BROKEN, draw_folder
 
 SECONDS = 240
@@ -110,7 +107,7 @@ def test_workers_get_the_engine_and_the_tile_that_were_asked_for(
         raise InputError("that is enough.")
 
     opened: list[tuple[object, ...]] = []
-    monkeypatch.setattr("backplate.core.jobs.cluster.run_folder_on_cluster", note)
+    monkeypatch.setattr("backplate.core.jobs.folder.ray_cluster.run_folder_on_cluster", note)
     monkeypatch.setattr(picture_job, "open_upscaler", lambda *given, **named: opened.append((given[3], named["tile"])))
     drawn("in/a.png")
     backplate("batch", tmp_path / "in", "-o", tmp_path / "out", "--model", model, "--tile-size", "96", *words)

@@ -24,7 +24,7 @@ def levels(path: Path) -> np.ndarray:
 
 
 def test_engines_are_listed_with_what_is_missing(backplate, monkeypatch):
-    monkeypatch.setattr("backplate.core.backends.ncnn_engine.unusable", lambda: "ncnn is not installed; pip install x")
+    monkeypatch.setattr("backplate.core.engines.ncnn.engine.unusable", lambda: "ncnn is not installed; pip install x")
     text = backplate("engines").stdout
     assert "pytorch" in text
     assert "ncnn is not installed; pip install x" in text
@@ -82,10 +82,10 @@ def test_an_engine_of_tensorrt_is_built_ahead_of_time(backplate, model, tmp_path
 
 
 def test_without_tensorrt_the_export_names_the_package(backplate, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("backplate.core.backends.tensorrt_package.missing_package", lambda: "pip install something")
+    monkeypatch.setattr("backplate.core.engines.tensorrt.package.missing_package", lambda: "pip install something")
     monkeypatch.setattr(
-        "backplate.core.backends.tensorrt_export.open_package",
-        importlib.import_module("backplate.core.backends.tensorrt_package").open_package.__wrapped__,
+        "backplate.core.engines.tensorrt.export.open_package",
+        importlib.import_module("backplate.core.engines.tensorrt.package").open_package.__wrapped__,
     )
     result = backplate("export", model, "--to", "tensorrt", "-o", tmp_path / "tiny.engine")
     assert result.exit_code == 1
@@ -94,7 +94,7 @@ def test_without_tensorrt_the_export_names_the_package(backplate, model, tmp_pat
 
 
 def test_an_engine_file_that_cannot_run_here_is_one_sentence(backplate, drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr("backplate.core.backends.tensorrt_file.unusable", lambda: "pip install something")
+    monkeypatch.setattr("backplate.core.engines.tensorrt.file.unusable", lambda: "pip install something")
     (tmp_path / "tiny.engine").write_bytes(b"engine")
     result = backplate("upscale", drawn("in.png"), "-o", tmp_path / "out.png", "--model", tmp_path / "tiny.engine")
     assert result.exit_code == 1
@@ -103,7 +103,7 @@ def test_an_engine_file_that_cannot_run_here_is_one_sentence(backplate, drawn, t
 
 
 def test_an_engine_that_cannot_run_is_replaced_aloud(backplate, drawn, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("backplate.core.backends.ncnn_engine.unusable", lambda: "ncnn is not installed; pip install x")
+    monkeypatch.setattr("backplate.core.engines.ncnn.engine.unusable", lambda: "ncnn is not installed; pip install x")
     words = ["upscale", drawn("in.png"), "-o", tmp_path / "out.png", "--model", model, "--engine", "ncnn"]
     result = backplate(*words)
     assert result.exit_code == 0, result.stderr

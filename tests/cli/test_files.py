@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from backplate.cli.errors import UsageProblem
 from backplate.cli.files import into_folder, into_one_file
-from backplate.core.media.folder import Errand
+from backplate.core.media.picture_folder import Errand
 
 
 @pytest.fixture

@@ -11,12 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from backplate.core.jobs import folder_run
-from PIL import Image
-
-sys.path.append(str(Path(__file__).parents[1] / "core" / "jobs"))
-
+from backplate.core.jobs.folder import run as folder_run
 from drawn_folder import BROKEN, draw_folder
+from PIL import Image
 
 # Imports once, then runs the command in a fork for each line on stdin, and says its process id and exit code. Nothing
 # has computed before the fork, so PyTorch has no threads yet.

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torchvision
 from backplate.core.training.checkpoint import read_card
-from backplate.core.training.journal import read_rows
+from backplate.core.training.loss_log import read_rows
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -99,7 +99,7 @@ def test_perceptual_and_adversarial_losses_run_to_the_end_and_go_on(
 
 def interrupt(monkeypatch, before):
     """Ctrl-C before a step."""
-    from backplate.core.training.learner import Learner
+    from backplate.core.training.trainer import Learner
 
     learn = Learner.learn
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from backplate.core.backends import plan_choice, plan_store
-from backplate.core.backends.plan import Candidate, Trial
-from backplate.core.jobs import cluster
-from backplate.core.jobs.folder_run import run_folder
+from backplate.core.engines.autotune import choose as plan_choice
+from backplate.core.engines.autotune import store as plan_store
+from backplate.core.engines.plan import Candidate, Trial
+from backplate.core.jobs.folder import ray_cluster as cluster
+from backplate.core.jobs.folder.run import run_folder
 from PIL import Image
 
 COMMANDS = {

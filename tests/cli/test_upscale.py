@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from backplate.core.errors import OutOfMemory
 from backplate.core.jobs import picture
-from backplate.core.media.picture_file import read_picture, write_picture
-from backplate.core.upscaler import OutOfMemory
+from backplate.core.media.picture.read import read_picture, write_picture
 from PIL import Image, ImageCms, ImageOps
 
 NEAR = 6 / 255

@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 
 # These modules are helpers of this folder only; nothing here shares a name with a module of ComfyUI.
-sys.path.append(str(Path(__file__).parent))
-
 from comfy_server import Client, Server
 from tiny_models import write_tiny_models
 

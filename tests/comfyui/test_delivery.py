@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from backplate.core.backends.eager import EagerUpscaler
-from backplate.core.image.target import Anchor, Fit, Target
-from backplate.core.pipeline import upscale_to
+from backplate.core.engines.pytorch.eager import EagerUpscaler
+from backplate.core.image.fit import Anchor, Fit, Target
+from backplate.core.tiled.pipeline import upscale_to
 from backplate.model_loader.loaded import load_model as read_model
 from backplate.model_loader.precision import Precision
 from comfy_server import Client, Graph

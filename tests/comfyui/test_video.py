@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from comfy_server import Client, Graph, Run
 from graphs import fitting, load_image, load_model
 
 pytest.importorskip("av", reason="the tests of videos make their own with PyAV")
-sys.path.append(str(Path(__file__).parents[1] / "core" / "video"))
-
 from clips import drawing, packets_of, pictures_of, tags_of, times_of, write_clip
 
 pytestmark = pytest.mark.comfyui

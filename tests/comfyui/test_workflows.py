@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,6 @@ from PIL import Image
 from tiny_models import compact
 
 pytest.importorskip("av", reason="the workflows for videos are tried with a clip made by PyAV")
-sys.path.append(str(Path(__file__).parents[1] / "core" / "video"))
-
 from clips import drawing, pictures_of, write_clip
 
 pytestmark = pytest.mark.comfyui

@@ -14,8 +14,6 @@ import pytest
 import torch
 
 # For tiny_models, which the tests against a real ComfyUI use as well.
-sys.path.append(str(Path(__file__).parents[1] / "comfyui"))
-
 IO_TYPES = {
     "Boolean": "BOOLEAN",
     "Combo": "COMBO",

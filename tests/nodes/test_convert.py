@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from backplate.core.upscaler import InputError
+from backplate.core.errors import InputError
 from backplate.nodes import convert
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import tiny_models
 import torch
-from backplate.core.backends import tensorrt_export
-from backplate.core.upscaler import InputError
+from backplate.core.engines.tensorrt import export as tensorrt_export
+from backplate.core.errors import InputError
 
 if TYPE_CHECKING:
     from conftest import Host, Interrupted
@@ -46,7 +46,7 @@ def test_no_name_leads_out_of_the_output_folder(host: Host, kind: str, name: str
 
 
 def test_tensorrt_that_is_missing_is_said_before_any_work(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backplate.core.backends.tensorrt_package.missing_package", lambda: "pip install something")
+    monkeypatch.setattr("backplate.core.engines.tensorrt.package.missing_package", lambda: "pip install something")
     original = tensorrt_export.open_package.__wrapped__  # pyright: ignore[reportFunctionMemberAccess]
     monkeypatch.setattr(tensorrt_export, "open_package", original)
     monkeypatch.setattr(tensorrt_export, "export_with", None)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tiny_models
 import torch
-from backplate.core.backends.onnx_export import OnnxSettings
+from backplate.core.engines.onnx.export import OnnxSettings
+from backplate.core.errors import InputError
 from backplate.core.jobs.export import export_proved
-from backplate.core.upscaler import InputError
 from backplate.model_loader.errors import WrongModelError
 from backplate.model_loader.loaded import load_model
 
@@ -42,14 +42,14 @@ def upscale(host: Host, model: Any) -> torch.Tensor:
 
 
 def test_an_exported_model_is_listed_and_gives_what_the_model_gives(host: Host, exported: Path) -> None:
-    assert "sub/tiny.param" in host.node("host", "model_names")()
+    assert "sub/tiny.param" in host.node("comfy_host", "model_names")()
     model, facts = load(host)
     assert "compact: x4, 3 to 3 channels" in facts
     assert "exported from RealESRGAN Compact" in facts
     assert model.scale == 4
     expected, _ = host.node("load", "LoadUpscaleModel").execute("compact.pth", "auto")
     torch.testing.assert_close(upscale(host, model), upscale(host, expected), atol=1e-4, rtol=0)
-    identity = host.node("exchange", "identify")(model)
+    identity = host.node("upscale_model", "identify")(model)
     assert identity.name == "compact"
     assert identity.sha256 in facts
 
@@ -90,7 +90,7 @@ def test_a_model_that_was_replaced_is_not_run_under_the_old_name(host: Host, exp
 
 
 def test_an_engine_of_tensorrt_says_that_nothing_takes_its_place(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backplate.core.backends.tensorrt_file.unusable", lambda: "pip install something")
+    monkeypatch.setattr("backplate.core.engines.tensorrt.file.unusable", lambda: "pip install something")
     (host.models / "m.engine").write_bytes(b"engine")
     with pytest.raises(InputError, match=r"m\.engine cannot be run, and PyTorch cannot run it instead: pip install"):
         load(host, "m.engine")
@@ -100,7 +100,7 @@ def test_engines_are_built_for_the_tile_of_the_node(
     host: Host, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _ = host.node("load", "LoadUpscaleModel").execute("compact.pth", "auto")
-    exchange = importlib.import_module("backplate.nodes.exchange")
+    exchange = importlib.import_module("backplate.nodes.upscale_model")
     opened, tiles = exchange.open_upscaler, list[int]()
 
     def noted(*given: Any, tile: int, **named: Any) -> Any:

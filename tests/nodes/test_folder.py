@@ -112,7 +112,7 @@ def test_extra_roots_are_offered_read_and_written(host: Host, products: Path, mo
     (extra / "shop").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(extra / "shop" / "a.png")
     monkeypatch.setenv("BACKPLATE_EXTRA_ROOTS", str(extra))
-    offered = host.node("places", "picture_folders")()
+    offered = host.node("paths", "picture_folders")()
     assert offered == [".", "products", "products/sub", str(extra), str(extra / "shop")]
     summary, results = run(host, folder=str(extra / "shop"), output_folder=str(extra / "done"))
     assert "1 of 1 pictures are done" in summary

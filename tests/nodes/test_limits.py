@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 import pytest
-from backplate.core.backends.engines import EngineUnusable
+from backplate.core.engines.registry import EngineUnusable
+from backplate.core.errors import InputError, OutOfMemory
 from backplate.core.types import Size
-from backplate.core.upscaler import InputError, OutOfMemory
 from backplate.model_loader.errors import DamagedModelError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def test_a_prefix_that_is_no_name_inside_is_one_sentence_without_the_servers_pat
     base = host.folders / "output"
     os.symlink(host.folders, base / "link")
     for call in (
-        lambda: host.node("places", "numbered_name")(prefix, str(base)),
+        lambda: host.node("paths", "numbered_name")(prefix, str(base)),
         lambda: host.node("shootout", "report_folder")(base, prefix),
         lambda: host.node("video", "result_file")(
             {"save_to": "output", "filename_prefix": prefix, "container": "mp4"}, Size(64, 48)
@@ -137,12 +137,12 @@ def test_what_comfyui_refuses_is_one_sentence_too(host: Host, monkeypatch: pytes
 
         monkeypatch.setattr(sys.modules["folder_paths"], "get_save_image_path", refuse)
         with pytest.raises(InputError, match="filename_prefix 'a' cannot be used") as refused:
-            host.node("places", "numbered_name")("a", str(host.folders))
+            host.node("paths", "numbered_name")("a", str(host.folders))
         assert "srv" not in str(refused.value)
 
 
 def test_a_prefix_becomes_a_numbered_name(host: Host) -> None:
-    folder, name, _ = host.node("places", "numbered_name")("video/clip", str(host.folders / "output"))
+    folder, name, _ = host.node("paths", "numbered_name")("video/clip", str(host.folders / "output"))
     assert folder == Path(host.folders / "output" / "video")
     assert name == "clip_00001_"
 

@@ -11,9 +11,9 @@ import pytest
 import spandrel
 import tiny_models
 import torch
+from backplate.core.errors import InputError
 from backplate.core.image.resize import resize
 from backplate.core.types import Size
-from backplate.core.upscaler import InputError
 from skimage.metrics import peak_signal_noise_ratio
 
 if TYPE_CHECKING:

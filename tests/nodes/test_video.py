@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.types import Size
-from backplate.core.upscaler import InputError
 
 if TYPE_CHECKING:
     from conftest import Host
@@ -192,4 +192,4 @@ def test_a_result_that_was_moved_away_is_made_again_once(host: Host, tmp_path: P
 
 
 def test_names_that_are_no_unicode_can_be_shown(host: Host) -> None:
-    assert host.node("host", "printable")("caf\udce9.jpg").encode() == b"caf?.jpg"
+    assert host.node("comfy_host", "printable")("caf\udce9.jpg").encode() == b"caf?.jpg"

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.image import resize as resize_module
 from backplate.core.image.resize import RowResampler, resize
 from backplate.core.types import FloatBox, Size
-from backplate.core.upscaler import InputError
 from PIL import Image
 
 SIZES = [

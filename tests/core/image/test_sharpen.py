@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 import torch
+from backplate.core.errors import InputError
 from backplate.core.image.filters import gaussian, local_maximum, local_minimum
 from backplate.core.image.sharpen import SharpenSettings, sharpen_blend
-from backplate.core.upscaler import InputError
 from skimage.filters import unsharp_mask
 
 UNLIMITED = {"halo_limit": 1.0, "luma_only": False}

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.metrics.compare import (
     Comparer,
     CompareSettings,
@@ -19,7 +20,6 @@ from backplate.core.metrics.compare import (
 from backplate.core.metrics.pair import Align, Channel
 from backplate.core.metrics.psnr import psnr
 from backplate.core.metrics.ssim import ssim
-from backplate.core.upscaler import InputError
 
 
 @pytest.fixture

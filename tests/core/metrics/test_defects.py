@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.metrics.defects import find_defects
 from backplate.core.types import Box
-from backplate.core.upscaler import InputError
 
 
 def enlarged(source: torch.Tensor, scale: int = 3) -> torch.Tensor:

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.metrics.edge_width import edge_width
 from backplate.core.metrics.errors import NotMeasurable
-from backplate.core.upscaler import InputError
 
 RISE = 2.563
 

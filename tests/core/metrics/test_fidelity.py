@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.image.resize import resize
 from backplate.core.metrics.fidelity import fidelity
 from backplate.core.metrics.psnr import psnr
 from backplate.core.types import Size
-from backplate.core.upscaler import InputError
 
 
 def test_an_enlargement_of_the_same_size_is_the_source(drawn):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.metrics.pair import Channel
 from backplate.core.metrics.psnr import psnr
-from backplate.core.upscaler import InputError
 from PIL import Image
 
 metrics = pytest.importorskip("skimage.metrics", reason="scikit-image is the reference here")

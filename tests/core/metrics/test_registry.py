@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
+from backplate.core.errors import InputError
 from backplate.core.metrics.psnr import psnr
 from backplate.core.metrics.registry import METRICS, WITH_REFERENCE, metric_names
 from backplate.core.metrics.ssim import ms_ssim, ssim
-from backplate.core.upscaler import InputError
 
 FUNCTIONS = {"psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.metrics.errors import NotMeasurable
 from backplate.core.metrics.seams import seam_score
-from backplate.core.upscaler import InputError
 
 COLUMNS, ROWS = (64, 128, 192), (64, 128)
 STEP = 1 / 255

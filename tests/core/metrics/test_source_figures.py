@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.metrics.compare import Threshold, missed
 from backplate.core.metrics.edge_width import edge_width
 from backplate.core.metrics.fidelity import fidelity
 from backplate.core.metrics.ringing import overshoot
 from backplate.core.metrics.source_figures import SOURCE_METRICS, compare_with_source
-from backplate.core.upscaler import InputError
 
 
 @pytest.fixture

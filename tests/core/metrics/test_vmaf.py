@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.metrics import vmaf
 from backplate.core.metrics.errors import MetricUnavailable, NotMeasurable
 from backplate.core.metrics.vmaf import VmafModel, vmaf_model, vmaf_pictures, vmaf_videos
-from backplate.core.upscaler import InputError
 from PIL import Image
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="its ffmpeg has libvmaf")

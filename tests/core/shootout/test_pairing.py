@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from backplate.core.errors import InputError
 from backplate.core.shootout.pairing import Kind, files_in, kind_of, pair_files
-from backplate.core.upscaler import InputError
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.image.resize import resize
 from backplate.core.metrics.compare import CompareSettings
 from backplate.core.metrics.fidelity import fidelity
@@ -23,7 +24,6 @@ from backplate.core.shootout.report_html import report_html
 from backplate.core.shootout.results import BASELINE, REFERENCE, SOURCE, ShootoutResult
 from backplate.core.shootout.run import MOST_CROPS, Contestant, ShootoutSettings, run_shootout
 from backplate.core.shootout.samples import Degrade, Sample, SampleFile, degraded_sample, samples_in
-from backplate.core.upscaler import InputError
 from PIL import Image
 
 from .conftest import Enlarger, picture, tensor

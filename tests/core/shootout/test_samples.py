@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.metrics.pair import size_of
 from backplate.core.shootout.samples import Degrade, degraded_sample, paired_sample, samples_in
 from backplate.core.types import Size
-from backplate.core.upscaler import InputError
 from PIL import Image
 
 

@@ -9,9 +9,9 @@ from backplate.core.metrics.pair import Channel
 from backplate.core.metrics.psnr import psnr
 from backplate.core.training.checkpoint import read_card
 from backplate.core.training.config import TrainSettings, load_settings
-from backplate.core.training.degradation import DegradationSettings, Mode, degrade
-from backplate.core.training.strict import as_mapping
-from backplate.core.training.synthetic import draw_picture
+from backplate.core.training.degrade.pipeline import DegradationSettings, Mode, degrade
+from backplate.core.training.settings_parser import as_mapping
+from backplate.core.training.synthetic.pictures import draw_picture
 from backplate.model_loader.loaded import load_model
 
 FOLDER = pathlib.Path(__file__).resolve().parents[3] / "model_loader" / "bundled"
@@ -91,7 +91,7 @@ def test_drawn_pictures_that_it_never_saw_come_back_better_than_by_bicubic(scale
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_set5_bars(shared, scale):
-    from backplate.core.media.picture_file import read_picture
+    from backplate.core.media.picture.read import read_picture
 
     gains = []
     for path in sorted((shared / "images" / "set5").glob("*.bmp")):

@@ -3,8 +3,8 @@ import os
 
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.training import checkpoint
-from backplate.core.upscaler import InputError
 from backplate.model_loader.safe_load import read_state_dict
 
 

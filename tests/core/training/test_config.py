@@ -1,4 +1,5 @@
 import pytest
+from backplate.core.errors import InputError
 from backplate.core.training.config import (
     RECIPES,
     Criterion,
@@ -8,9 +9,8 @@ from backplate.core.training.config import (
     recipe_settings,
     settings_text,
 )
-from backplate.core.training.degradation import Mode
-from backplate.core.training.strict import as_mapping, nested, replaced
-from backplate.core.upscaler import InputError
+from backplate.core.training.degrade.pipeline import Mode
+from backplate.core.training.settings_parser import as_mapping, nested, replaced
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))

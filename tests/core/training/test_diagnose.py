@@ -3,11 +3,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.image.filters import gaussian
-from backplate.core.media.picture_file import write_picture
+from backplate.core.media.picture.read import write_picture
 from backplate.core.progress import Progress
 from backplate.core.training.config import RECIPES
-from backplate.core.training.degradation import DegradationSettings, Mode
+from backplate.core.training.degrade.pipeline import DegradationSettings, Mode
+from backplate.core.training.degrade.random_draws import seeded
 from backplate.core.training.diagnose import (
     DiagnoseSettings,
     Failure,
@@ -18,10 +20,9 @@ from backplate.core.training.diagnose import (
     skin_share,
     worst_window,
 )
-from backplate.core.training.dice import seeded
-from backplate.core.training.synthetic import draw_picture
+from backplate.core.training.synthetic.pictures import draw_picture
 from backplate.core.types import SizeRule
-from backplate.core.upscaler import Halo, InputError, UpscalerSpec
+from backplate.core.upscaler import Halo, UpscalerSpec
 
 
 def drawn(kind: str, seed: int = 1, size: int = 160) -> torch.Tensor:

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.progress import Cancelled
 from backplate.core.training import loop
 from backplate.core.training.checkpoint import load_state, read_card
-from backplate.core.training.journal import read_rows
-from backplate.core.training.learner import Learner
 from backplate.core.training.loop import train
+from backplate.core.training.loss_log import read_rows
+from backplate.core.training.trainer import Learner
 from backplate.core.training.validation import score
-from backplate.core.upscaler import InputError
 from backplate.model_loader.loaded import load_model
 from backplate.model_loader.safe_load import read_state_dict
 

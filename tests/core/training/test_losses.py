@@ -2,11 +2,11 @@ import math
 
 import pytest
 import torch
+from backplate.core.errors import InputError
 from backplate.core.training import losses
-from backplate.core.training.dice import seeded
+from backplate.core.training.degrade.random_draws import seeded
 from backplate.core.training.discriminator import new_discriminator
 from backplate.core.training.perceptual import LAYERS, PerceptualLoss, find_vgg_weights, load_perceptual_loss
-from backplate.core.upscaler import InputError
 from safetensors.torch import save_file
 
 PLAIN = [

@@ -8,8 +8,8 @@ from backplate.core.metrics.lpips import LpipsNet, LpipsNetwork
 from backplate.core.metrics.psnr import psnr
 from backplate.core.training import validation
 from backplate.core.training.config import Criterion, ValidationSettings
-from backplate.core.training.degradation import DegradationSettings, Mode, Pair
-from backplate.core.training.dice import seeded
+from backplate.core.training.degrade.pipeline import DegradationSettings, Mode, Pair
+from backplate.core.training.degrade.random_draws import seeded
 
 CPU = torch.device("cpu")
 

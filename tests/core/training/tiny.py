@@ -13,8 +13,8 @@ from backplate.core.training.config import (
     TrainSettings,
     ValidationSettings,
 )
-from backplate.core.training.degradation import DegradationSettings, Mode
-from backplate.core.training.start import new_compact
+from backplate.core.training.degrade.pipeline import DegradationSettings, Mode
+from backplate.core.training.initial_model import new_compact
 
 TINY = TrainSettings(
     steps=12,

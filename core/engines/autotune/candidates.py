@@ -1,0 +1,89 @@
+"""The ways in which PyTorch may run a model on a device, for the measured plan to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from ....model_loader.loaded import LoadedModel
+from ....model_loader.precision import Precision, may_gain_from_half
+from ...upscaler import Upscaler
+from ..plan import Candidate, RunPlan
+from ..pytorch.eager import EagerUpscaler, Placer, default_plan, usable_dtype
+from ..pytorch.half_check import is_unfit
+from .choose import choose_plan
+from .timing import STREAM_WIDTH
+
+STREAM_PIXELS = (12_288, 49_152)
+CPU_TILES = (192, 256)
+ACCELERATOR_TILES = ((512, 1), (1024, 1), (256, 4))
+"""Side of a tile, context included, and tiles in one forward."""
+
+
+def pytorch_candidates(
+    model: LoadedModel, device: torch.device, precision: Precision = Precision.AUTO, place: Placer | None = None
+) -> list[Candidate]:
+    """The default first; on the CPU other portions and the other memory layout, on an accelerator other tiles, and
+    single precision where half of it is free to be chosen."""
+    dtype, _ = usable_dtype(precision, model, device)
+    default = default_plan(model.descriptor, device, dtype)
+    if device.type != "cpu":
+        plans = [default, *(replace(default, pixel_budget=s * s, tiles_per_pass=n) for s, n in ACCELERATOR_TILES)]
+    elif EagerUpscaler(model, device, precision).stream_height(STREAM_WIDTH):
+        plans = [default, *(replace(default, stream_pixels=pixels) for pixels in STREAM_PIXELS)]
+    else:
+        default = replace(default, stream_pixels=0)
+        plans = [default, *(replace(default, pixel_budget=side * side) for side in CPU_TILES)]
+    plans.append(replace(default, channels_last=False))
+    found = [_candidate(model, device, precision, place, plan, dtype) for plan in plans]
+    if precision is Precision.AUTO and dtype != torch.float32:
+        found.append(_candidate(model, device, Precision.FP32, place, default, torch.float32))
+    half = may_gain_from_half(model.facts, device)
+    if precision is Precision.AUTO and half and not is_unfit(model.facts.sha256, half, device):
+        found.append(_candidate(model, device, precision, place, replace(default, stream_pixels=0), half))
+    return found
+
+
+def open_pytorch(
+    model: LoadedModel,
+    device: torch.device,
+    precision: Precision = Precision.AUTO,
+    place: Placer | None = None,
+    *,
+    tune: bool = True,
+    check: Callable[[], None] | None = None,
+) -> Upscaler:
+    """The model in PyTorch, as it was measured to be fastest on this device; see ``choose_plan`` for the rest."""
+    candidates = pytorch_candidates(model, device, precision, place)
+    best = choose_plan(model.facts.sha256, device, candidates, tune=tune, check=check).best
+    return next(candidate for candidate in candidates if candidate.plan == best.plan).open()
+
+
+def _candidate(
+    model: LoadedModel,
+    device: torch.device,
+    precision: Precision,
+    place: Placer | None,
+    plan: RunPlan,
+    dtype: torch.dtype,
+) -> Candidate:
+    plan = replace(plan, dtype=str(dtype).removeprefix("torch."))
+    return Candidate(
+        name=describe_plan(plan),
+        plan=plan,
+        open=lambda: EagerUpscaler(model, device, precision, place, plan),
+        half=dtype != torch.float32,
+    )
+
+
+def describe_plan(plan: RunPlan) -> str:
+    """A plan in a few words."""
+    if plan.stream_pixels:
+        portion = f"rows of {plan.stream_pixels:,} pixels at a time"
+    else:
+        side = round(plan.pixel_budget**0.5)
+        portion = f"tiles of {side}x{side}" + (f", {plan.tiles_per_pass} at a time" if plan.tiles_per_pass > 1 else "")
+    layout = "channels last" if plan.channels_last else "channels first"
+    return f"{plan.engine}, {portion}, {plan.dtype}, {layout}"

@@ -1,0 +1,59 @@
+"""The plan that a model is run with: from a short measured trial, kept on disk with everything that it depends on.
+
+The trial costs a few seconds the first time a model meets a device. ``BACKPLATE_TUNE=0`` switches it off, as ``tune``
+does for one call; fixed defaults are used then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import torch
+
+from ..memory import release_cached
+from ..plan import Candidate, Choice, Trial
+from .store import identify, keep, recall
+from .trial import TRIAL_SECONDS, measure
+
+SWITCH = "BACKPLATE_TUNE"
+
+
+def tuning_wanted(tune: bool = True) -> bool:
+    """Whether there may be trials: ``tune`` is the caller's wish, and the environment may forbid it."""
+    return tune and os.environ.get(SWITCH, "1").lower() not in ("0", "off", "no", "false")
+
+
+def choose_plan(
+    model_sha256: str,
+    device: torch.device,
+    candidates: Sequence[Candidate],
+    *,
+    anew: bool = False,
+    tune: bool = True,
+    limit: float = TRIAL_SECONDS,
+    check: Callable[[], None] | None = None,
+) -> Choice:
+    """The measured choice among ``candidates``, from an earlier trial with the same model, machine, versions and
+    candidates if there is one that ``limit`` seconds would not add to, unless ``anew``. One candidate alone, or the
+    first where ``tune`` or the environment switches trials off, is chosen without one. ``check`` is called before each
+    candidate; what it raises ends the trial. A trial that the machine disturbed holds for this process only."""
+    if not anew and (len(candidates) == 1 or not tuning_wanted(tune)):
+        why = "it is the only way" if len(candidates) == 1 else "trials are switched off"
+        return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=why),))
+    identity = identify(model_sha256, device, candidates)
+    choice = None if anew else recall(identity, limit)
+    if choice is None:
+        choice = Choice(tuple(measure(candidates, limit, check, on_cpu=device.type == "cpu")), limit)
+        keep(identity, choice)
+        release_cached(torch.device("cpu"))
+    return choice
+
+
+def keep_part(model_sha256: str, device: torch.device, candidates: Sequence[Candidate], choice: Choice) -> Choice:
+    """Keeps what ``choice`` says of ``candidates``, which are among those that it was made of, for a later
+    ``choose_plan`` of them alone; gives it back."""
+    found = {trial.plan: trial for trial in choice.trials}
+    part = Choice(tuple(found[candidate.plan] for candidate in candidates), choice.limit)
+    keep(identify(model_sha256, device, candidates), part)
+    return part

@@ -1,0 +1,213 @@
+"""The report of a folder as one HTML file: nothing is loaded from anywhere, thumbnails are inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from html import escape
+from itertools import repeat
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from ...atomic_write import write_whole
+from ...errors import InputError
+from ...image.colour import to_rgb
+from ...image.resize import resize
+from ...media.picture.read import read_picture
+from ...types import Size
+from .job import FolderJob
+from .manifest import Entry, Status
+from .summary import Summary
+
+SHOWN = 100
+"""Pictures with thumbnails: the least faithful and the flagged first."""
+LISTED = 2000
+"""Rows of the table; the manifest has them all."""
+SIDE = 240
+LARGE_SIDE = 480
+QUALITY = 82
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""A browser that reads this will not even try the network."""
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #fafafa; --ink: #1c1c1e; --quiet: #6b6b70; --line: #d9d9de; --card: #fff;
+  --bad: #b3261e; --warn: #9a5b00; --check: #e4e4e8; }
+@media (prefers-color-scheme: dark) { :root { --paper: #161618; --ink: #ececf0; --quiet: #9c9ca4; --line: #38383e;
+  --card: #1f1f23; --bad: #ff8a80; --warn: #ffc46b; --check: #2c2c31; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem; max-width: 1300px; background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; } p { margin: .3rem 0; }
+.quiet { color: var(--quiet); font-size: .87rem; } .failed { color: var(--bad); } .flagged { color: var(--warn); }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
+.tiles.large { grid-template-columns: repeat(auto-fill, minmax(34rem, 1fr)); }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .7rem; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .4rem; } figure { margin: 0; }
+figure div { position: relative; aspect-ratio: 1; border-radius: 4px; overflow: hidden; background: var(--line); }
+figure img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
+figure .clear { background: repeating-conic-gradient(var(--check) 0 25%, transparent 0 50%) 0 0 / 16px 16px; }
+figcaption { font-size: .8rem; color: var(--quiet); } .name { overflow-wrap: anywhere; font-weight: 600; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; background: var(--card); }
+th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th:first-child, td:first-child, td:last-child, th:last-child { text-align: left; }
+td:first-child, td:last-child { white-space: normal; overflow-wrap: anywhere; }
+"""
+
+
+def write_report(job: FolderJob, summary: Summary) -> list[Path]:
+    """Writes ``summary.json`` and ``index.html`` into the folder of results. Raises ``OSError``."""
+    part = job.shard.suffix if job.shard else ""
+    paths = [job.output / f"summary{part}.json", job.output / f"index{part}.html"]
+    write_whole(paths[0], summary.to_json().encode())
+    write_whole(paths[1], report_page(job, summary).encode("utf-8", "replace"))
+    return paths
+
+
+def report_page(job: FolderJob, summary: Summary) -> str:
+    """A page for light and dark screens: counts, the five least faithful pictures large, what failed, what is
+    suspicious, thumbnails before and after, and a table of all."""
+    worst, rest = summary.worst, _shown_beside(summary)
+    sources = {errand.name: errand.source for errand in job.errands}
+
+    def card(entry: Entry, side: int) -> str:
+        return _card(entry, _pair(entry, sources[entry.source], job.output / entry.output, side))
+
+    with ThreadPoolExecutor(max(1, job.jobs)) as pool:
+        large = pool.map(card, worst, repeat(LARGE_SIDE))
+        small = pool.map(card, rest, repeat(SIDE))
+        sections = [
+            f"<h1>Folder report</h1><p>{_text(summary.counts())} {_text(' '.join(summary.pace()))}</p>",
+            f"<p class='quiet'>{_text(_about(job))}</p>",
+            _list("Failed", summary.with_status(Status.FAILED)),
+            _list("To be looked at", summary.with_status(Status.FLAGGED)),
+            _tiles("Least faithful to their sources", large, "tiles large"),
+            _tiles("Before and after", small, "tiles"),
+            _table(summary.entries[:LISTED]),
+        ]
+    head = (
+        "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>"
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>Folder report</title><style>{STYLE}</style></head>"
+    )
+    return f"{head}<body>{''.join(sections)}</body></html>\n"
+
+
+def _shown_beside(summary: Summary) -> list[Entry]:
+    worst = {entry.source for entry in summary.worst}
+    others = [entry for entry in summary.entries if entry.written and entry.source not in worst]
+    first = [entry for entry in others if entry.status is Status.FLAGGED]
+    chosen = {entry.source for entry in [*first, *others][:SHOWN]}
+    return [entry for entry in others if entry.source in chosen]
+
+
+def _about(job: FolderJob) -> str:
+    target = job.settings.target
+    size = "the model's own scale" if target is None else f"fit {target.fit.value} {target.width}x{target.height}"
+    return f"Model {job.model.name} (SHA-256 {job.model.sha256[:12]}), {size}."
+
+
+def _pair(entry: Entry, source: Path, output: Path, side: int) -> str:
+    before = f"{entry.source_width}x{entry.source_height}, {_bytes(entry.source_bytes)}"
+    after = f"{entry.width}x{entry.height}, {_bytes(entry.output_bytes)}"
+    views = ((source, f"before: {before}"), (output, f"after: {after}"))
+    return "<div class='pair'>" + "".join(_figure(path, caption, side) for path, caption in views) + "</div>"
+
+
+def _figure(path: Path, caption: str, side: int) -> str:
+    uri, transparent = thumbnail_uri(path, side)
+    view = f"<img alt='{_text(caption)}' src='{uri}'>" if uri else "<span class='quiet'>not there</span>"
+    kind = " class='clear'" if transparent else ""
+    return f"<figure><div{kind}>{view}</div><figcaption>{_text(caption)}</figcaption></figure>"
+
+
+def thumbnail_uri(path: Path, side: int) -> tuple[str, bool]:
+    """A picture file, reduced to at most ``side`` pixels, as a ``data:`` address, and whether it is transparent; an
+    empty address if it cannot be read."""
+    try:
+        file = read_picture(path, convert_to_srgb=True)
+    except InputError:
+        return "", False
+    layers = [to_rgb(file.picture)] + ([file.alpha] if file.alpha is not None else [])
+    picture = torch.cat(layers, dim=1)
+    reduction = max(1.0, max(picture.shape[-2:]) / side)
+    size = Size(*(max(1, round(length / reduction)) for length in (picture.shape[3], picture.shape[2])))
+    samples = resize(picture, size).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+    data = io.BytesIO()
+    Image.fromarray(samples[0].movedim(0, 2).contiguous().numpy()).save(data, "WEBP", quality=QUALITY)
+    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode("ascii"), len(layers) > 1
+
+
+def _card(entry: Entry, pair: str) -> str:
+    reason = f"<p class='flagged'>{_text(entry.reason)}</p>" if entry.reason else ""
+    figures = f"LR-PSNR {_decibels(entry)}, colour difference {_number(entry.delta_e)}"
+    return (
+        f"<div class='card'><p class='name'>{_text(entry.source)}</p>{pair}<p class='quiet'>{figures}</p>{reason}"
+        f"{''.join(f'<p class=quiet>{_text(note)}</p>' for note in entry.notes)}</div>"
+    )
+
+
+def _tiles(title: str, cards: Iterable[str], kind: str) -> str:
+    inside = "".join(cards)
+    return f"<h2>{title}</h2><div class='{kind}'>{inside}</div>" if inside else ""
+
+
+def _list(title: str, entries: Sequence[Entry]) -> str:
+    rows = "".join(
+        f"<li class='{entry.status.value}'><b>{_text(entry.source)}</b>: {_text(entry.reason)}</li>"
+        for entry in entries[:LISTED]
+    )
+    return f"<h2>{title}</h2><ul>{rows}</ul>" if rows else ""
+
+
+COLUMNS: tuple[tuple[str, Callable[[Entry], str]], ...] = (
+    ("picture", lambda entry: entry.source),
+    ("status", lambda entry: entry.status.value),
+    ("source", lambda entry: f"{entry.source_width}x{entry.source_height}" if entry.source_width else ""),
+    ("result", lambda entry: f"{entry.width}x{entry.height}" if entry.width else ""),
+    ("size", lambda entry: _bytes(entry.output_bytes) if entry.output_bytes else ""),
+    ("passes", lambda entry: str(entry.passes) if entry.written else ""),
+    ("seconds", lambda entry: f"{entry.seconds:.1f}"),
+    ("LR-PSNR", lambda entry: _decibels(entry)),
+    ("colour difference", lambda entry: _number(entry.delta_e)),
+    ("file", lambda entry: entry.output if entry.written else ""),
+)
+
+
+def _table(entries: Sequence[Entry]) -> str:
+    head = "".join(f"<th>{title}</th>" for title, _ in COLUMNS)
+    rows = "".join(
+        f"<tr class='{entry.status.value}'>"
+        + "".join(f"<td>{_text(cell(entry))}</td>" for _, cell in COLUMNS)
+        + "</tr>"
+        for entry in entries
+    )
+    return (
+        f"<h2>Every picture</h2><div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        "</div><p class='quiet'>LR-PSNR: the result reduced to the size of its source, compared with it; higher is "
+        "more faithful. Colour difference: mean CIEDE2000; lower is better, about 1 can just be seen.</p>"
+    )
+
+
+def _decibels(entry: Entry) -> str:
+    if entry.lr_psnr is None:
+        return ""
+    return f"{entry.lr_psnr:.1f} dB" if math.isfinite(entry.lr_psnr) else "identical"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
+
+
+def _text(text: str) -> str:
+    return escape(text.encode("utf-8", "replace").decode("utf-8"), quote=True)

@@ -1,0 +1,219 @@
+"""How long a frame takes on this device, asked before the work starts, and which model is fast enough."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import torch
+
+from ....model_loader.errors import ModelError
+from ...errors import InputError, ModelOutputError, OutOfMemory
+from ...media.video.decode import Frame, read_video
+from ...progress import Progress
+from ...types import Size
+from ...upscaler import Upscaler
+from ..model_info import Model
+from .frame import FrameSettings, FrameUpscaler
+from .plan import VideoJob, VideoPlan
+
+RUNS = 5
+"""Frames that are timed after one that warms up; the median counts."""
+
+LONGEST_TRIAL = 20.0
+"""Seconds after which no further frame is timed."""
+
+CROP = 128
+"""Side in pixels of the part of a frame by which hopeless models are told before a whole frame is tried."""
+
+PRECISIONS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+
+HOPELESS = 3.0
+"""A model whose crop promises so many times the budget is not tried on a whole frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What one model would take for a frame, upscaling and fitting, without decoding and encoding, which run beside
+    it; infinite if it cannot run here. ``precision`` is the one it ran in. ``estimated`` from a crop if the model is
+    far too slow to be worth a whole frame."""
+
+    model: Model
+    precision: str
+    milliseconds: float
+    estimated: bool = False
+
+    @property
+    def rate(self) -> float:
+        """Frames per second that may be expected."""
+        return 1000 / self.milliseconds
+
+    def text(self) -> str:
+        if math.isinf(self.milliseconds):
+            return f"{self.model.name} does not run here"
+        about = "about " if self.estimated else ""
+        time = f"{self.milliseconds:.{0 if self.milliseconds >= 10 else 1}f} ms"
+        return f"{self.model.name} in {self.precision}: {about}{time}, {self.rate:.1f} fps"
+
+
+Candidate = Callable[[], tuple[Upscaler, Model]]
+"""Loads a model; called only when its turn comes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The model to go on with, and a sentence about the measurement."""
+
+    upscaler: Upscaler
+    model: Model
+    holds: bool
+    sentence: str
+    trials: tuple[Trial, ...]
+
+
+def settle_budget(
+    job: VideoJob,
+    plan: VideoPlan,
+    upscaler: Upscaler,
+    milliseconds: float,
+    others: Iterable[Candidate] = (),
+    *,
+    live: bool = False,
+    progress: Progress | None = None,
+) -> Budget:
+    """Measures the job's model on its first frame. If it takes longer than ``milliseconds``, ``others`` are measured,
+    and the one that uses the budget best is named; in ``live`` it takes the place of the model, now and for good. One
+    that cannot be opened, such as a damaged file, is left out with a note.
+
+    Raises ``InputError`` in ``live`` when no model is fast enough, and for a budget that is not positive.
+    """
+    if not milliseconds > 0:
+        raise InputError(f"A budget of {milliseconds:g} ms a frame cannot be held; give a number above 0.")
+    progress = progress or Progress()
+    frame = next(iter(read_video(job.source, plan.facts, job.settings.read)), None)
+    if frame is None:
+        raise InputError(f"There is no frame in the part of {plan.facts.name} that was asked for.")
+    wanted = measure_frame(job, plan, upscaler, job.model, frame, milliseconds, progress)
+    if wanted.milliseconds <= milliseconds:
+        sentence = f"{wanted.text()} on {job.device}; the budget of {milliseconds:g} ms holds."
+        return Budget(upscaler=upscaler, model=job.model, holds=True, sentence=sentence, trials=(wanted,))
+    tried, best = _try_others(job, plan, others, frame, milliseconds, progress)
+    trials = (wanted, *tried)
+    over = f"{wanted.text()} on {job.device}, over the budget of {milliseconds:g} ms"
+    if best is None:
+        slow = "; ".join(trial.text() for trial in tried) or "no other model that runs was found here"
+        if live:
+            raise InputError(f"{over}, and none is fast enough: {slow}; allow more time or ask for a smaller size.")
+        return Budget(upscaler=upscaler, model=job.model, holds=False, sentence=f"{over}; {slow}.", trials=trials)
+    trial, faster = best
+    if not live:
+        sentence = f"{over}; {trial.text()} would hold it."
+        return Budget(upscaler=upscaler, model=job.model, holds=False, sentence=sentence, trials=trials)
+    sentence = f"{over}; going on with {trial.text()}."
+    return Budget(upscaler=faster, model=trial.model, holds=True, sentence=sentence, trials=trials)
+
+
+def _try_others(
+    job: VideoJob,
+    plan: VideoPlan,
+    others: Iterable[Candidate],
+    frame: Frame,
+    milliseconds: float,
+    progress: Progress,
+) -> tuple[list[Trial], tuple[Trial, Upscaler] | None]:
+    """What they take, and which of them uses the budget best without going over it."""
+    trials: list[Trial] = []
+    best: tuple[Trial, Upscaler] | None = None
+    for load in others:
+        try:
+            other, model = load()
+        except (ModelError, InputError) as error:
+            progress.note(f"A model is left out of the trial: {error}")
+            continue
+        progress.check()
+        trial = measure_frame(job, plan, other, model, frame, milliseconds, progress)
+        trials.append(trial)
+        if trial.milliseconds <= milliseconds and (best is None or trial.milliseconds > best[0].milliseconds):
+            best = (trial, other)
+    return trials, best
+
+
+def measure_frame(
+    job: VideoJob,
+    plan: VideoPlan,
+    upscaler: Upscaler,
+    model: Model,
+    frame: Frame,
+    milliseconds: float,
+    progress: Progress,
+) -> Trial:
+    """The median of a few runs over the frame, or an estimate from a part of it where that is hopeless already."""
+
+    def trial(time: float, *, estimated: bool = False) -> Trial:
+        precision = precision_of(upscaler, model)
+        return Trial(model=model, precision=precision, milliseconds=time, estimated=estimated)
+
+    try:
+        estimate = _crop_milliseconds(upscaler, frame, job.device)
+        if estimate > HOPELESS * milliseconds:
+            return trial(estimate, estimated=True)
+        settings = FrameSettings(
+            shown=plan.facts.shown,
+            target=plan.target,
+            background=job.settings.background,
+            tiles=job.settings.tiles,
+            held=job.settings.held,
+            device=job.device,
+            deep=plan.encoding.deep,
+            flicker=False,
+        )
+        frames = FrameUpscaler(upscaler, settings, progress)
+
+        def run() -> None:
+            frames.forget()
+            frames.finish(frame, 0.0)
+
+        return trial(_median_milliseconds(run))
+    except (OutOfMemory, ModelOutputError, InputError):
+        return trial(math.inf)
+
+
+def precision_of(upscaler: Upscaler, model: Model) -> str:
+    """What the model runs in: half precision may be broken here, and ``auto`` says nothing."""
+    wish = "fp32" if model.precision == "auto" else model.precision
+    dtype = getattr(upscaler, "dtype", None)
+    if dtype == torch.float32 and wish in PRECISIONS.values():
+        return "fp32"
+    return PRECISIONS.get(dtype, wish) if isinstance(dtype, torch.dtype) else model.precision
+
+
+def _crop_milliseconds(upscaler: Upscaler, frame: Frame, device: torch.device) -> float:
+    """What the whole frame would take the model, by its number of pixels."""
+    height, width = frame.pixels.shape[:2]
+    across, down = min(width, CROP), min(height, CROP)
+    smallest = upscaler.spec.size_rule.padded(Size(across, down))
+    crop = torch.full((1, upscaler.spec.input_channels, smallest.height, smallest.width), 0.5, device=device)
+
+    def run() -> None:
+        upscaler(crop).sum().item()
+
+    return _median_milliseconds(run) * height * width / smallest.pixels
+
+
+def _median_milliseconds(run: Callable[[], object]) -> float:
+    run()
+    times: list[float] = []
+    begun = time.perf_counter()
+    while len(times) < RUNS and (not times or time.perf_counter() - begun < LONGEST_TRIAL):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return 1000 * statistics.median(times)
+
+
+def for_live(job: VideoJob) -> VideoJob:
+    """The job with as little delay as it can have: one frame between stages, nothing measured beside the work."""
+    return replace(job, room=1, measure=False)

@@ -1,0 +1,155 @@
+"""The middle of the video job: one decoded frame in, one finished frame out."""
+
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from ...image.canvas import Background
+from ...image.fit import FitPlan, Target, plan_fit
+from ...image.frame_difference import HeldSettings, is_held
+from ...image.resize import resize
+from ...media.video.colour import WHITE_8, WHITE_16, Pixels
+from ...media.video.decode import Frame
+from ...metrics.flicker import Flicker, flicker_of_pair
+from ...progress import Progress
+from ...tiled.pipeline import TileSettings, upscale_to
+from ...tiled.tile_cache import Reuse
+from ...types import Size
+from ...upscaler import Upscaler
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameSettings:
+    """``shown`` is the size of the source with square pixels. Work is done on ``device``. ``deep`` asks for 16-bit
+    results. ``flicker`` is whether it is measured."""
+
+    shown: Size
+    target: Target
+    background: Background
+    tiles: TileSettings
+    held: HeldSettings
+    device: torch.device
+    deep: bool
+    flicker: bool
+
+
+@dataclass(frozen=True)
+class Finished:
+    """``pixels`` as the encoder takes them. ``streamed``: the model took the frame row by row, not in tiles.
+    ``seconds`` is what it took, reading included: [read, upscale]."""
+
+    pixels: Pixels
+    pts: int
+    duration: int
+    reused: bool
+    tiles_run: int
+    tiles_reused: int
+    streamed: bool
+    flicker: Flicker
+    seconds: tuple[float, float]
+    damaged: bool
+
+
+class FrameUpscaler:
+    """Remembers the last frame, so that one that is held costs nothing, and the last result."""
+
+    def __init__(self, upscaler: Upscaler, settings: FrameSettings, progress: Progress) -> None:
+        self._upscaler, self._settings, self._progress = upscaler, settings, progress
+        self._reuse = Reuse(settings.held)
+        self._plan = plan_fit(settings.shown, settings.target)
+        self._computed: torch.Tensor | None = None
+        self._source: torch.Tensor | None = None
+        self._result: torch.Tensor | None = None
+        self._pixels: Pixels | None = None
+
+    def forget(self) -> None:
+        """The next frame is computed as a whole; that of a segment does not depend on those before it."""
+        self._computed = None
+        self._reuse.forget()
+
+    def finish(self, frame: Frame, read_seconds: float) -> Finished:
+        """Raises what ``upscale_to`` raises, and whatever the progress raises to stop."""
+        started = time.perf_counter()
+        self._progress.check()
+        before = replace(self._reuse.counts)
+        source = to_picture(frame, self._settings.device)
+        held = self._computed is not None and is_held(source, self._computed, self._settings.held)
+        if not held or self._pixels is None:
+            self._computed = source
+            result = self._enlarged(source)
+            pixels = to_pixels(result, self._settings.deep)
+        else:
+            result, pixels = self._result, self._pixels
+        seconds = time.perf_counter() - started
+        flicker = self._flicker(source, result)
+        self._source, self._result, self._pixels = source, result, pixels
+        counts = self._reuse.counts
+        return Finished(
+            pixels=pixels,
+            pts=frame.pts,
+            duration=frame.duration,
+            reused=held,
+            tiles_run=counts.tiles_run - before.tiles_run,
+            tiles_reused=counts.tiles_reused - before.tiles_reused,
+            streamed=counts.streamed > before.streamed,
+            flicker=flicker,
+            seconds=(read_seconds, seconds),
+            damaged=frame.damaged,
+        )
+
+    def _enlarged(self, picture: torch.Tensor) -> torch.Tensor:
+        settings = self._settings
+        if Size(picture.shape[3], picture.shape[2]) != settings.shown:
+            picture = resize(picture, settings.shown).clamp_(0, 1)
+        result = upscale_to(
+            picture,
+            None,
+            self._upscaler,
+            settings.target,
+            settings.tiles,
+            settings.background,
+            self._progress,
+            self._reuse,
+        )
+        return result.picture.clamp(0, 1)
+
+    def _flicker(self, source: torch.Tensor, result: torch.Tensor | None) -> Flicker:
+        if not self._settings.flicker or result is None or self._source is None or self._result is None:
+            return Flicker()
+        before, after = (_shown_part(each, self._plan, self._settings.shown) for each in (self._source, source))
+        box = self._plan.placed
+        old, new = (each[..., box.y : box.bottom, box.x : box.right] for each in (self._result, result))
+        return flicker_of_pair(after, before, new, old)
+
+
+def _shown_part(picture: torch.Tensor, plan: FitPlan, shown: Size) -> torch.Tensor:
+    """The part of the stored frame that the result shows, to whole pixels."""
+    across, down = picture.shape[3] / shown.width, picture.shape[2] / shown.height
+    box = plan.source_box
+    left, top = round(box.x * across), round(box.y * down)
+    right, bottom = round((box.x + box.width) * across), round((box.y + box.height) * down)
+    return picture[..., top : max(bottom, top + 1), left : max(right, left + 1)]
+
+
+def to_picture(frame: Frame, device: torch.device) -> torch.Tensor:
+    """(1, 3, H, W), 0 to 1. Sent to the device with the bits it has."""
+    pixels = frame.pixels
+    if pixels.dtype.itemsize > 1:
+        values = torch.from_numpy(pixels.astype("int32")).to(device)  # torch has little for uint16
+    else:
+        values = torch.from_numpy(pixels).to(device)
+    picture = values.permute(2, 0, 1)[None].float()
+    return picture.div_(frame.white).clamp_(0, 1).contiguous()
+
+
+def to_pixels(picture: torch.Tensor, deep: bool) -> Pixels:
+    """(H, W, 3), rounded. Taken from the device with the bits it needs."""
+    values = picture[0].permute(1, 2, 0).mul(WHITE_16 if deep else WHITE_8).round_()
+    if deep:
+        return values.to(torch.int32).contiguous().cpu().numpy().astype("uint16")
+    return values.to(torch.uint8).contiguous().cpu().numpy()

@@ -1,0 +1,203 @@
+"""The video job: read, upscale and fit, encode, each on its own thread with short queues between them, so that memory
+does not depend on the length; then one file out of the finished segments and the source's sound."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from av.error import FFmpegError
+
+from ...atomic_write import whole_file
+from ...errors import InputError
+from ...media.video.decode import BrokenVideo
+from ...media.video.join import join_segments, kind_of
+from ...media.video.probe import reason_of
+from ...progress import Progress
+from ...upscaler import Upscaler
+from .channel import Cut
+from .compare import vmaf_of
+from .frame import Finished, FrameSettings, FrameUpscaler
+from .latency import Latency
+from .plan import VideoJob, VideoPlan, expected_frames, identity_of, plan_video
+from .report import VideoReport
+from .segments import SegmentStore
+from .stages import Reader, Writer
+
+
+class VideoProgress(Progress):
+    """What the host hears, beside ``begin`` with the number of frames. All calls come from the thread that runs the
+    job."""
+
+    def finish_frame(self, frame: Finished) -> None:
+        """One frame was upscaled, or reused."""
+
+
+class _Quiet(Progress):
+    """Lets checks pass and each sentence once; the steps within a frame are nobody's business."""
+
+    def __init__(self, host: Progress, notes: list[str]) -> None:
+        self._host, self._notes = host, notes
+
+    def check(self) -> None:
+        self._host.check()
+
+    def note(self, sentence: str) -> None:
+        if sentence not in self._notes:
+            self._notes.append(sentence)
+            self._host.note(sentence)
+
+
+def run_video(
+    job: VideoJob, upscaler: Upscaler, progress: VideoProgress | None = None, plan: VideoPlan | None = None
+) -> VideoReport:
+    """Upscales the whole video. ``plan`` is that of ``plan_video`` if the caller has it already.
+
+    If the progress stops the job, or it fails, the finished segments stay in the parts folder and the same job goes
+    on after them. The result appears under its name when it is whole.
+
+    Raises ``InputError`` for a source that breaks off (unless ``keep_partial``), and what ``plan_video`` and
+    ``upscale_to`` raise.
+    """
+    progress = progress or VideoProgress()
+    plan = plan or plan_video(job, upscaler)
+    store = SegmentStore(job.parts_folder, identity_of(job, plan))
+    store.open(job.resume)
+    resumed = store.counts.frames
+    notes = _first_notes(plan, resumed)
+    for note in notes:
+        progress.note(note)
+    started = time.perf_counter()
+    latency, problem = _Stream(job, plan, upscaler, store, progress, notes).run()
+    if not store.segments:
+        store.remove()
+        raise InputError(problem or f"There is no frame in the part of {plan.facts.name} that was asked for.")
+    seconds = time.perf_counter() - started
+    _join(job, plan, store, partial=bool(problem))
+    store.remove()
+    if store.counts.damaged:
+        notes.append(f"{store.counts.damaged} frames of {plan.facts.name} are damaged; they were used as decoded.")
+    return VideoReport(
+        source=plan.facts,
+        output=job.output,
+        size=plan.size,
+        encoding=plan.encoding,
+        model=job.model.name,
+        counts=store.counts,
+        resumed=resumed,
+        seconds=seconds,
+        latency=latency,
+        problem=problem,
+        vmaf=vmaf_of(job.output, job.reference, plan.size, notes),
+        notes=tuple(notes),
+    )
+
+
+class _Stream:
+    """The three stages from the first frame that is missing to the last."""
+
+    def __init__(
+        self,
+        job: VideoJob,
+        plan: VideoPlan,
+        upscaler: Upscaler,
+        store: SegmentStore,
+        progress: VideoProgress,
+        notes: list[str],
+    ) -> None:
+        self._job, self._progress, self._facts = job, progress, plan.facts
+        read = job.settings.read
+        if store.segments:
+            read = replace(read, after=store.segments[-1].last[0])
+        self._done = store.counts.frames
+        self._reader = Reader(job.source, plan.facts, read, job.room)
+        self._writer = Writer(store, plan.encoding, job.settings.segment_frames, job.room)
+        frame_settings = FrameSettings(
+            shown=plan.facts.shown,
+            target=plan.target,
+            background=job.settings.background,
+            tiles=job.settings.tiles,
+            held=job.settings.held,
+            device=job.device,
+            deep=plan.encoding.deep,
+            flicker=job.measure,
+        )
+        self._frames = FrameUpscaler(upscaler, frame_settings, _Quiet(progress, notes))
+
+    def run(self) -> tuple[dict[str, Latency], str]:
+        """Latencies by stage, and why the source ended early."""
+        expected = max(1, expected_frames(self._facts, self._job.settings.read) - self._done)
+        self._progress.begin(expected, "frames")
+        self._reader.start()
+        self._writer.start()
+        try:
+            self._work(expected)
+        finally:
+            self._reader.belt.cut()
+            self._writer.belt.end()
+            self._reader.join()
+            self._writer.join()
+        self._raise_writing()
+        error = self._reader.error
+        if error is None:
+            return self._writer.latency, ""
+        if isinstance(error, InputError) and self._job.keep_partial:
+            fact = f"{error.fact}; the result ends there." if isinstance(error, BrokenVideo) else str(error)
+            return self._writer.latency, fact
+        raise error
+
+    def _work(self, expected: int) -> None:
+        for number, (frame, seconds) in enumerate(self._reader.belt):
+            if number % self._job.settings.segment_frames == 0:
+                self._frames.forget()
+            if number >= expected:
+                self._progress.extend(1)
+            finished = self._frames.finish(frame, seconds)
+            try:
+                self._writer.belt.put(finished)
+            except Cut:
+                return
+            self._progress.finish_frame(finished)
+            self._progress.advance()
+
+    def _raise_writing(self) -> None:
+        error = self._writer.error
+        if isinstance(error, FFmpegError):
+            raise InputError(f"The video could not be encoded ({reason_of(error)}).") from error
+        if isinstance(error, OSError):
+            raise InputError(f"{self._job.output.name} could not be written ({error.strerror or error}).") from error
+        if error is not None:
+            raise error
+
+
+def _first_notes(plan: VideoPlan, resumed: int) -> list[str]:
+    facts = plan.facts
+    lost = facts.hdr.left_out(plan.encoding.encoder)
+    said = {
+        f"{facts.name} does not say which colours it means; read, and tagged from now on, as {facts.tags.text()}.": (
+            facts.tags_assumed
+        ),
+        f"The transparency of {facts.name} is left out.": facts.has_alpha,
+        f"Left out, because {plan.encoding.encoder} is not given it here: {lost} of {facts.name}.": bool(lost),
+        f"{resumed} frames are there from an earlier run.": bool(resumed),
+    }
+    return [sentence for sentence, applies in said.items() if applies] + plan.rehearsed.notes(facts.name)
+
+
+def _join(job: VideoJob, plan: VideoPlan, store: SegmentStore, *, partial: bool) -> None:
+    pts, duration = store.segments[-1].last
+    try:
+        with whole_file(job.output) as temporary:
+            join_segments(
+                temporary,
+                kind_of(job.output),
+                store.segments,
+                job.source,
+                plan.facts,
+                job.settings.read,
+                job.settings.carry,
+                until=float((pts + duration) * plan.facts.time_base) if partial else None,
+                metadata=job.metadata,
+            )
+    except OSError as error:
+        raise InputError(f"{job.output.name} could not be written ({error.strerror or error}).") from error

@@ -1,0 +1,94 @@
+"""The outer stages of the video job, each on a thread of its own: reading frames, and writing segments."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+from ...media.video.decode import Frame, ReadSettings, read_video
+from ...media.video.encode import Encoding, SegmentEncoder
+from ...media.video.probe import Source, VideoFacts
+from .channel import Belt, Cut
+from .frame import Finished
+from .latency import Latency
+from .report import STAGES
+from .segments import Counts, SegmentStore
+
+
+class Reader(threading.Thread):
+    """Decodes ahead by as many frames as the belt has room for. ``error`` is why it stopped early."""
+
+    def __init__(self, source: Source, facts: VideoFacts, settings: ReadSettings, room: int) -> None:
+        super().__init__(name="backplate read", daemon=True)
+        self._frames = read_video(source, facts, settings)
+        self.belt: Belt[tuple[Frame, float]] = Belt(room)
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            for frame, seconds in self._timed():
+                self.belt.put((frame, seconds))
+        except Cut:
+            pass
+        except BaseException as error:  # noqa: BLE001  given to the thread that runs the job
+            self.error = error
+        finally:
+            self.belt.end()
+
+    def _timed(self) -> Iterator[tuple[Frame, float]]:
+        started = time.perf_counter()
+        for frame in self._frames:
+            yield frame, time.perf_counter() - started
+            started = time.perf_counter()
+
+
+class Writer(threading.Thread):
+    """Encodes finished frames and closes a segment every ``segment_frames``, and at the end the rest. ``error`` is why
+    it stopped early; the segments closed before stay."""
+
+    def __init__(self, store: SegmentStore, encoding: Encoding, segment_frames: int, room: int) -> None:
+        super().__init__(name="backplate write", daemon=True)
+        self._store, self._encoding, self._segment_frames = store, encoding, segment_frames
+        self.belt: Belt[Finished] = Belt(room)
+        self.latency = {name: Latency() for name in STAGES}
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            frames = iter(self.belt)
+            while (first := next(frames, None)) is not None:
+                self._write_segment(first, frames)
+        except BaseException as error:  # noqa: BLE001  given to the thread that runs the job
+            self.error = error
+        finally:
+            self.belt.cut()
+
+    def _write_segment(self, first: Finished, rest: Iterator[Finished]) -> None:
+        counts = Counts()
+        with SegmentEncoder(self._store.next_file(), self._encoding) as segment:
+            frame: Finished | None = first
+            while frame is not None:
+                started = time.perf_counter()
+                segment.write(frame.pixels, frame.pts, frame.duration)
+                self._time(frame, time.perf_counter() - started)
+                counts += _counts_of(frame)
+                frame = next(rest, None) if counts.frames < self._segment_frames else None
+        self._store.close(segment.frames, segment.reorder, counts)
+
+    def _time(self, frame: Finished, seconds: float) -> None:
+        steps = (*frame.seconds, seconds)
+        for name, value in zip(STAGES, (*steps, sum(steps)), strict=True):
+            self.latency[name].add(value)
+
+
+def _counts_of(frame: Finished) -> Counts:
+    return Counts(
+        frames=1,
+        reused=int(frame.reused),
+        tiles_run=frame.tiles_run,
+        tiles_reused=frame.tiles_reused,
+        streamed=int(frame.streamed),
+        damaged=int(frame.damaged),
+        flicker=frame.flicker,
+    )

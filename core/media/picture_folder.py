@@ -1,0 +1,280 @@
+"""Pictures in folders: which there are, in what order, what their results are called, and who works on which."""
+
+# Pillow publishes partial types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from PIL import Image
+
+from ..errors import InputError
+from ..types import Size
+from .picture.read import READABLE_SUFFIXES, format_of, readable_formats
+
+FIELD = re.compile(r"\{(stem|suffix|model|index)(?:(?<=index):(0?[1-9]d))?\}")
+LONGEST_TEMPLATE = 200
+LONGEST_PATH = 1000
+MOST_KINDS_NAMED = 6
+
+
+class Source(NamedTuple):
+    """A picture to read. ``name`` is its path within the folder that was given, with ``/`` on all systems."""
+
+    name: str
+    path: Path
+
+
+class Errand(NamedTuple):
+    """A picture to read and the file to write. ``output_name`` is the path of ``output`` within the folder of the
+    results, with ``/``."""
+
+    name: str
+    source: Path
+    output_name: str
+    output: Path
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The ``number``-th (from 1) of ``parts`` parts of a folder."""
+
+    number: int
+    parts: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.parts}"
+
+    @property
+    def suffix(self) -> str:
+        """What the files of this part bear in their names."""
+        return f".shard-{self.number}-of-{self.parts}"
+
+    def holds(self, name: str) -> bool:
+        """Whether the picture of that name belongs to this part: by the SHA-256 of the name, so that it depends on
+        nothing else, neither on the machine nor on the other pictures."""
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") % self.parts == self.number - 1
+
+
+@dataclass(frozen=True)
+class NameTemplate:
+    """How results are called, without suffix: ``text`` with ``{stem}`` and ``{suffix}`` of the source, its number
+    ``{index}`` in the folder (from 1; ``{index:04d}`` with leading zeros) and the name of the ``{model}``."""
+
+    text: str
+    model: str
+
+    def name_for(self, source: PurePosixPath, index: int) -> str:
+        values = {"stem": source.stem, "suffix": source.suffix.lower()[1:], "index": index, "model": self.model}
+        return FIELD.sub(lambda field: format(values[field[1]], field[2] or ""), self.text)
+
+
+def parse_shard(text: str) -> Shard:
+    """``2/4`` is the second of four parts. Raises ``InputError`` for anything else."""
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
+    shard = Shard(int(match[1]), int(match[2])) if match else Shard(0, 0)
+    if not 1 <= shard.number <= shard.parts:
+        raise InputError(f"{text!r} is no part of a folder; write 1/4 to 4/4 for four parts.")
+    return shard
+
+
+def parse_template(text: str, model: str) -> NameTemplate:
+    """A checked name template. Raises ``InputError`` that names the fields there are."""
+    if re.search(r"[{}]", FIELD.sub("", text)):
+        raise InputError(
+            f"The name template {text[:60]!r} has a field that is unknown; there are {{stem}}, {{suffix}}, {{index}}, "
+            "{index:04d} and {model}."
+        )
+    if not 0 < len(text) <= LONGEST_TEMPLATE or re.search(r"[/\\\x00]", text) or text[0] in ". " or text.isspace():
+        raise InputError(
+            f"The name template {text[:60]!r} is no file name; write 1 to {LONGEST_TEMPLATE} characters, no slashes."
+        )
+    return NameTemplate(text, PurePosixPath(model.replace("\\", "/")).name)
+
+
+def natural_order(name: str) -> tuple[list[list[tuple[int, int, str]]], str]:
+    """Sorts ``frame 2`` before ``frame 10``, without regard to case where that decides, folder by folder."""
+    parts = [
+        [
+            (0, int(chunk), "") if chunk.isdecimal() else (1, 0, chunk.casefold())
+            for chunk in re.findall(r"\d+|\D+", part)
+        ]
+        for part in name.split("/")
+    ]
+    return parts, name
+
+
+LITTER = frozenset(
+    (
+        "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler",
+        "system volume information", "__macosx", "lost+found", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db",
+        "desktop.ini",
+    )
+)  # fmt: skip
+"""What network drives, Windows and macOS leave in folders, in small letters: thumbnails, deleted files, snapshots."""
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of that name is nobody's own: hidden, or of the system."""
+    return name.startswith(".") or name.casefold() in LITTER
+
+
+def list_pictures(folder: Path, *, recursive: bool, without: Path | None = None) -> list[Source]:
+    """The picture files in ``folder`` in natural order, by their suffix. Hidden files and folders are left out, so is
+    what systems leave there, and the folder ``without`` (that of the results). Links are followed, once each.
+
+    Raises ``InputError`` if there are none, or the folder cannot be listed.
+    """
+    names = sorted(filter(_is_picture, _names(folder, recursive, without)), key=natural_order)
+    if not names:
+        where = "in or below" if recursive else "directly inside"
+        others = passed_over_text(passed_over(folder, recursive=recursive, without=without))
+        raise InputError(f"{folder}: no pictures {where} ({', '.join(READABLE_SUFFIXES)}).{others and f' {others}'}")
+    return [Source(name, folder / name) for name in names]
+
+
+def passed_over(folder: Path, *, recursive: bool, without: Path | None = None) -> Counter[str]:
+    """How many files of which suffix ``list_pictures`` leaves out because they are of other kinds."""
+    names = (name for name in _names(folder, recursive, without) if not _is_picture(name))
+    return Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in names)
+
+
+def passed_over_text(counts: Mapping[str, int]) -> str:
+    """A sentence, empty if there was nothing."""
+    if not counts:
+        return ""
+    total = sum(counts.values())
+    order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    kinds = [f"{count:,} {suffix}" for suffix, count in order[:MOST_KINDS_NAMED]]
+    kinds += (
+        [f"{sum(count for _, count in order[MOST_KINDS_NAMED:]):,} others"] if len(order) > MOST_KINDS_NAMED else []
+    )
+    files = "1 file was" if total == 1 else f"{total:,} files were"
+    return f"{files} passed over: {', '.join(kinds)}."
+
+
+def _is_picture(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES
+
+
+def _names(folder: Path, recursive: bool, without: Path | None) -> Iterator[str]:
+    """All files that are somebody's own."""
+    left_out = {os.path.realpath(without)} if without is not None else set[str]()
+    for root, subfolders, files in os.walk(folder, followlinks=True, onerror=_refuse(folder)):
+        real = os.path.realpath(root)
+        if real in left_out:
+            subfolders.clear()
+            continue
+        left_out.add(real)
+        subfolders[:] = sorted(name for name in subfolders if recursive and not is_litter(name))
+        for name in files:
+            path = Path(root, name)
+            if not is_litter(name) and path.is_file():
+                yield path.relative_to(folder).as_posix()
+
+
+def _refuse(folder: Path) -> Callable[[OSError], None]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename or folder}: cannot be listed ({error.strerror or error}).") from error
+
+    return refuse
+
+
+def plan_errands(
+    sources: Sequence[Source], output: Path, suffix: str | None = None, template: NameTemplate | None = None
+) -> list[Errand]:
+    """What is read and what is written, in the order of ``sources``; sub-folders are mirrored under ``output``.
+
+    Names are kept, and so are suffixes unless ``suffix`` is given or the source's cannot be written (then PNG).
+    Where two results would bear one name (a.png and a.jpg, both to PNG; also A.png and a.png), the source that has
+    the suffix of the result keeps the name, else the first one; every other gets its own suffix into the name
+    (a_jpg.png), and a number if that is taken too. So names do not depend on which pictures are worked on when.
+    """
+    wanted = [_wanted_name(source, index, suffix, template) for index, source in enumerate(sources, start=1)]
+    order = sorted(range(len(sources)), key=lambda i: not _keeps_suffix(sources[i].name, wanted[i]))
+    taken: set[str] = set()
+    names = dict.fromkeys(range(len(sources)), "")
+    for index in order:
+        names[index] = _free_name(wanted[index], sources[index].name, taken)
+        taken.add(names[index].casefold())
+    return [Errand(*source, names[index], output / names[index]) for index, source in enumerate(sources)]
+
+
+def _wanted_name(source: Source, index: int, suffix: str | None, template: NameTemplate | None) -> str:
+    path = PurePosixPath(source.name)
+    ending = suffix or _writable_suffix(path)
+    stem = template.name_for(path, index) if template else path.stem
+    return (path.parent / f"{stem}{ending}").as_posix()
+
+
+def _writable_suffix(path: PurePosixPath) -> str:
+    try:
+        format_of(path)
+    except InputError:
+        return ".png"
+    return path.suffix
+
+
+def _keeps_suffix(source: str, output: str) -> bool:
+    return PurePosixPath(source).suffix.lower() == PurePosixPath(output).suffix.lower()
+
+
+def _free_name(wanted: str, source: str, taken: set[str]) -> str:
+    path = PurePosixPath(wanted)
+    own = PurePosixPath(source).suffix.lower()[1:]
+    candidate, number = wanted, 1
+    while candidate.casefold() in taken:
+        ending = f"_{own}" if number == 1 else f"_{own}_{number}"
+        candidate = (path.parent / f"{path.stem}{ending}{path.suffix}").as_posix()
+        number += 1
+    return candidate
+
+
+def refuse_inputs_as_outputs(errands: Iterable[Errand]) -> None:
+    """Raises ``InputError`` if a result would replace one of the pictures that are read."""
+    errands = list(errands)
+    sources = {os.path.realpath(errand.source): errand.source for errand in errands}
+    for errand in errands:
+        if source := sources.get(os.path.realpath(errand.output)):
+            raise InputError(f"the output {errand.output} is the input {source}; name another file or folder.")
+
+
+def within(path: Path, roots: Sequence[Path]) -> bool:
+    """Whether ``path``, with all links followed, lies in one of ``roots`` or is one."""
+    real = os.path.realpath(path)
+    real_roots = [os.path.realpath(root) for root in roots]
+    return any(real == root or real.startswith(root.rstrip(os.sep) + os.sep) for root in real_roots)
+
+
+def contained(name: str, base: Path, others: Sequence[Path] = ()) -> Path:
+    """The path that ``name`` means within ``base``, or an absolute one within ``base`` or ``others``.
+
+    For names from a graph or an API call: links are followed, and what leads out raises ``InputError``.
+    """
+    parts = name.replace("\\", "/").split("/")
+    if "\0" in name or len(name) > LONGEST_PATH or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
+        raise InputError(
+            f"{name[:80]!r} is no path: it has a NUL, or more than 255 bytes in a part or {LONGEST_PATH} characters."
+        )
+    path = base / name
+    if not within(path, [base, *others]):
+        raise InputError(f"{name[:80]!r} leads out of {base}; name a folder inside it.")
+    return path
+
+
+def size_in_header(path: Path) -> Size | None:
+    """Width and height as the file says, without decoding it and not turned upright; None if it cannot be read."""
+    try:
+        with Image.open(path, formats=readable_formats()) as image:
+            return Size(image.width, image.height)
+    except Exception:  # noqa: BLE001  a damaged file is refused when it is read, with the reason
+        return None

@@ -1,0 +1,185 @@
+"""The one path of every picture: tile, run the model, place the result, fit it to the target.
+
+Results leave the model tile by tile and are handed on as finished bands of rows, so that a caller who resamples
+them (``upscale_to``) never holds the whole magnified picture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from ..image.alpha import bleed
+from ..image.canvas import Background, padded_mask, place
+from ..image.crop_resize import context_of, resize_part
+from ..image.fit import FitPlan, Target, count_passes, plan_fit
+from ..image.resize import LOBES, RowResampler
+from ..image.room import check_room, room_for
+from ..image.tiling import Edge
+from ..image.validate import check_alpha, check_picture
+from ..progress import Progress
+from ..types import Box, FloatBox, Size
+from ..upscaler import Upscaler, UpscalerSpec
+from .model_pass import Rows, run_pass
+from .row_blocks import TileSettings
+from .tile_cache import PassReuse, Reuse
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """A picture brought to its target."""
+
+    picture: torch.Tensor
+    alpha: torch.Tensor | None
+    plan: FitPlan
+    passes: int
+
+    @property
+    def padded(self) -> torch.Tensor:
+        """(B, 1, H, W), 1 where the canvas shows no picture; made anew at each call, as it is large."""
+        return padded_mask(self.plan, len(self.picture))
+
+
+def upscale(
+    picture: torch.Tensor,
+    upscaler: Upscaler,
+    tiles: TileSettings | None = None,
+    progress: Progress | None = None,
+) -> torch.Tensor:
+    """(B, C, H, W) -> (B, C, H*scale, W*scale), float32, 0 to 1, on the device of ``picture``.
+
+    With an exact halo the result equals one pass of the model over the whole picture, whatever the tile size.
+
+    Raises ``InputError`` for something that is no picture or a result that no memory holds, ``OutOfMemory`` when the
+    smallest tile does not fit, ``ModelOutputError`` when the model returns NaN.
+    """
+    check_picture(picture)
+    tiles, progress = tiles or TileSettings(), progress or Progress()
+    size = Size(picture.shape[3], picture.shape[2])
+    result = room_for(picture, size.times(upscaler.spec.scale))
+    run_pass(picture, Box(0, 0, *size), result, upscaler, tiles, progress)
+    return result
+
+
+def upscale_with_alpha(
+    picture: torch.Tensor,
+    alpha: torch.Tensor | None,
+    upscaler: Upscaler,
+    tiles: TileSettings | None = None,
+    progress: Progress | None = None,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """``upscale`` for a picture with straight alpha (B, 1, H, W): colour is bled under the transparent pixels
+    before the model sees it, alpha is resampled on its own."""
+    if alpha is None:
+        return upscale(picture, upscaler, tiles, progress), None
+    check_picture(picture)
+    check_alpha(alpha, picture)
+    edge = tiles.edge if tiles else Edge.PLAIN
+    result = upscale(bleed(picture, alpha), upscaler, tiles, progress)
+    size = Size(picture.shape[3], picture.shape[2])
+    enlarged = resize_part(alpha, FloatBox(0, 0, *size), size.times(upscaler.spec.scale), edge, alpha=True)
+    return result, enlarged
+
+
+def upscale_to(
+    picture: torch.Tensor,
+    alpha: torch.Tensor | None,
+    upscaler: Upscaler | None,
+    target: Target,
+    tiles: TileSettings | None = None,
+    background: Background | None = None,
+    progress: Progress | None = None,
+    reuse: Reuse | None = None,
+) -> FitResult:
+    """Bring a picture to a target size with as few passes of the model as that takes.
+
+    The picture is resampled to the target as its tiles arrive. When several passes are needed, the picture is
+    reduced before the last one so that it ends exactly at the target. Without an upscaler, or when the picture is
+    already large enough, it is only resampled (Lanczos). ``reuse`` is for pictures that follow one another.
+
+    Raises what ``upscale`` raises, and ``InputError`` for a target that cannot be met.
+    """
+    check_picture(picture)
+    if alpha is not None:
+        check_alpha(alpha, picture)
+    tiles, progress = tiles or TileSettings(), progress or Progress()
+    plan = plan_fit(Size(picture.shape[3], picture.shape[2]), target)
+    check_room(Size(picture.shape[3], picture.shape[2]), plan.canvas, picture.shape[1], len(picture))
+    passes = count_passes(plan.magnification, upscaler.spec.scale) if upscaler else 0
+    colour = picture if alpha is None else bleed(picture, alpha)
+    size = plan.placed.size
+    if upscaler and passes:
+        fitted = _pass_to(colour, plan.source_box, size, upscaler, passes, tiles, progress, reuse)
+    else:
+        fitted = resize_part(colour, plan.source_box, size, tiles.edge)
+    if alpha is not None:
+        alpha = resize_part(alpha, plan.source_box, size, tiles.edge, alpha=True)
+    canvas, alpha = place(fitted, alpha, plan, background or Background())
+    return FitResult(picture=canvas, alpha=alpha, plan=plan, passes=passes)
+
+
+def _pass_to(
+    picture: torch.Tensor,
+    box: FloatBox,
+    size: Size,
+    upscaler: Upscaler,
+    passes: int,
+    tiles: TileSettings,
+    progress: Progress,
+    reuse: Reuse | None,
+) -> torch.Tensor:
+    """``box`` of the picture at ``size`` after ``passes`` passes of the model, each resampled as it arrives."""
+    spec = upscaler.spec
+    if passes > 1:
+        # The margin keeps the last pass from reading past the region, also where the picture wraps.
+        region = context_of(box, picture, tiles.edge, spec.aligned_halo + spec.alignment + 2 * LOBES)
+        ratio = Size(
+            _before_last_pass(region.width, size.width / box.width, spec.scale),
+            _before_last_pass(region.height, size.height / box.height, spec.scale),
+        )
+        inner = FloatBox(*map(float, region))
+        step_x, step_y = ratio.width / region.width, ratio.height / region.height
+        picture = _pass_to(picture, inner, ratio, upscaler, passes - 1, tiles, progress, reuse)
+        box = FloatBox(
+            (box.x - region.x) * step_x, (box.y - region.y) * step_y, box.width * step_x, box.height * step_y
+        )
+    memories = [reuse.of_pass(passes, place) if reuse else None for place in range(len(picture))]
+    return _fused_pass(picture, box, size, upscaler, tiles, progress, memories)
+
+
+def _before_last_pass(length: int, magnification: float, scale: int) -> int:
+    return max(length, math.ceil(length * magnification / scale))
+
+
+def _fused_pass(
+    picture: torch.Tensor,
+    box: FloatBox,
+    size: Size,
+    upscaler: Upscaler,
+    tiles: TileSettings,
+    progress: Progress,
+    memories: list[PassReuse | None],
+) -> torch.Tensor:
+    """One pass of the model over ``box``, each band of tiles resampled to ``size`` as soon as it is finished."""
+    spec = upscaler.spec
+    area = _needed_area(picture, box, size, spec, tiles.edge)
+    inner = FloatBox((box.x - area.x) * spec.scale, (box.y - area.y) * spec.scale, box.width * spec.scale,
+                     box.height * spec.scale)  # fmt: skip
+
+    def resampled(rows: Rows) -> Rows:
+        resampler = RowResampler(area.size.times(spec.scale), size, inner)
+        for band in rows:
+            yield resampler.push(band).clamp(0, 1)
+        resampler.finish()
+
+    result = room_for(picture, size)
+    run_pass(picture, area, result, upscaler, tiles, progress, memories, resampled)
+    return result
+
+
+def _needed_area(picture: torch.Tensor, box: FloatBox, size: Size, spec: UpscalerSpec, edge: Edge) -> Box:
+    """Source pixels whose magnified versions have weight in the resampled box, aligned for the model."""
+    reduction = max(1.0, box.width * spec.scale / size.width, box.height * spec.scale / size.height)
+    return context_of(box, picture, edge, math.ceil(LOBES * reduction / spec.scale) + 1, spec.alignment)

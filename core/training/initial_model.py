@@ -1,0 +1,73 @@
+"""What a run starts from: an existing model, or a Compact network with random weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ...model_loader.loaded import LoadedModel, describe_foreign
+from ...model_loader.safe_load import build_model
+from ..errors import InputError
+from ..types import Size, size_rule_of
+from .config import NetworkSettings
+from .degrade.random_draws import seeded
+
+PRELU = 0.25
+PROBE = Size(16, 16)
+
+
+def compact_weights(network: NetworkSettings, seed: int) -> dict[str, Tensor]:
+    """Random weights of an SRVGGNetCompact (Real-ESRGAN's small network), 3 channels, in its own layout.
+
+    He initialisation for PReLU (2015); the last layer starts small, so that the first output is close to the
+    nearest-neighbour enlargement that the network adds to.
+    """
+    generator = seeded(seed, 31)
+    widths = [3, *[network.features] * (network.convolutions + 1), 3 * network.scale**2]
+    weights: dict[str, Tensor] = {}
+    for index, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+        deviation = math.sqrt(2.0 / ((1.0 + PRELU**2) * inputs * 9))
+        last = index == len(widths) - 2
+        values = torch.randn(outputs, inputs, 3, 3, generator=generator) * deviation
+        weights[f"body.{2 * index}.weight"] = values * (0.1 if last else 1.0)
+        weights[f"body.{2 * index}.bias"] = torch.zeros(outputs)
+        if not last:
+            weights[f"body.{2 * index + 1}.weight"] = torch.full((outputs,), PRELU)
+    return weights
+
+
+def new_compact(network: NetworkSettings, seed: int) -> LoadedModel:
+    """A Compact model with random weights. Raises ``InputError`` for sizes that make no network."""
+    if min(network.scale, network.features, network.convolutions) < 1:
+        raise InputError(
+            f"A network of scale {network.scale}, {network.features} features and {network.convolutions} convolutions "
+            "cannot be built; all three must be at least 1."
+        )
+    return describe_foreign(build_model(compact_weights(network, seed), "a new Compact network"))
+
+
+def check_round_trip(base: LoadedModel) -> None:
+    """Raises ``InputError`` if the trained weights could not be loaded again from a plain file of this network.
+
+    Some networks are folded or renamed when they are loaded; what comes out of training them is then not what
+    their files hold.
+    """
+    facts = base.facts
+    size = size_rule_of(facts).padded(PROBE)
+    probe = torch.rand(1, facts.input_channels, size.height, size.width, generator=seeded(32))
+    try:
+        again = build_model({k: v.clone() for k, v in base.descriptor.model.state_dict().items()}, facts.name)
+        with torch.no_grad():
+            difference = float((again.model(probe) - base.descriptor.model(probe)).abs().max())
+    except (ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{facts.name} ({facts.architecture}) cannot be saved in a form that loads again "
+            f"({' '.join(str(error).split())[:120]}); choose another model to fine-tune."
+        ) from error
+    if not difference < 1e-4:
+        raise InputError(
+            f"{facts.name} ({facts.architecture}) gives other results after saving (by {difference:.2g}); choose "
+            "another model to fine-tune."
+        )

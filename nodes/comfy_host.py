@@ -1,0 +1,183 @@
+"""All that we borrow from ComfyUI: model folders, device and memory, progress, cancelling, where results go."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as mm  # pyright: ignore[reportMissingImports]
+import comfy.model_patcher  # pyright: ignore[reportMissingImports]
+import comfy.utils  # pyright: ignore[reportMissingImports]
+import folder_paths  # pyright: ignore[reportMissingImports]
+import torch
+from comfy_execution.utils import get_executing_context  # pyright: ignore[reportMissingImports]
+from PIL import Image
+from server import PromptServer  # pyright: ignore[reportMissingImports]
+from torch.nn import functional
+
+from ..core.engines.export.files import SUFFIXES as ENGINE_SUFFIXES
+from ..core.engines.memory import set_free_memory
+from ..core.engines.pytorch.eager import tile_bytes, usable_dtype
+from ..core.progress import Progress
+from ..model_loader.find import BUNDLED, DEFAULT_MODEL, SUFFIXES, find_model, model_files
+from ..model_loader.loaded import LoadedModel
+from ..model_loader.precision import Precision
+
+logger = logging.getLogger(__name__)
+
+MODEL_FOLDER = "upscale_models"
+PREVIEW_SIDE = 512
+
+
+HANDLES = ("dynamic_pins", "dynamic_vbars", "dynamic_patchers")
+"""Where ComfyUI's dynamic memory management keeps its handles on a network, by device."""
+
+
+class UncopiedDict(dict[Any, Any]):
+    """A copy of a network that took such handles along would free them a second time, so it starts without."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[Any, Any]:
+        return {}
+
+
+class UncopiedSet(set[Any]):
+    """As ``UncopiedDict``."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> set[Any]:
+        return set()
+
+
+def model_names() -> list[str]:
+    """The bundled models, then files in the folders for upscale models that can hold weights for us (ncnn's
+    ``.bin`` cannot), then exported models, which ComfyUI does not list."""
+    names = folder_paths.get_filename_list(MODEL_FOLDER)
+    found = [name for name in names if name.lower().endswith(SUFFIXES)]
+    bundled = sorted(model_files([BUNDLED]), key=lambda name: Path(name).stem != DEFAULT_MODEL)
+    return list(dict.fromkeys([*bundled, *found, *model_files(model_folders(), tuple(ENGINE_SUFFIXES))]))
+
+
+def model_folders() -> list[Path]:
+    return [Path(folder) for folder in folder_paths.get_folder_paths(MODEL_FOLDER)]
+
+
+def model_path(name: str) -> Path:
+    """The file behind a name of ``model_names``, never one outside of the folders. Raises ``ModelError``."""
+    return find_model(name, [*model_folders(), BUNDLED], allow_paths=False)
+
+
+def model_fingerprint(name: str) -> str:
+    """Changes when the file behind the name is replaced."""
+    path = folder_paths.get_full_path(MODEL_FOLDER, name)
+    return f"{path} {Path(path).stat().st_mtime_ns}" if path else name
+
+
+def model_device() -> torch.device:
+    return mm.get_torch_device()
+
+
+def attach_patcher(descriptor: Any, device: torch.device) -> Any:
+    """The descriptor's patcher, which core has demanded of every UPSCALE_MODEL since 0.29; made if missing."""
+    if getattr(descriptor, "patcher", None) is None:
+        # Looked up now: ComfyUI chooses the class at start.
+        patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+        offload = mm.unet_offload_device()
+        descriptor.patcher = patcher(descriptor.model, load_device=device, offload_device=offload)
+    return descriptor.patcher
+
+
+def leave_handles_out_of_copies(network: torch.nn.Module) -> None:
+    """The network stays as it is for ComfyUI; ``deepcopy`` of it gets none of ``HANDLES``."""
+    for name in HANDLES:
+        handles = getattr(network, name, None)
+        if type(handles) is dict:
+            setattr(network, name, UncopiedDict(handles))
+        elif type(handles) is set:
+            setattr(network, name, UncopiedSet(handles))
+
+
+def free_memory(device: torch.device, needed: int) -> None:
+    """Has ComfyUI unload models until so many bytes are free, for what is allocated past its count."""
+    mm.free_memory(needed, device)
+
+
+set_free_memory(free_memory)
+
+
+def place(descriptor: Any, device: torch.device) -> Any:
+    """Brings the model to the device; ComfyUI counts its memory and may take it off again when we are done."""
+    patcher = attach_patcher(descriptor, device)
+    leave_handles_out_of_copies(descriptor.model)
+    needed = tile_bytes(descriptor, device) if device.type != "cpu" else 0
+    mm.load_models_gpu([patcher], memory_required=needed, force_full_load=True)
+    # --novram leaves weights behind, and core before 0.29 moves models without telling the patcher.
+    if any(weights.device != device for weights in descriptor.model.parameters()):
+        descriptor.model.to(device)
+    return descriptor
+
+
+def describe(model: LoadedModel, precision: Precision) -> str:
+    """The model's facts, and whether the wish for a precision can be followed on this device."""
+    _, note = usable_dtype(precision, model, model_device())
+    return "\n".join(filter(None, [model.facts.text(), note]))
+
+
+def where() -> tuple[torch.device, torch.dtype]:
+    """Device and type that ComfyUI wants of images and masks between nodes."""
+    dtype = mm.intermediate_dtype() if hasattr(mm, "intermediate_dtype") else torch.float32
+    return mm.intermediate_device(), dtype
+
+
+def printable(text: str) -> str:
+    """File names that are no Unicode can be shown, and sent, only with marks in their place."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def say(text: str) -> None:
+    """A line under the node that is running."""
+    context = get_executing_context()
+    server = getattr(PromptServer, "instance", None)
+    if context is not None and server is not None:
+        server.send_progress_text(printable(text), context.node_id)
+
+
+class HostProgress(Progress):
+    """ComfyUI's progress bar and Cancel button; notes go to the log and under the node."""
+
+    def __init__(self) -> None:
+        self.total, self.done = 0, 0
+        self.bar = comfy.utils.ProgressBar(1)
+
+    def begin(self, total: int, what: str = "") -> None:
+        self.total, self.done = max(total, 1), 0
+        self.bar = comfy.utils.ProgressBar(self.total)
+        self.check()
+
+    def advance(self, steps: int = 1) -> None:
+        self.done += steps
+        self.bar.update_absolute(self.done, self.total)
+
+    def extend(self, steps: int) -> None:
+        self.total += steps
+
+    def note(self, sentence: str) -> None:
+        logger.warning("Backplate: %s", printable(sentence))
+        say(sentence)
+
+    def check(self) -> None:
+        mm.throw_exception_if_processing_interrupted()
+
+    def show(self, picture: torch.Tensor) -> None:
+        """A small view of the first picture of (B, C, H, W) on the node."""
+        total = max(self.total, 1)
+        self.bar.update_absolute(total, total, ("JPEG", thumbnail(picture), PREVIEW_SIDE))
+
+
+def thumbnail(picture: torch.Tensor) -> Image.Image:
+    """The first picture of (B, C, H, W), reduced to at most ``PREVIEW_SIDE`` pixels."""
+    height, width = picture.shape[-2:]
+    reduction = max(1.0, max(height, width) / PREVIEW_SIDE)
+    size = (max(1, round(height / reduction)), max(1, round(width / reduction)))
+    small = functional.interpolate(picture[:1].float(), size=size, mode="area")
+    values = small[0].expand(3, -1, -1).mul(255).round().clamp(0, 255).to(torch.uint8)
+    return Image.fromarray(values.movedim(0, 2).cpu().numpy())

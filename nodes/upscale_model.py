@@ -1,0 +1,116 @@
+"""An UPSCALE_MODEL as our nodes give it and take it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..core.engines.export.files import OpenedFile, open_engine_file
+from ..core.engines.registry import Engine, open_upscaler
+from ..core.errors import InputError
+from ..core.jobs.model_info import Model
+from ..core.progress import Progress
+from ..core.upscaler import Upscaler
+from ..model_loader.errors import WrongModelError
+from ..model_loader.loaded import LoadedModel, describe_foreign
+from ..model_loader.precision import Precision
+from . import comfy_host as host
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """A model, and how it is wished to be run."""
+
+    model: LoadedModel
+    precision: Precision = Precision.AUTO
+    engine: Engine = Engine.PYTORCH
+
+
+class NoNetwork(WrongModelError, AttributeError):
+    """An exported model was asked for its network. Also an ``AttributeError``, because ComfyUI looks whether there is
+    a ``patcher``."""
+
+
+class ExportedModel:
+    """An UPSCALE_MODEL without a network of PyTorch: a file that an engine runs in our nodes. It is opened on use, so
+    that it takes no memory between runs. Nodes of others that ask for the network read why there is none."""
+
+    def __init__(self, path: Path, opened: OpenedFile, precision: Precision) -> None:
+        self.path, self.precision = path, precision
+        self.name, self.sha256, self.scale = opened.name, opened.sha256, opened.upscaler.spec.scale
+
+    @property
+    def patcher(self) -> NoReturn:
+        raise self.refusal()
+
+    @property
+    def model(self) -> NoReturn:
+        raise self.refusal()
+
+    def to(self, *_: object) -> NoReturn:
+        raise self.refusal()
+
+    def __call__(self, *_: object) -> NoReturn:
+        raise self.refusal()
+
+    def refusal(self) -> NoNetwork:
+        return NoNetwork(
+            f"{self.path.name} is an exported model, which only the nodes of Backplate that upscale can run: load the"
+            " model it was made from."
+        )
+
+    def open(self) -> Upscaler:
+        opened = open_engine_file(self.path, host.model_device())
+        if opened.sha256 != self.sha256:
+            raise InputError(f"{self.path.name} was replaced while it was in use; queue the workflow again.")
+        return opened.upscaler
+
+
+def send_model(received: Received) -> Any:
+    """An UPSCALE_MODEL for our nodes and for all others: the shared model in single precision, with the patcher
+    that core asks for and, for us, ``.backplate``."""
+    host.attach_patcher(received.model.descriptor, host.model_device())
+    descriptor: Any = copy.copy(received.model.descriptor)
+    descriptor.backplate = received
+    return descriptor
+
+
+def receive_model(upscale_model: Any) -> Received:
+    """What any loader's UPSCALE_MODEL is to us. Raises ``ModelError`` if it is none, or has no network."""
+    if isinstance(upscale_model, ExportedModel):
+        raise upscale_model.refusal()
+    ours = getattr(upscale_model, "backplate", None)
+    return ours if ours is not None else Received(model=describe_foreign(upscale_model))
+
+
+def identify(upscale_model: Any) -> Model:
+    """What is recorded about the model that made a result. Raises ``ModelError`` if it is none."""
+    if isinstance(upscale_model, ExportedModel):
+        precision = upscale_model.precision.value
+        return Model(name=upscale_model.name, sha256=upscale_model.sha256, precision=precision)
+    received = receive_model(upscale_model)
+    facts = received.model.facts
+    return Model(name=facts.name, sha256=facts.sha256, precision=received.precision.value)
+
+
+def upscaler_for(upscale_model: Any, progress: Progress, tile: int = 0) -> Upscaler:
+    """Ready to run on the device that ComfyUI has for the model, brought there by its memory management. An engine that
+    cannot run it is replaced by PyTorch, with a note; building one shows progress and can be cancelled.
+    ``tile``: see ``EngineRequest``."""
+    if isinstance(upscale_model, ExportedModel):
+        return upscale_model.open()
+    received = receive_model(upscale_model)
+    host.leave_handles_out_of_copies(received.model.descriptor.model)
+    patcher = getattr(upscale_model, "patcher", None)
+    device = host.model_device() if patcher is None else patcher.load_device
+    return open_upscaler(
+        received.model,
+        device,
+        received.precision,
+        received.engine,
+        place=host.place,
+        tile=tile,
+        progress=progress,
+    )

@@ -1,0 +1,94 @@
+import pytest
+import torch
+from backplate.core.errors import InputError
+from backplate.core.training.config import LossSettings, NetworkSettings, OptimiserSettings
+from backplate.core.training.initial_model import check_round_trip, compact_weights, new_compact
+from backplate.core.training.trainer import check_channels, check_crop, choose_autocast, learning_rate, weighted_losses
+from backplate.core.types import SizeRule
+
+
+def test_the_learning_rate_warms_up_then_falls_along_a_cosine():
+    settings = OptimiserSettings(learning_rate=1.0, final_learning_rate=0.1, warm_up=10)
+    rates = [learning_rate(step, 110, settings) for step in range(111)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert rates[10] == 1.0
+    assert rates[60] == pytest.approx(0.55)
+    assert rates[110] == pytest.approx(0.1)
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+
+
+def test_a_cpu_never_trains_in_half_precision():
+    assert choose_autocast(torch.device("cpu"), wanted=True) is None
+
+
+def test_a_loss_counts_only_if_it_has_a_weight_and_its_time_has_come():
+    output, reference = torch.rand(1, 3, 24, 24), torch.rand(1, 3, 24, 24)
+    settings = LossSettings(l1=2.0, pixel=0.0, overshoot=3.0, overshoot_from=0.6)
+    early, late = (weighted_losses(output, reference, settings, None, 2, progress) for progress in (0.59, 0.6))
+    assert list(early) == ["l1"]
+    assert list(late) == ["l1", "overshoot"]
+    assert float(late["l1"]) == pytest.approx(2.0 * float((output - reference).abs().mean()))
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)]
+)
+def test_half_precision_is_what_the_card_computes_with(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert choose_autocast(torch.device("cuda"), wanted=True) is dtype
+    assert choose_autocast(torch.device("cuda"), wanted=False) is None
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_a_new_network_starts_near_the_nearest_neighbour_enlargement(scale):
+    model = new_compact(NetworkSettings(scale=scale, features=16, convolutions=3), seed=1)
+    assert (model.facts.architecture, model.facts.scale, model.facts.tags) == (
+        "RealESRGAN Compact",
+        scale,
+        ("16nf", "3nc"),
+    )
+    picture = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        result = model.descriptor.model(picture)
+    nearest = torch.nn.functional.interpolate(picture, scale_factor=scale, mode="nearest")
+    assert float((result - nearest).abs().mean()) < 0.15
+
+
+def test_the_bundled_size_stays_under_its_limit():
+    weights = compact_weights(NetworkSettings(), seed=0)
+    assert sum(value.numel() for value in weights.values()) == 89_040
+
+
+def test_a_network_that_cannot_be_built_is_refused():
+    with pytest.raises(InputError, match="0 features"):
+        new_compact(NetworkSettings(features=0), 1)
+
+
+def test_a_model_that_does_not_survive_saving_is_refused(monkeypatch):
+    model = new_compact(NetworkSettings(scale=2, features=4, convolutions=1), seed=1)
+    check_round_trip(model)
+    kept = model.descriptor.model.state_dict
+    monkeypatch.setattr(model.descriptor.model, "state_dict", lambda: {k: v * 1.5 for k, v in kept().items()})
+    with pytest.raises(InputError, match="gives other results after saving"):
+        check_round_trip(model)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(4, 4), (3, 1), (6, 3)])
+def test_models_of_other_channels_are_refused(inputs, outputs):
+    with pytest.raises(InputError, match=f"takes {inputs} channels and gives {outputs}"):
+        check_channels(inputs, outputs)
+
+
+@pytest.mark.parametrize(
+    ("crop", "scale", "rule", "hint"),
+    [
+        (50, 4, SizeRule(), 48),
+        (64, 2, SizeRule(minimum=64), 128),
+        (100, 2, SizeRule(multiple_of=16), 96),
+        (3, 4, SizeRule(), 4),
+    ],
+)
+def test_a_crop_must_make_an_input_that_the_model_accepts(crop, scale, rule, hint):
+    with pytest.raises(InputError, match=f"try {hint}"):
+        check_crop(crop, scale, rule)
+    check_crop(hint, scale, rule)

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUND = ("core.types", "core.errors", "core.progress", "core.upscaler", "core.atomic_write", "core.deferred")
-CORE = ("core", "model_loader")
+PAGE = ROOT / "docs" / "architecture.md"
+MOST_FLOORS = 9
+
+
+def ground() -> tuple[str, ...]:
+    """The modules that lie directly in core/."""
+    return tuple(f"core.{path.stem}" for path in (ROOT / "core").glob("*.py") if path.stem != "__init__")
+
+
+def allowed_imports() -> dict[str, tuple[str, ...]]:
+    """Room to what of ours it may import, itself included, from the page's table."""
+    table = PAGE.read_text().split("| room | may import |", 1)[1].split("\n\n", 1)[0]
+    rooms: dict[str, tuple[str, ...]] = {}
+    for row in table.splitlines()[2:]:
+        room, others = (cell.strip() for cell in row.strip("|").split("|"))
+        names = re.findall(r"`([^`]+)`", others)
+        own = () if room == "`core`" else (room.strip("`"),)
+        rooms[room.strip("`")] = (*own, *names, *(ground() if "*ground*" in others else ()))
+    return rooms
+
 
 # For each room (longest prefix wins): what of ours it may import.
-ALLOWED: dict[str, tuple[str, ...]] = {
-    "__init__": ("nodes.extension",),
-    "nodes": ("nodes", *CORE),
-    "cli": ("cli", "__init__", *CORE),
-    "core": GROUND,
-    "core.errors": ("model_loader.errors",),  # for the names that errors are shown under
-    "core.image": ("core.image", *GROUND),
-    "core.tiled": ("core.tiled", "core.image", *GROUND),
-    "core.engines": ("core.engines", "core.image", "model_loader", *GROUND),
-    "core.media": ("core.media", "core.image", *GROUND),
-    "core.metrics": ("core.metrics", "core.image", "model_loader.errors", "model_loader.files", *GROUND),
-    "core.report": ("core.report", "core.image", *GROUND),
-    "core.jobs": CORE,
-    "core.shootout": CORE,
-    "core.training": CORE,
-    "core.study": CORE,
-    "model_loader": ("model_loader",),
-}
+ALLOWED = allowed_imports()
 HOST = ("comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "execution", "server", "nodes")
 HEAVY = (
     "tensorrt",
@@ -107,6 +110,33 @@ def test_imports_keep_to_the_layers(path: Path):
                 assert room_of(name) in ("model_loader", "core.engines", "core.training"), f"{name} imports spandrel"
             if first in HEAVY:
                 assert not at_import, f"{name} imports the optional {target} before it is used"
+
+
+def floors(above: dict[str, set[str]]) -> dict[str, int]:
+    """How many rooms lie under each, itself counted. Raises ``graphlib.CycleError`` where rooms need each other."""
+    heights: dict[str, int] = {}
+    for room in TopologicalSorter(above).static_order():
+        heights[room] = 1 + max((heights[under] for under in above.get(room, ())), default=0)
+    return heights
+
+
+def test_rooms_form_no_circle_and_few_floors():
+    above: dict[str, set[str]] = {}
+    for path in sources():
+        room = room_of(module_name(path))
+        targets = {room_of(target) for target, ours, _ in imports_of(path) if ours and target != "__init__"}
+        above.setdefault(room, set()).update(targets - {room})
+    assert max(floors(above).values()) <= MOST_FLOORS, floors(above)
+
+
+def test_modules_form_no_circle():
+    above = {
+        module_name(path): {target for target, ours, at_import in imports_of(path) if ours and at_import}
+        for path in sources()
+    }
+    for module, targets in above.items():
+        targets.discard(module)
+    floors(above)
 
 
 def test_the_door_imports_nothing_heavy():

@@ -11,7 +11,8 @@ import typer
 from .errors import ALL_FAILED, SOME_FAILED, UsageProblem, reporting, say
 
 if TYPE_CHECKING:
-    from ..core.metrics.compare import CompareSettings, Threshold
+    from ..core.metrics.compare import Threshold
+    from ..core.metrics.registry import CompareSettings
 
 CHANNELS = "rgb|y"
 ALIGNS = "none|crop|resize"
@@ -104,9 +105,9 @@ def compare_settings(
 ) -> CompareSettings:
     """What the options say. Raises ``UsageProblem``, or ``InputError`` for an unknown VMAF model."""
     from ..core.metrics import vmaf
-    from ..core.metrics.compare import CompareSettings
     from ..core.metrics.lpips import LpipsNet
     from ..core.metrics.pair import Align, Channel
+    from ..core.metrics.registry import CompareSettings
     from .parsing import choice
 
     return CompareSettings(

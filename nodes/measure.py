@@ -11,7 +11,6 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.errors import InputError
 from ..core.metrics.compare import (
-    CompareSettings,
     ComparisonReport,
     Threshold,
     compare_pictures,
@@ -20,7 +19,7 @@ from ..core.metrics.compare import (
 )
 from ..core.metrics.lpips import LpipsNet
 from ..core.metrics.pair import Align, Channel
-from ..core.metrics.registry import WITH_REFERENCE, metric_names
+from ..core.metrics.registry import WITH_REFERENCE, CompareSettings, metric_names
 from ..core.metrics.source_figures import compare_with_source
 from ..core.metrics.vmaf import VmafModel
 from ..model_loader.errors import Named
@@ -28,6 +27,8 @@ from . import comfy_host as host
 from . import convert
 from .schema import ADVANCED, CATEGORY, searchable, values
 
+REFERENCE_FIGURES = ("psnr", "ssim", "ms_ssim", "lpips", "vmaf")
+"""Outputs of a published node: a metric that is new to the registry does not shift them."""
 SOURCE_FIGURES = ("lr_psnr", "delta_e", "overshoot", "edge_width")
 MOST_MISSES_NAMED = 3
 
@@ -166,7 +167,7 @@ class CompareToReference(io.ComfyNode):
         if not report.means:
             raise InputError(report.all_problems[0])
         text = report.text()
-        return io.NodeOutput(*figures(report, WITH_REFERENCE), text, ui=shown(text, report))
+        return io.NodeOutput(*figures(report, REFERENCE_FIGURES), text, ui=shown(text, report))
 
 
 class FidelityReport(io.ComfyNode):

@@ -13,9 +13,8 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.errors import InputError
 from ..core.image.tiling import Edge
-from ..core.metrics.compare import CompareSettings
 from ..core.metrics.pair import Channel
-from ..core.metrics.registry import metric_names
+from ..core.metrics.registry import CompareSettings, metric_names
 from ..core.progress import Progress
 from ..core.shootout.contact_sheet import contact_sheet
 from ..core.shootout.report_files import write_report

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,29 +12,9 @@ import torch
 from ..errors import InputError
 from ..progress import Progress
 from .errors import MetricUnavailable, NotMeasurable
-from .lpips import LpipsNet, LpipsNetwork, find_backbone, load_lpips, lpips_distance
-from .pair import Align, Channel, align_pair, check_pair, settle_alpha
-from .psnr import psnr
-from .registry import METRICS
-from .ssim import ms_ssim, ssim
+from .pair import align_pair, check_pair, settle_alpha
+from .registry import METRICS, CompareSettings, ReferencePair, measure_pair
 from .text_table import text_table
-from .vmaf import VmafModel, vmaf_pictures
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareSettings:
-    """``metrics``: names of the registry that need a reference. ``border``: pixels left out on every side.
-    ``lpips_backbone``: torchvision's weights for ``lpips_net``; without it those of torch hub's folder are used,
-    and fetched if ``lpips_download``."""
-
-    metrics: tuple[str, ...] = ("psnr", "ssim")
-    channel: Channel = Channel.RGB
-    border: int = 0
-    align: Align = Align.NONE
-    vmaf_model: VmafModel = VmafModel.HD
-    lpips_net: LpipsNet = LpipsNet.ALEX
-    lpips_backbone: Path | None = None
-    lpips_download: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,13 +36,12 @@ class Row:
 
 
 class Comparer:
-    """Measures pair after pair with one setting, and keeps the LPIPS network between them."""
+    """Measures pair after pair with one setting."""
 
     def __init__(self, settings: CompareSettings) -> None:
         self.settings = settings
         self.unavailable: dict[str, str] = {}
         """Metrics that cannot be had here at all, found on first use."""
-        self._network: LpipsNetwork | None = None
 
     def score(self, result: torch.Tensor, reference: torch.Tensor, *, leave_out: tuple[str, ...] = ()) -> Scores:
         """All figures for one pair (1, C, H, W). One metric that fails does not stop the others.
@@ -78,7 +56,7 @@ class Comparer:
             if name in self.unavailable or name in leave_out:
                 continue
             try:
-                values[name] = self._measure(name, result, reference)
+                values[name] = measure_pair(name, ReferencePair(result, reference, self.settings))
             except NotMeasurable as error:
                 missing[name] = str(error)
             except MetricUnavailable as error:
@@ -89,31 +67,10 @@ class Comparer:
         """For each metric, how its number came about, to be printed beside it."""
         return {name: self._convention(name) for name in self.settings.metrics if name not in self.unavailable}
 
-    def _measure(self, name: str, result: torch.Tensor, reference: torch.Tensor) -> float:
-        settings = self.settings
-        if name == "lpips":
-            self._network = self._network or load_lpips(
-                settings.lpips_net,
-                find_backbone(settings.lpips_net, settings.lpips_backbone, allow_download=settings.lpips_download),
-            )
-            return lpips_distance(result, reference, self._network, border=settings.border)[0]
-        if name == "vmaf":
-            return vmaf_pictures(result, reference, settings.vmaf_model, border=settings.border)[0]
-        function = _ON_CHANNEL[name]
-        return function(result, reference, channel=settings.channel, border=settings.border)[0]
-
     def _convention(self, name: str) -> str:
-        about = METRICS[name].about
-        border = f"border of {self.settings.border} px left out"
-        if name == "lpips":
-            return f"{self._network.text if self._network else about}, {border}"
-        if name == "vmaf":
-            return f"{about}, model {self.settings.vmaf_model.value}, {border}"
-        channel = "RGB" if self.settings.channel is Channel.RGB else "BT.601 Y (16-235)"
-        return f"{about}, {channel}, {border}"
-
-
-_ON_CHANNEL: dict[str, Callable[..., list[float]]] = {"psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim}
+        metric = METRICS[name]
+        parts = [metric.about, metric.convention(self.settings), f"border of {self.settings.border} px left out"]
+        return ", ".join(filter(None, parts))
 
 
 @dataclass(frozen=True)

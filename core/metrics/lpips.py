@@ -7,15 +7,16 @@ Zhang, Isola, Efros, Shechtman, Wang: "The unreasonable effectiveness of deep fe
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
+from ...model_loader.files import sha256_of
 from ..image.colour import to_rgb
 from .errors import MetricUnavailable, NotMeasurable
 from .pair import check_pair, size_of
@@ -124,7 +125,13 @@ def load_lpips(net: LpipsNet, backbone: Path) -> LpipsNetwork:
         module: Any = lpips.LPIPS(net=net.value, pnet_rand=True, verbose=False)
     module.net.load_state_dict(_features(_read_weights(backbone), module.net.state_dict(), backbone, net))
     module.eval().requires_grad_(False)
-    return LpipsNetwork(module, net, backbone, _sha256(backbone))
+    return LpipsNetwork(module, net, backbone, sha256_of(backbone))
+
+
+@lru_cache(maxsize=1)
+def kept_network(net: LpipsNet, backbone: Path | None, allow_download: bool) -> LpipsNetwork:
+    """``load_lpips`` with the backbone that ``find_backbone`` finds; the last one stays in memory."""
+    return load_lpips(net, find_backbone(net, backbone, allow_download=allow_download))
 
 
 def lpips_distance(
@@ -183,11 +190,3 @@ def _features(
             )
         found[name] = given
     return found
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -14,9 +14,10 @@ from ..jobs.video.frame import to_picture
 from ..media.picture.read import read_picture
 from ..media.video.decode import BrokenVideo, ReadSettings, read_video
 from ..media.video.probe import probe_video
-from ..metrics.compare import Comparer, CompareSettings, ComparisonReport, Row, report
+from ..metrics.compare import Comparer, ComparisonReport, Row, report
 from ..metrics.errors import MetricUnavailable
 from ..metrics.pair import settle_alpha
+from ..metrics.registry import CompareSettings
 from ..metrics.vmaf import vmaf_videos
 from ..progress import Progress
 from ..types import Size

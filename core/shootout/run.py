@@ -12,9 +12,9 @@ import torch
 from ..errors import InputError
 from ..image.colour import to_rgb
 from ..image.fit import Fit, Target
-from ..metrics.compare import Comparer, CompareSettings
+from ..metrics.compare import Comparer
 from ..metrics.pair import size_of
-from ..metrics.registry import METRICS
+from ..metrics.registry import METRICS, CompareSettings
 from ..metrics.source_figures import source_row
 from ..progress import Progress
 from ..tiled.pipeline import TileSettings, upscale_to

@@ -11,7 +11,6 @@ import torch
 from backplate.core.errors import InputError
 from backplate.core.metrics.compare import (
     Comparer,
-    CompareSettings,
     Threshold,
     compare_pictures,
     json_figures,
@@ -19,6 +18,7 @@ from backplate.core.metrics.compare import (
 )
 from backplate.core.metrics.pair import Align, Channel
 from backplate.core.metrics.psnr import psnr
+from backplate.core.metrics.registry import CompareSettings
 from backplate.core.metrics.ssim import ssim
 
 

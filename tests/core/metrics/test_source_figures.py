@@ -8,8 +8,9 @@ from backplate.core.errors import InputError
 from backplate.core.metrics.compare import Threshold, missed
 from backplate.core.metrics.edge_width import edge_width
 from backplate.core.metrics.fidelity import fidelity
+from backplate.core.metrics.registry import WITH_SOURCE
 from backplate.core.metrics.ringing import overshoot
-from backplate.core.metrics.source_figures import SOURCE_METRICS, compare_with_source
+from backplate.core.metrics.source_figures import compare_with_source
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def pair(drawn) -> tuple[torch.Tensor, torch.Tensor]:
 def test_figures_are_those_of_the_functions(pair):
     found = compare_with_source(*pair)
     source, result = pair
-    assert found.metrics == SOURCE_METRICS
+    assert found.metrics == WITH_SOURCE
     for index, row in enumerate(found.rows):
         assert row.values["lr_psnr"] == pytest.approx(fidelity(source, result)[index].lr_psnr)
         assert row.values["overshoot"] == pytest.approx(overshoot(source, result)[index])
@@ -48,14 +49,6 @@ def test_defects_are_counted_and_described(pair):
     assert "1 blocks are black" in first.problems[0]
     assert second.values == {"defects": 1}
     assert second.problems == ("1 values are NaN or infinite.",)
-
-
-def test_seams_are_looked_for_at_borders_that_are_given(pair):
-    source, result = pair
-    seamed = result.clone()
-    seamed[..., 96:] += 4 / 255
-    clean, planted = (compare_with_source(source, each, columns=(96,)).mean("seam") for each in (result, seamed))
-    assert planted > 3 * clean
 
 
 def test_what_cannot_be_measured_is_a_sentence_and_the_rest_is_there():

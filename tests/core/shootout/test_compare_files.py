@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backplate.core.metrics.compare import CompareSettings
 from backplate.core.metrics.pair import Align
+from backplate.core.metrics.registry import CompareSettings
 from backplate.core.progress import Cancelled, Progress
 from backplate.core.shootout.compare import compare_paths, frames_of
 from PIL import Image

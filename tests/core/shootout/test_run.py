@@ -13,10 +13,10 @@ import pytest
 import torch
 from backplate.core.errors import InputError
 from backplate.core.image.resize import resize
-from backplate.core.metrics.compare import CompareSettings
 from backplate.core.metrics.fidelity import fidelity
 from backplate.core.metrics.pair import Channel, size_of
 from backplate.core.metrics.psnr import psnr
+from backplate.core.metrics.registry import CompareSettings
 from backplate.core.progress import Cancelled, Progress
 from backplate.core.shootout.contact_sheet import GAP, LINE, VIEW, contact_sheet
 from backplate.core.shootout.report_files import report_csv, report_dict, write_report

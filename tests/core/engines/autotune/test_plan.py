@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -236,7 +235,7 @@ def test_what_was_disturbed_once_is_measured_again_and_kept(clock: Clock, run: i
     assert not choice.disturbed
     assert choice.trials[0].seconds == pytest.approx(50 * 128**2 / 120**2)
     assert choice.trials[1].seconds == pytest.approx(100 * 128**2 / 120**2), "it has its time still"
-    assert len(list(plan_store.folder().iterdir())) == 1
+    assert len(plan_store.plans.read()) == 1
 
 
 def test_what_is_disturbed_again_and_again_is_used_but_not_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch):
@@ -245,7 +244,7 @@ def test_what_is_disturbed_again_and_again_is_used_but_not_kept(clock: Clock, mo
     choice = choose_plan("model", CPU, candidates)
     assert choice.best.name == "b"
     assert [trial.disturbed for trial in choice.trials] == [True, False]
-    assert not plan_store.folder().exists()
+    assert not plan_store.plans.read()
     runs = disturbed.runs
     assert choose_plan("model", CPU, candidates) is choice, "this process goes on with it"
     assert disturbed.runs == runs
@@ -254,7 +253,7 @@ def test_what_is_disturbed_again_and_again_is_used_but_not_kept(clock: Clock, mo
     again = choose_plan("model", CPU, candidates)
     assert again.best.name == "a"
     assert not again.disturbed
-    assert len(list(plan_store.folder().iterdir())) == 1
+    assert len(plan_store.plans.read()) == 1
 
 
 def test_a_disturbed_trial_leaves_what_was_kept_before(clock: Clock, monkeypatch: pytest.MonkeyPatch):
@@ -274,7 +273,7 @@ def test_the_only_figure_of_a_slow_model_is_used_though_it_was_disturbed(clock: 
     assert choice.trials[0].seconds == pytest.approx((1.8e-4 * 128**2 + 3600) / 120**2 * 1e6)
     assert choice.trials[0].disturbed
     assert choice.best.name == "b"
-    assert not plan_store.folder().exists()
+    assert not plan_store.plans.read()
 
 
 class Crowded(Paced):
@@ -293,7 +292,7 @@ def test_a_busy_machine_disturbs_too(clock: Clock):
     models = [Crowded(clock, 1e-6), Crowded(clock, 1e-6)]
     choice = choose_plan("model", CPU, [candidate(str(i), model) for i, model in enumerate(models)])
     assert all(trial.disturbed for trial in choice.trials)
-    assert not plan_store.folder().exists()
+    assert not plan_store.plans.read()
 
 
 def test_one_thread_alone_is_busy_enough(clock: Clock, monkeypatch: pytest.MonkeyPatch):
@@ -307,18 +306,19 @@ def test_a_process_that_waits_for_its_device_is_not_disturbed(clock: Clock):
     models = [Stopped(clock, 1e-9, range(1000)) for _ in range(2)]
     choice = choose_plan("model", device, [candidate(str(i), model) for i, model in enumerate(models)], limit=1e6)
     assert not choice.disturbed
-    assert len(list(plan_store.folder().iterdir())) == 1
+    assert len(plan_store.plans.read()) == 1
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": {}}', "null"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 9, "facts": {"KEY": {"trials": [1]}}}', "null"])
 def test_a_damaged_file_is_measured_anew(clock: Clock, content: str, monkeypatch: pytest.MonkeyPatch):
     candidates = [candidate("a", Paced(clock, 2e-6)), candidate("b", Paced(clock, 1e-6))]
     kept = choose_plan("model", CPU, candidates)
-    (file,) = plan_store.folder().iterdir()
-    file.write_text(content)
+    file = plan_store.plans.path
+    (key,) = plan_store.plans.read()
+    file.write_text(content.replace("KEY", key))
     monkeypatch.setattr(plan_store, "_chosen", {})
     assert choose_plan("model", CPU, candidates).best.name == kept.best.name
-    assert json.loads(file.read_text())["trials"]
+    assert plan_store.plans.read()[key]["trials"]
 
 
 def test_a_home_that_cannot_be_written_only_costs_the_next_trial(

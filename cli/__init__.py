@@ -13,6 +13,7 @@ from .. import __version__
 from .batch import batch
 from .compare_command import compare
 from .diagnose_command import diagnose
+from .doctor import doctor
 from .engines_command import engines
 from .export_command import export
 from .info import info
@@ -40,6 +41,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(manifest_app, name="manifest")
 app.command()(info)
 app.command()(engines)
+app.command()(doctor)
 app.command()(export)
 app.command()(tune)
 app.command()(diagnose)

@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("BACKPLATE_TUNE", "0")
 
 import pytest
+from expected import absent
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = pathlib.Path(os.environ.get("BACKPLATE_SHARED", ROOT.parent / "shared"))
@@ -35,7 +36,7 @@ if "backplate" not in sys.modules:
 def shared() -> pathlib.Path:
     """A folder with `images/`, `weights/` and `video/` of the Real-ESRGAN project, if there is one."""
     if not SHARED.is_dir():
-        pytest.skip(f"no sample pictures and weights at {SHARED} (set BACKPLATE_SHARED)")
+        absent("shared", f"no sample pictures and weights at {SHARED} (set BACKPLATE_SHARED)")
     return SHARED
 
 
@@ -46,7 +47,7 @@ def real_weights(shared: pathlib.Path) -> Callable[[str], pathlib.Path]:
     def find(name: str) -> pathlib.Path:
         path = shared / "weights" / f"{name}.safetensors"
         if not path.is_file():
-            pytest.skip(f"real weights {path} are not there")
+            absent("shared", f"real weights {path} are not there")
         return path
 
     return find

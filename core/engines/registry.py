@@ -1,7 +1,7 @@
 """The engines that can run a model, and the one function that opens a model in one of them.
 
 An engine is a module of this folder, imported on use, that meets ``EngineModule``. To add one: write the module and
-give it a row in ``_MODULES``.
+give it a line in ``names.Engine``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from functools import partial
 from typing import Protocol, cast
 
@@ -27,30 +26,11 @@ from .autotune.choose import choose_plan
 from .autotune.tiles_and_rows import TilesAndRows
 from .autotune.timing import STREAM_WIDTH
 from .memory import make_room, total_memory
+from .names import MODULES, Engine
 from .plan import Candidate, Choice, RunPlan, Trial
 from .pytorch.eager import Placer, usable_dtype
 
 logger = logging.getLogger(__name__)
-
-
-class Engine(str, Enum):
-    """What runs the model."""
-
-    AUTO = "auto"
-    PYTORCH = "pytorch"
-    COMPILED = "compiled"
-    TENSORRT = "tensorrt"
-    ONNXRUNTIME = "onnxruntime"
-    NCNN = "ncnn"
-
-
-_MODULES: dict[Engine, str] = {
-    Engine.COMPILED: ".torch_compile",
-    Engine.TENSORRT: ".tensorrt.engine",
-    Engine.ONNXRUNTIME: ".onnx.engine",
-    Engine.NCNN: ".ncnn.engine",
-}
-"""Engines beside plain PyTorch, by the module of this folder that runs them."""
 
 
 AUTO_ENGINES = (Engine.NCNN, Engine.ONNXRUNTIME)
@@ -112,14 +92,14 @@ class EngineRow:
 
 def engine_module(engine: Engine) -> EngineModule:
     """Raises ``EngineUnusable`` for an engine that this version does not have."""
-    if engine not in _MODULES:
+    if engine not in MODULES:
         raise EngineUnusable(f"this version of Backplate does not have the engine {engine.value}")
-    return cast("EngineModule", importlib.import_module(_MODULES[engine], __package__))
+    return cast("EngineModule", importlib.import_module(MODULES[engine], __package__))
 
 
 def list_engines() -> list[EngineRow]:
     """Every engine, and whether this machine can use it."""
-    return [EngineRow(Engine.PYTORCH, None), *(EngineRow(engine, _reason(engine)) for engine in _MODULES)]
+    return [EngineRow(Engine.PYTORCH, None), *(EngineRow(engine, _reason(engine)) for engine in MODULES)]
 
 
 def _reason(engine: Engine) -> str | None:
@@ -178,7 +158,7 @@ def auto_candidates(request: EngineRequest) -> list[Candidate]:
         Candidate(engine.value, replace(plan, engine=engine.value), partial(_open, request, engine))
         for engine in AUTO_ENGINES
         # On CUDA ncnn would be Vulkan on the same card, which is slower and takes memory past everybody's count.
-        if engine in _MODULES and not (engine is Engine.NCNN and request.device.type == "cuda")
+        if engine in MODULES and not (engine is Engine.NCNN and request.device.type == "cuda")
     ]
     return [default, *engines, *others]
 

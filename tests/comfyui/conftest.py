@@ -16,6 +16,7 @@ import pytest
 
 # These modules are helpers of this folder only; nothing here shares a name with a module of ComfyUI.
 from comfy_server import Client, Server
+from expected import absent
 from tiny_models import write_tiny_models
 
 RUNNING: list[Server] = []
@@ -26,7 +27,7 @@ def comfyui_home() -> Path:
     """The checkout to test against, or a skip that says where it was looked for."""
     home = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
     if not (home / "main.py").is_file():
-        pytest.skip(f"no ComfyUI at {home} (set COMFYUI_PATH)")
+        absent("comfyui", f"no ComfyUI at {home} (set COMFYUI_PATH)")
     return home.resolve()
 
 
@@ -35,7 +36,7 @@ def comfyui_python(comfyui_home: Path) -> Path:
     """The interpreter that has ComfyUI's requirements."""
     if named := os.environ.get("COMFYUI_PYTHON"):
         if not Path(named).is_file():
-            pytest.skip(f"COMFYUI_PYTHON is {named}, which is not a file")
+            absent("comfyui", f"COMFYUI_PYTHON is {named}, which is not a file")
         return Path(named)
     inside = [comfyui_home / folder / "bin" / "python" for folder in (".venv", "venv")]
     return next((python for python in inside if python.is_file()), Path(sys.executable))
@@ -44,7 +45,7 @@ def comfyui_python(comfyui_home: Path) -> Path:
 @pytest.fixture(scope="session")
 def server(comfyui_home: Path, comfyui_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if importlib.util.find_spec("websocket") is None:
-        pytest.skip("the package websocket-client is not installed")
+        absent("comfyui", "the package websocket-client is not installed")
     base = tmp_path_factory.mktemp("comfyui")
     write_tiny_models(base / "models" / "upscale_models")
     server = Server(comfyui_home, comfyui_python, base)

@@ -104,7 +104,8 @@ def check_library() -> None:
     """Raises ``InputError`` for a PyAV whose colours would be wrong."""
     if not all(name in Interpolation.__members__ for name in EXACT_FLAGS):
         raise InputError(
-            f"PyAV {av.__version__} converts colours wrongly; install 18 or later with: pip install -U 'av>=18'."
+            f"PyAV {av.__version__} converts colours wrongly; install 18.1 or newer with: pip install -U 'av>=18.1' "
+            "(Python 3.11 or newer)."
         )
 
 

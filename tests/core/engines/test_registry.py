@@ -97,7 +97,7 @@ def test_the_trial_of_pytorch_alone_can_be_cancelled(
     monkeypatch.setattr(plan_store, "_chosen", {})
     with pytest.raises(Cancelled):
         open_upscaler(build("compact"), CPU, progress=Stopping())
-    assert not plan_store.folder().exists()
+    assert not plan_store.plans.read()
 
 
 def test_auto_may_take_one_engine_for_small_pictures_and_another_for_large_ones(

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..types import Size, SizeRule, ceil_to
 from ..upscaler import Halo
-from .influence import Run, find_grid, influence_of_cut, peak_bytes, runs_batches
+from .influence import Run, find_grid, gathers_statistics, influence_of_cut, peak_bytes, runs_batches
 from .json_cache import FactStore
 
 PRACTICAL = 64
@@ -30,7 +30,7 @@ NO_INFLUENCE = 1e-4
 
 MEMORY_SIDES = (48, 96)
 
-_STORE = FactStore("halo", 4)
+_STORE = FactStore("halo", 5)
 _LOCAL_MODULES = (
     nn.Conv2d,
     nn.PReLU,
@@ -76,7 +76,8 @@ def find_sight(model: nn.Module, run: Run, *, scale: int, channels: int, size_ru
     For chains of stride-1 convolutions the halo is the sum of their radii (Araujo et al., "Computing Receptive Fields
     of Convolutional Neural Networks", Distill 2019), confirmed by a trial. For wider or unknown models it is the
     distance from a cut at which the result differs by less than 0.5/255, measured once, on the model's cells, and
-    kept on disk under ``key`` (the hash of the weights). Where that distance is not found, the halo is unbounded.
+    kept on disk under ``key`` (the hash of the weights). Where that distance is not found, or the model gathers
+    statistics of the whole picture, the halo is unbounded.
     """
     bound = receptive_radius(model)
     if bound is not None and bound <= PRACTICAL:
@@ -113,9 +114,10 @@ def _measure(run: Run, scale: int, channels: int, size_rule: SizeRule, *, local:
     if local:
         return Sight(halo=halo)
     sight = Sight(halo=halo, batches=runs_batches(run, channels=channels, size_rule=size_rule))
-    if 2 * visible <= reach:
+    is_found = 2 * visible <= reach
+    if is_found and not gathers_statistics(run, channels=channels, size_rule=size_rule):
         return sight
-    halo = replace(halo, pixels=reach // 2, unbounded=True)
+    halo = replace(halo, pixels=halo.pixels if is_found else reach // 2, unbounded=True)
     return replace(sight, halo=halo, footprint=_footprint(run, channels, size_rule))
 
 

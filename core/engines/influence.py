@@ -133,6 +133,47 @@ def peak_bytes(run: Run, size: Size, channels: int) -> int:
     return memory.peak
 
 
+def gathers_statistics(run: Run, *, channels: int, size_rule: SizeRule) -> bool:
+    """Whether the model works out something of all pixels of a picture at once: a mean or an extreme of each channel
+    (squeeze-and-excitation, routing), or a normalisation over space. What it does with that may depend on the picture,
+    so a trial of a few pictures does not show how much it matters."""
+    size = size_rule.padded(Size(STRIP_HEIGHT, STRIP_HEIGHT))
+    with _Reductions() as reductions:
+        run(sample_strip(size.height, size.width, channels)[1:])
+    return reductions.over_space
+
+
+class _Reductions(TorchDispatchMode):
+    """Notices operations that leave one value of each channel, or normalise by such values."""
+
+    # A norm that runs on statistics from training says so in its sixth argument.
+    ALWAYS = ("group_norm", "native_group_norm")
+    IF_SAID = ("instance_norm", "batch_norm", "native_batch_norm", "_native_batch_norm_legit")
+    LEAST_PIXELS = 8
+
+    def __init__(self) -> None:
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
+        self.over_space = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = args[0] if args else None
+        if isinstance(given, torch.Tensor) and given.dim() == 4 and given.shape[0] == 1:
+            name = func.overloadpacket.__name__
+            several = given.shape[2] * given.shape[3] >= self.LEAST_PIXELS
+            self.over_space |= several and (self._reduces(given, result) or self._normalises(name, args))
+        return result
+
+    def _reduces(self, given: torch.Tensor, result: Any) -> bool:
+        left = next(_tensors(result), None)
+        return left is not None and left.dim() >= 2 and left.numel() == given.shape[1] > 1
+
+    def _normalises(self, name: str, args: tuple[Any, ...]) -> bool:
+        return name in self.ALWAYS or (name in self.IF_SAID and bool(args[5]))
+
+
 class _Memory(TorchDispatchMode):
     """Counts the storages that operations make, for as long as anybody holds them."""
 

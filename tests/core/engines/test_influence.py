@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from backplate.core.engines.halo import Footprint, find_sight
-from backplate.core.engines.influence import find_grid, peak_bytes, runs_batches, sample_strip
+from backplate.core.engines.influence import find_grid, gathers_statistics, peak_bytes, runs_batches, sample_strip
 from backplate.core.engines.pytorch.eager import EagerUpscaler
 from backplate.core.progress import Progress
 from backplate.core.tiled.pipeline import TileSettings, upscale
@@ -168,3 +168,43 @@ def test_attention_over_the_whole_picture_counts_as_quadratic():
     assert sight.halo.unbounded
     assert sight.footprint is not None
     assert sight.footprint.quadratic == pytest.approx(2 * 4, rel=0.05)
+
+
+class Pooled(nn.Module):
+    """Squeeze-and-excitation by one of the ways in which the mean of a channel is written."""
+
+    def __init__(self, pool: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        return picture * self.pool(picture).reshape(1, 3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("network", "gathers"),
+    [
+        (Pooled(nn.AdaptiveAvgPool2d(1)), True),
+        (Pooled(nn.AdaptiveMaxPool2d(1)), True),
+        (Pooled(lambda picture: picture.mean(dim=(2, 3))), True),
+        (Pooled(lambda picture: picture.flatten(2).mean(-1)), False),  # seen by its influence only
+        (Pooled(lambda picture: picture.amax((2, 3), keepdim=True)), True),
+        (nn.GroupNorm(1, 3), True),
+        (nn.InstanceNorm2d(3), True),
+        (nn.BatchNorm2d(3).eval(), False),
+        (nn.Conv2d(3, 3, 3, padding=1), False),
+        (nn.AvgPool2d(4), False),
+        (nn.Sequential(nn.PixelUnshuffle(2), nn.PixelShuffle(2)), False),
+    ],
+)
+def test_statistics_of_the_whole_picture_are_noticed(network: nn.Module, gathers: bool) -> None:
+    with torch.inference_mode():
+        assert gathers_statistics(network, channels=3, size_rule=SizeRule()) == gathers
+
+
+def test_a_model_that_chooses_by_the_whole_picture_gets_it_whole(seeded: Load) -> None:
+    """Its choice jumps, so that no trial of small changes shows it."""
+    model, picture = seeded("SeemoRe"), texture(220, 300)
+    upscaler = EagerUpscaler(model, CPU)
+    assert upscaler.spec.halo.unbounded
+    assert torch.equal(upscale(picture, upscaler), untiled(model, picture))

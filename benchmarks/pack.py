@@ -30,8 +30,11 @@ def ours(name: str) -> Any:
 
 
 def commit() -> str:
-    """The commit that is checked out, short; empty outside of a repository."""
-    done = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    """The commit that is checked out, short; empty outside of a repository, and without git."""
+    try:
+        done = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    except OSError:
+        return ""
     return done.stdout.strip()
 
 
@@ -56,8 +59,9 @@ def peak_bytes() -> int:
     """The most that was resident of this process. On Linux getrusage would carry over the peak of the process that
     started it."""
     status = Path("/proc/self/status")
-    if status.is_file():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 2**10
+    # Not every kernel that calls itself Linux keeps it.
+    if status.is_file() and "VmHWM:" in (text := status.read_text()):
+        return int(text.split("VmHWM:")[1].split()[0]) * 2**10
     import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ..errors import OutOfMemory
+from ..out_of_memory import is_out_of_memory
 
 ROOM_SHARE = 4
 """Pictures may take one part in so many of what is free on a device."""
@@ -24,25 +25,6 @@ ASSUMED_MEMORY = 8 * 2**30
 WHOLE_SHARE = 4
 """A model that must see the whole picture may take one part in so many of a machine's memory, half of that on a
 device, where what is free is known."""
-
-_MESSAGES = (
-    "out of memory",
-    "can't allocate memory",
-    "not enough memory",
-    "STATUS_ALLOC_FAILED",
-    "OUT_OF_DEVICE_MEMORY",
-    "OUT_OF_HOST_MEMORY",
-    "hipErrorOutOfMemory",
-)
-"""Of the allocators and libraries of CUDA (cuDNN and cuBLAS have a status of their own), ROCm, XPU, MPS and the CPU."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for PyTorch's own error type, and for the RuntimeErrors of allocators and libraries, which only their
-    messages tell apart."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(text.lower() in str(error).lower() for text in _MESSAGES)
 
 
 @contextmanager

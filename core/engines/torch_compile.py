@@ -20,11 +20,10 @@ from torch import nn
 
 from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision
-from ..errors import OutOfMemory
+from ..out_of_memory import is_out_of_memory
 from ..types import Size
 from ..upscaler import Upscaler
 from .fuse import portable
-from .memory import is_out_of_memory
 from .pytorch.eager import EagerUpscaler, default_plan, usable_dtype
 from .registry import EngineRequest, EngineUnusable
 from .shape_counter import RepeatedShapes
@@ -132,7 +131,7 @@ def _compiled(request: EngineRequest, settings: CompiledSettings) -> CompiledUps
         # On CUDA the second call with a shape is the compiled one.
         for _ in range(1 if settings.dynamic else 2):
             verify(upscaler, request.model, half=half)
-    except (EngineUnusable, OutOfMemory):
+    except EngineUnusable:
         raise
     except Exception as error:
         # The parts of the compiler have error types of their own; all that matters is that the model runs without it.

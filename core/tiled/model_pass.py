@@ -8,7 +8,7 @@ from contextlib import closing
 
 import torch
 
-from ..errors import OutOfMemory
+from ..out_of_memory import is_out_of_memory
 from ..progress import Progress
 from ..types import Box
 from ..upscaler import RoomyUpscaler, Upscaler
@@ -63,7 +63,9 @@ def run_pass(
             try:
                 run(index, source.to(device))
                 continue
-            except (torch.OutOfMemoryError, OutOfMemory):
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 progress.note(f"There was no room on {device} to put tiles together; this is done in main memory now.")
                 device, begun = picture.device, 0
         run(index, source)

@@ -15,10 +15,10 @@ from torch import nn
 
 from ....model_loader.loaded import LoadedModel
 from ...errors import ModelOutputError, OutOfMemory
+from ...out_of_memory import is_out_of_memory
 from ...progress import Progress
 from ...upscaler import Upscaler, UpscalerSpec
 from ..built_cache import Artifact, obtain
-from ..memory import is_out_of_memory
 from ..pytorch.eager import ACCELERATOR_PIXELS, usable_dtype
 from ..registry import EngineRequest, EngineUnusable
 from ..spec import model_spec

@@ -92,6 +92,8 @@ class EagerUpscaler:
         place: Placer | None = None,
         plan: RunPlan | None = None,
     ) -> None:
+        # "cuda" becomes "cuda:0", as tensors there call it.
+        device = torch.empty(0, device=device).device
         self._model, self._device = model, device
         self._place = place
         dtype, self.note = usable_dtype(precision, model, device)
@@ -197,14 +199,15 @@ class EagerUpscaler:
         """The result, float32 on the device; and whether it ``looks_broken`` in half precision."""
         with translated_out_of_memory(self._device):
             runner = self._at_hand(mode)
-            batch = picture.to(self._device, _dtype_of(runner), memory_format=self._layout(runner), copy=True)
+            source = picture.to(self._device)
+            batch = source.to(_dtype_of(runner), memory_format=self._layout(runner), copy=True)
             with torch.inference_mode(), rounding(tf32=self._tf32):
                 singles = torch.split(batch, len(batch) if self._spec.batches else 1)
                 result = torch.cat([runner(single) for single in singles]) if len(singles) > 1 else runner(batch)
             result = result.to(torch.float32)
             if mode.dtype == torch.float32:
                 return result, lambda: False
-            return result, read_later(looks_broken(result, picture))
+            return result, read_later(looks_broken(result, source))
 
     def _at_hand(self, mode: _Mode) -> Descriptor:
         """The network with all its weights on the device, from which a host may have taken them."""

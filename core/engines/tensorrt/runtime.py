@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from ...errors import OutOfMemory
+from ...out_of_memory import is_out_of_memory
 from ..onnx.export import INPUT, OUTPUT
 from ..registry import EngineUnusable
 from ..shape_counter import RepeatedShapes, Shape
@@ -185,7 +186,9 @@ def _workspace(engine: Any, device: torch.device) -> torch.Tensor:
     size = int(engine.device_memory_size_v2)
     try:
         return torch.empty(max(size, 1), dtype=torch.uint8, device=device)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise EngineUnusable(
             f"the engine needs {size // 2**20} MB on {device} while it runs; free memory there or choose a smaller tile"
         ) from error

@@ -10,7 +10,7 @@ import torch
 
 from ...errors import ModelOutputError, OutOfMemory
 from ...upscaler import Upscaler, UpscalerSpec
-from ..memory import device_room, release_cached
+from ..memory import device_room, translated_out_of_memory
 from ..pytorch.half_check import looks_broken
 from .build import Profile
 from .runtime import EngineRunner, ExecutionFailed
@@ -49,30 +49,32 @@ class TensorRTUpscaler:
         if self._other is not None:
             return self._other(picture)
         result = self._run(picture)
-        if self._fallback is not None and bool(looks_broken(result, picture)):
+        if self._fallback is not None and self._is_broken(result, picture):
             logger.warning("%s gives broken pictures in TensorRT in half precision; PyTorch goes on.", self._spec.name)
             self._other = self._fallback()
             return self._other(picture)
         return result
+
+    def _is_broken(self, result: torch.Tensor, picture: torch.Tensor) -> bool:
+        with translated_out_of_memory(self._device):
+            return bool(looks_broken(result, picture))
 
     def _run(self, picture: torch.Tensor) -> torch.Tensor:
         height, width = picture.shape[2:]
         most = self._profile.tile
         if width > most.width or height > most.height:
             raise OutOfMemory(f"the TensorRT engine was built for tiles of up to {most}, and this is {width}x{height}")
-        try:
+        with translated_out_of_memory(self._device):
             batch = picture.to(self._device, torch.float32)
             most_at_once = self._profile.batch
-            runs = [self._runner.run(batch[at : at + most_at_once]) for at in range(0, len(batch), most_at_once)]
+            try:
+                runs = [self._runner.run(batch[at : at + most_at_once]) for at in range(0, len(batch), most_at_once)]
+            except ExecutionFailed as error:
+                raise ModelOutputError(
+                    f"TensorRT failed on {self._spec.name} at {width}x{height} pixels ({error}); use the engine "
+                    "pytorch."
+                ) from error
             return (runs[0] if len(runs) == 1 else torch.cat(runs)).clamp_(0, 1)
-        except ExecutionFailed as error:
-            raise ModelOutputError(
-                f"TensorRT failed on {self._spec.name} at {width}x{height} pixels ({error}); use the engine pytorch."
-            ) from error
-        except torch.OutOfMemoryError as error:
-            message = str(error)
-        release_cached(self._device)
-        raise OutOfMemory(message)
 
 
 def tiled_spec(spec: UpscalerSpec, profile: Profile) -> UpscalerSpec:

@@ -99,6 +99,16 @@ def test_a_compiler_that_fails_gives_its_reason(
     assert fallback(build("compact")).endswith("torch.compile failed (FileNotFoundError: no such compiler: g++).")
 
 
+def test_a_device_that_is_full_while_it_is_compiled_for_runs_pytorch(
+    build: Callable[[str], LoadedModel], backend: Callable[[Callable[..., object]], None]
+):
+    def fail(batch: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 108.00 MiB")
+
+    backend(lambda model, **_: fail)
+    assert "ran out of memory while it was compiled" in fallback(build("compact"))
+
+
 def test_a_compiler_that_computes_something_else_is_not_used(
     build: Callable[[str], LoadedModel], backend: Callable[[Callable[..., object]], None]
 ):

@@ -360,7 +360,11 @@ def test_what_is_put_together_on_cuda_is_the_same() -> None:
 
 
 class Full(Nearest):
-    """A device with room for pictures, whose model has none for one of them."""
+    """A device with room for pictures, which has none for one of them; ``error`` says so."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
     def room(self, wanted: int) -> tuple[torch.device, int]:
         return torch.device("cpu", 0), 1 << 40
@@ -368,15 +372,31 @@ class Full(Nearest):
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         if self.calls == 2:
             self.calls += 1
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self.error
         return super().__call__(picture)
 
 
-def test_a_full_device_costs_only_the_picture_that_it_is_full_for():
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_full_device_costs_only_the_picture_that_it_is_full_for(error: Exception):
     pictures = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    upscaler, notes = Full(), Noting()
+    upscaler, notes = Full(error), Noting()
     result = upscale(pictures, upscaler, TileSettings(size=64), notes)
     assert torch.equal(result, interpolate(pictures, scale_factor=4))
     assert upscaler.calls == 5, "each picture once, and the third once more"
     assert len(notes.notes) == 1
     assert "no room on cpu:0" in notes.notes[0]
+
+
+def test_another_error_of_a_device_is_not_taken_for_a_full_one():
+    upscaler, notes = Full(RuntimeError("CUDA error: an illegal memory access was encountered")), Noting()
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        upscale(torch.rand(4, 3, 64, 64), upscaler, TileSettings(size=64), notes)
+    assert not notes.notes

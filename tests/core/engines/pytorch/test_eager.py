@@ -87,6 +87,20 @@ def test_a_host_that_takes_weights_off_the_device_is_asked_to_bring_them_back(bu
     assert torch.allclose(upscaler(picture), model.descriptor(picture), atol=1e-5)
 
 
+def test_a_host_is_not_asked_again_while_the_weights_are_there(build: Callable[[str], LoadedModel]):
+    """Nor under another name of the device, as "cuda" is for what tensors call "cuda:0"."""
+    asked: list[torch.device] = []
+
+    def place(descriptor: object, device: torch.device) -> object:
+        asked.append(device)
+        return descriptor
+
+    upscaler = EagerUpscaler(build("compact"), torch.device("cpu", 0), place=place)
+    for _ in range(3):
+        upscaler(noise(8, 8))
+    assert asked == [CPU]
+
+
 @pytest.mark.parametrize("where", ["upload", "check", "download", "copy"])
 def test_out_of_memory_anywhere_on_the_device_is_a_smaller_tile(
     build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch, where: str

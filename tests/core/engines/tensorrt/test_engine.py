@@ -112,6 +112,19 @@ def test_a_run_that_fails_gives_the_reason(house: Callable[[str], House]):
         upscaler(noise(1, 3, 8, 9))
 
 
+def test_a_full_device_is_a_smaller_tile_whoever_says_so(
+    house: Callable[[str], House], monkeypatch: pytest.MonkeyPatch
+):
+    upscaler = house("compact").open()
+
+    def full(batch: torch.Tensor) -> torch.Tensor:
+        raise torch.AcceleratorError("CUDA error: out of memory")
+
+    monkeypatch.setattr(upscaler, "_runner", SimpleNamespace(run=full))
+    with pytest.raises(OutOfMemory, match="out of memory"):
+        upscaler(noise(1, 3, 8, 9))
+
+
 def test_half_precision_that_breaks_is_left_to_pytorch(house: Callable[[str], House]):
     each = house("compact")
     runner = SimpleNamespace(run=lambda batch: torch.full((1, 3, 16, 16), math.nan))

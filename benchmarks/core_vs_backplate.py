@@ -71,7 +71,7 @@ def weights_for(kind: str, given: Path | None, folder: Path) -> Path:
 Work = Callable[[], torch.Tensor]
 
 
-def contestants(path: Path, size: str, target: str) -> dict[str, Work]:
+def entries(path: Path, size: str, target: str) -> dict[str, Work]:
     """The same job for both, each taking an image and giving one as (1, H, W, 3)."""
     mm = importlib.import_module("comfy.model_management")
     core = importlib.import_module("comfy_extras.nodes_upscale_model").ImageUpscaleWithModel
@@ -112,10 +112,10 @@ def contestants(path: Path, size: str, target: str) -> dict[str, Work]:
 
 
 class Measured:
-    """One case: how long each contestant took in every round, and what it made."""
+    """One case: how long each entry took in every round, and what it made."""
 
     def __init__(self, path: Path, size: str, target: str) -> None:
-        self.works, self.target = contestants(path, size, target), target
+        self.works, self.target = entries(path, size, target), target
         self.seconds: dict[str, list[float]] = {name: [] for name in NAMES}
         self.results: dict[str, torch.Tensor] = {}
 
@@ -155,7 +155,7 @@ def peak_memory(name: str, path: Path, case: tuple[str, str, str], cpu: bool) ->
 
 
 def once(name: str, path: Path, case: list[str]) -> None:
-    work = contestants(path, case[1], case[2])[name]
+    work = entries(path, case[1], case[2])[name]
     with torch.inference_mode():
         work()
     print(peak_megabytes())
@@ -174,7 +174,7 @@ def machine(cpu: bool) -> dict[str, str]:
 
 def small_picture(path: Path, runs: int) -> float:
     """How many times as long Backplate takes for a small picture as the model alone, in PyTorch; median of pairs."""
-    works = contestants(path, SMALL, "")
+    works = entries(path, SMALL, "")
     ratios: list[float] = []
     with torch.inference_mode():
         for index in range(5 * runs + 2):

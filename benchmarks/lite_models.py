@@ -68,7 +68,7 @@ def methods(scale: int, models_dir: Path | None) -> dict[str, Enlarge]:
     """What is compared at a scale, by name; bicubic first."""
 
     def times(picture: torch.Tensor) -> Size:
-        return Size(picture.shape[-1], picture.shape[-2]).times(scale)
+        return Size(picture.shape[-1], picture.shape[-2]).scaled(scale)
 
     compared: dict[str, Enlarge] = {
         "bicubic": lambda picture: bicubic(picture, times(picture)),

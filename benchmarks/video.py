@@ -83,7 +83,7 @@ def stream_case(source: Path, output: Path, target: tuple[int, int], model: Path
     settings = plan.VideoSettings(
         target=target_of(target),
         encode=ours("core.media.video.encode").EncodeSettings(preset="veryfast"),
-        held=ours("core.image.frame_difference").HeldSettings(threshold=1.5),
+        held=ours("core.image.frame_difference").FrameReuse(threshold=1.5),
     )
     job = plan.VideoJob(
         source=source,

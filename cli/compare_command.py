@@ -66,7 +66,7 @@ def compare(
     from .screen import Screen
 
     with as_usage():
-        thresholds = wanted_thresholds(fail_below or [], fail_above or [])
+        thresholds = requested_thresholds(fail_below or [], fail_above or [])
         names = metric_names([*metrics.split(","), *(threshold.metric for threshold in thresholds)])
         settings = compare_settings(
             names, channel, border, align, vmaf_model, lpips_net, lpips_backbone, download=lpips_download
@@ -122,7 +122,7 @@ def compare_settings(
     )
 
 
-def wanted_thresholds(below: list[str], above: list[str]) -> list[Threshold]:
+def requested_thresholds(below: list[str], above: list[str]) -> list[Threshold]:
     """``psnr=30`` of each option. Raises ``UsageProblem`` for a metric that runs the other way."""
     from ..core.metrics.compare import Threshold
     from ..core.metrics.registry import METRICS, metric_names

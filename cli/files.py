@@ -10,13 +10,13 @@ from pathlib import Path
 from ..core.errors import InputError
 from ..core.media.picture.read import READABLE_SUFFIXES, format_of
 from ..core.media.picture_folder import (
-    Errand,
+    FileTask,
     NameTemplate,
     Source,
     list_pictures,
     passed_over,
     passed_over_text,
-    plan_errands,
+    plan_tasks,
     refuse_inputs_as_outputs,
 )
 from .errors import UsageProblem
@@ -24,8 +24,8 @@ from .errors import UsageProblem
 SUFFIX_OF_FORMAT = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff", "avif": ".avif"}
 
 
-def into_one_file(inputs: Sequence[Path], output: Path, file_format: str | None) -> Errand | None:
-    """The errand, if ``output`` is a file: it has the suffix of a picture and is no folder. Else None.
+def into_one_file(inputs: Sequence[Path], output: Path, file_format: str | None) -> FileTask | None:
+    """The task, if ``output`` is a file: it has the suffix of a picture and is no folder. Else None.
 
     Raises ``UsageProblem`` for inputs that do not exist or do not go into one file, and for an output that is the
     input.
@@ -36,13 +36,13 @@ def into_one_file(inputs: Sequence[Path], output: Path, file_format: str | None)
     if len(set(inputs)) > 1 or inputs[0].is_dir():
         what = f"the folder {inputs[0]}" if len(inputs) == 1 else f"{len(inputs)} inputs"
         raise UsageProblem(f"{what} cannot go into the one file {output}; name a folder.")
-    errand = Errand(inputs[0].name, inputs[0], output.name, output)
+    task = FileTask(inputs[0].name, inputs[0], output.name, output)
     with _as_usage():
         kind = format_of(output)
         if file_format and kind != format_of(f"x{SUFFIX_OF_FORMAT[file_format]}"):
             raise UsageProblem(f"{output} is no {file_format}; change the suffix or leave out --format.")
-        refuse_inputs_as_outputs([errand])
-    return errand
+        refuse_inputs_as_outputs([task])
+    return task
 
 
 def into_folder(
@@ -52,9 +52,9 @@ def into_folder(
     *,
     recursive: bool = False,
     template: NameTemplate | None = None,
-) -> list[Errand]:
-    """One errand for each picture among ``inputs`` and in the folders among them; ``output`` need not exist yet. See
-    ``core.media.picture_folder.plan_errands`` for the names.
+) -> list[FileTask]:
+    """One task for each picture among ``inputs`` and in the folders among them; ``output`` need not exist yet. See
+    ``core.media.picture_folder.plan_tasks`` for the names.
 
     Raises ``UsageProblem`` for inputs that do not exist, for two of one name, and for an output that is an input.
     """
@@ -66,9 +66,9 @@ def into_folder(
         sources = list({source.path: source for source in sources}.values())
         _refuse_shared_names(sources)
         suffix = SUFFIX_OF_FORMAT[file_format] if file_format else None
-        errands = plan_errands(sources, output, suffix, template)
-        refuse_inputs_as_outputs(errands)
-    return errands
+        tasks = plan_tasks(sources, output, suffix, template)
+        refuse_inputs_as_outputs(tasks)
+    return tasks
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ..core.jobs.folder.job import FolderJob, FolderProgress, FolderRun
 from ..core.jobs.folder.manifest import Entry, Status
 from ..core.jobs.folder.report_page import write_report
 from ..core.jobs.folder.summary import Summary, summarise
-from ..core.media.picture_folder import Errand
+from ..core.media.picture_folder import FileTask
 from .errors import ALL_FAILED, INTERRUPTED, SOME_FAILED, say
 from .screen import Screen
 
@@ -32,9 +32,9 @@ class RunJob(Protocol):
 class FolderScreen(FolderProgress):
     """Bars and lines for a folder. The first Ctrl-C asks the job to stop after the picture in hand."""
 
-    def __init__(self, screen: Screen, errands: Sequence[Errand]) -> None:
+    def __init__(self, screen: Screen, tasks: Sequence[FileTask]) -> None:
         self._screen = screen
-        self._errands = {errand.name: errand for errand in errands}
+        self._errands = {task.name: task for task in tasks}
         self._stopping = False
 
     @property
@@ -52,15 +52,15 @@ class FolderScreen(FolderProgress):
         self._screen.start_picture(self._errands[name].source)
 
     def finish_picture(self, entry: Entry, picture: torch.Tensor | None, skipped: bool) -> None:
-        errand = self._errands[entry.source]
+        task = self._errands[entry.source]
         if not entry.written:
-            self._screen.line(f"{errand.source}: {entry.reason}")
+            self._screen.line(f"{task.source}: {entry.reason}")
         elif not skipped:
             size = f"{entry.width}x{entry.height}, {entry.seconds:.1f} s"
             doubt = f"; look at it: {entry.reason}" if entry.status is Status.FLAGGED else ""
-            self._screen.line(f"{errand.source} -> {errand.output} ({size}){doubt}")
+            self._screen.line(f"{task.source} -> {task.output} ({size}){doubt}")
             for note in entry.notes:
-                self._screen.line(f"{errand.source}: {note}")
+                self._screen.line(f"{task.source}: {note}")
         self._screen.finish_picture()
 
     def begin(self, total: int, what: str = "") -> None:
@@ -78,8 +78,8 @@ class FolderScreen(FolderProgress):
 
 def run_folder_job(job: FolderJob, run_job: RunJob, *, report: bool) -> None:
     """Runs the job and sums it up on stderr. Raises ``typer.Exit`` with the agreed code unless all is done."""
-    with Screen(len(job.errands)) as screen:
-        progress = FolderScreen(screen, job.errands)
+    with Screen(len(job.tasks)) as screen:
+        progress = FolderScreen(screen, job.tasks)
         with _ctrl_c(progress):
             run = run_job(job, progress=progress)
     summary = summarise(job, run)

@@ -12,6 +12,7 @@ from ..model_loader.find import DEFAULT_MODEL
 from .choices import FORMATS
 from .options import (
     Device,
+    EngineOption,
     ModelName,
     ModelsDir,
     NoTune,
@@ -20,7 +21,6 @@ from .options import (
     TileSize,
     WantedAnchor,
     WantedEdge,
-    WantedEngine,
     WantedFit,
     WantedPrecision,
     WantedSize,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..core.jobs.folder.job import FolderJob
     from ..core.jobs.model_info import Model
     from ..core.jobs.picture import PictureSettings
-    from ..core.media.picture_folder import Errand
+    from ..core.media.picture_folder import FileTask
     from ..model_loader.precision import Precision
 
 
@@ -58,7 +58,7 @@ class PictureOptions:
     tile_size: TileSize = 0
     edge: WantedEdge = "plain"
     precision: WantedPrecision = "auto"
-    engine: WantedEngine = "pytorch"
+    engine: EngineOption = "pytorch"
     no_tune: NoTune = False
     bit_depth: Annotated[int | None, typer.Option(metavar="8|16", help="Default: that of the source.")] = None
     sharpen: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Sharpen, without halos; try 0.5.")] = None
@@ -121,14 +121,14 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
     from ..core.image.tiling import Edge
     from ..core.jobs.picture import PictureSettings
     from ..core.tiled.pipeline import TileSettings
-    from .parsing import as_usage, choice, one_of, wanted_background, wanted_target
+    from .parsing import as_usage, choice, one_of, requested_background, requested_target
 
     with as_usage():
         return PictureSettings(
-            target=wanted_target(
+            target=requested_target(
                 options.size, options.scale, options.megapixels, options.fit, options.anchor, options.multiple_of
             ),
-            background=wanted_background(options.background),
+            background=requested_background(options.background),
             tiles=TileSettings(size=options.tile_size, edge=choice(Edge, options.edge, "--edge")),
             sharpen=None if options.sharpen is None else SharpenSettings(amount=options.sharpen),
             trim=options.trim,
@@ -142,14 +142,14 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
 def settings_for_model(options: PictureOptions, settings: PictureSettings, model: Model, scale: int) -> PictureSettings:
     """The settings with what only the model tells: its scale, and what files record as their maker."""
     from ..core.jobs.picture import own_scale
-    from .picture_job import maker
+    from .picture_job import software_of
 
     if settings.target is None and options.multiple_of > 1:
         settings = replace(settings, target=own_scale(scale, options.multiple_of))
-    return replace(settings, software=maker(model))
+    return replace(settings, software=software_of(model))
 
 
-def folder_errands(options: PictureOptions) -> list[Errand]:
+def folder_tasks(options: PictureOptions) -> list[FileTask]:
     """What is read and what is written, in the part that ``--shard`` names. Raises ``UsageProblem``."""
     from ..core.media.picture_folder import parse_shard, parse_template
     from .files import into_folder
@@ -159,19 +159,19 @@ def folder_errands(options: PictureOptions) -> list[Errand]:
         part = parse_shard(options.shard) if options.shard else None
         written = options.name_template
         template = parse_template(written, model_stem(options.model)) if written is not None else None
-    errands = into_folder(
+    tasks = into_folder(
         options.inputs, options.output, options.checked_format(), recursive=options.recursive, template=template
     )
-    return [errand for errand in errands if part is None or part.holds(errand.name)]
+    return [task for task in tasks if part is None or part.holds(task.name)]
 
 
-def folder_job(options: PictureOptions, errands: list[Errand], settings: PictureSettings, model: Model) -> FolderJob:
+def folder_job(options: PictureOptions, tasks: list[FileTask], settings: PictureSettings, model: Model) -> FolderJob:
     from ..core.jobs.folder.job import FolderJob
     from ..core.media.picture_folder import parse_shard
     from .files import passed_over_in
 
     return FolderJob(
-        errands=tuple(errands),
+        tasks=tuple(tasks),
         output=options.output,
         settings=settings,
         model=model,

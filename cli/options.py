@@ -38,7 +38,7 @@ WantedAnchor = Annotated[str, typer.Option(metavar=ANCHORS, help="What stays in 
 TileSize = Annotated[int, typer.Option(min=0, help="Side of a tile in source pixels; 0 is automatic.")]
 WantedEdge = Annotated[str, typer.Option(metavar=EDGES, help="What lies beyond the border; wrap for textures.")]
 WantedPrecision = Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the model runs in.")]
-WantedEngine = Annotated[
+EngineOption = Annotated[
     str, typer.Option("--engine", metavar=ENGINES, help="What runs the model; see `backplate engines`.")
 ]
 NoTune = Annotated[

@@ -57,7 +57,7 @@ def _number(digits: str) -> int:
     return int(digits or 0)
 
 
-def wanted_target(
+def requested_target(
     size: str | None,
     scale: float | None,
     megapixels: float | None,
@@ -88,7 +88,7 @@ def wanted_target(
     return Target(width=width, height=height, fit=wanted, anchor=where, multiple_of=multiple_of, **given_numbers)
 
 
-def wanted_background(text: str | None) -> Background | None:
+def requested_background(text: str | None) -> Background | None:
     """What lies behind and beside the picture: ``edge``, ``transparent`` or a colour; None if not said."""
     if text is None:
         return None

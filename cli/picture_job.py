@@ -12,7 +12,7 @@ from ..core.engines.registry import Engine, open_upscaler
 from ..core.errors import InputError
 from ..core.jobs.model_info import Model
 from ..core.jobs.picture import PictureSettings, enlarge, read_source, write_enlarged
-from ..core.media.picture_folder import Errand
+from ..core.media.picture_folder import FileTask
 from ..core.progress import Progress
 from ..core.types import Size
 from ..core.upscaler import Upscaler
@@ -48,23 +48,23 @@ def load_upscaler(
     return upscaler, Model(name=model.facts.name, sha256=model.facts.sha256, precision=precision.value)
 
 
-def maker(model: Model) -> str:
-    return model.maker(f"Backplate {__version__}")
+def software_of(model: Model) -> str:
+    return model.software_tag(f"Backplate {__version__}")
 
 
-def run_picture(errand: Errand, upscaler: Upscaler, settings: PictureSettings, *, overwrite: bool) -> bool:
-    """Does the errand and says so, or why not; whether it is done."""
+def run_picture(task: FileTask, upscaler: Upscaler, settings: PictureSettings, *, overwrite: bool) -> bool:
+    """Does the task and says so, or why not; whether it is done."""
     with Screen(1) as screen:
-        screen.start_picture(errand.source)
+        screen.start_picture(task.source)
         started = time.monotonic()
         try:
-            size = _run(errand, upscaler, settings, screen, overwrite=overwrite)
+            size = _run(task, upscaler, settings, screen, overwrite=overwrite)
         except Exception as error:  # noqa: BLE001  the edge of the program
             if debugging():
                 traceback.print_exc()
-            screen.line(about(errand.source, sentence_for(error)))
+            screen.line(about(task.source, sentence_for(error)))
             return False
-        screen.line(f"{errand.source} -> {errand.output} ({size}, {time.monotonic() - started:.1f} s)")
+        screen.line(f"{task.source} -> {task.output} ({size}, {time.monotonic() - started:.1f} s)")
         screen.finish_picture()
     return True
 
@@ -73,12 +73,12 @@ def about(source: Path, sentence: str) -> str:
     return sentence if sentence.startswith(f"{source}: ") else f"{source}: {sentence}"
 
 
-def _run(errand: Errand, upscaler: Upscaler, settings: PictureSettings, progress: Progress, *, overwrite: bool) -> Size:
-    if errand.output.exists() and not overwrite:
-        raise InputError(f"{errand.output} exists already; --overwrite replaces it.")
-    source = read_source(errand.source, errand.output, settings, upscaler.spec.scale)
+def _run(task: FileTask, upscaler: Upscaler, settings: PictureSettings, progress: Progress, *, overwrite: bool) -> Size:
+    if task.output.exists() and not overwrite:
+        raise InputError(f"{task.output} exists already; --overwrite replaces it.")
+    source = read_source(task.source, task.output, settings, upscaler.spec.scale)
     for note in source.notes:
         progress.note(f"{note}.")
     enlarged = enlarge(source, upscaler, settings, progress)
-    write_enlarged(errand.output, enlarged, source, settings)
+    write_enlarged(task.output, enlarged, source, settings)
     return Size(enlarged.picture.shape[3], enlarged.picture.shape[2])

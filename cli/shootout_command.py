@@ -21,12 +21,12 @@ from .compare_command import (
     compare_settings,
 )
 from .errors import ALL_FAILED, SOME_FAILED, UsageProblem, reporting, say
-from .options import Device, ModelsDir, NoTune, TileSize, WantedEngine, takes
+from .options import Device, EngineOption, ModelsDir, NoTune, TileSize, takes
 
 if TYPE_CHECKING:
     from ..core.jobs.model_info import Model
     from ..core.shootout.results import ShootoutResult
-    from ..core.shootout.run import Contestant, ShootoutSettings
+    from ..core.shootout.run import ModelEntry, ShootoutSettings
     from ..core.shootout.samples import Degrade
     from ..core.upscaler import Upscaler
 
@@ -62,7 +62,7 @@ class ShootoutOptions:
     lpips_download: LpipsDownload = False
     tile_size: TileSize = 0
     precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the models run in.")] = "auto"
-    engine: WantedEngine = "pytorch"
+    engine: EngineOption = "pytorch"
     no_tune: NoTune = False
     device: Device = None
     models_dir: ModelsDir = None
@@ -86,15 +86,15 @@ def shootout(options: ShootoutOptions) -> None:
         settings = _settings(options, how)
         if options.output.exists() and not options.output.is_dir():
             raise UsageProblem(f"{options.output} is a file; name a folder for the report.")
-        contestants = _contestants(options)
+        entries = _contestants(options)
         samples, problems = samples_in(options.images, options.references, how, options.scale, options.seed)
     with Screen(1) as screen:
         screen.start_picture(options.images)
-        result = run_shootout(contestants, samples, settings, screen, problems)
+        result = run_shootout(entries, samples, settings, screen, problems)
     typer.echo(result.text())
     for path in write_report(result, options.output):
         say(f"wrote {path}")
-    _exit_unless_complete(result, contestants, len(samples))
+    _exit_unless_complete(result, entries, len(samples))
 
 
 def _degradation(options: ShootoutOptions) -> Degrade | None:
@@ -129,7 +129,7 @@ def _settings(options: ShootoutOptions, how: Degrade | None) -> ShootoutSettings
     )
 
 
-def _contestants(options: ShootoutOptions) -> list[Contestant]:
+def _contestants(options: ShootoutOptions) -> list[ModelEntry]:
     from ..core.engines.registry import Engine
     from ..model_loader.precision import Precision, choose_device
     from .parsing import choice
@@ -143,27 +143,27 @@ def _contestants(options: ShootoutOptions) -> list[Contestant]:
         engine=choice(Engine, options.engine, "--engine"),
         tune=not options.no_tune,
     )
-    return wanted_models([*options.models, *(options.more_models or [])], open_model)
+    return requested_models([*options.models, *(options.more_models or [])], open_model)
 
 
-def _exit_unless_complete(result: ShootoutResult, contestants: list[Contestant], samples: int) -> None:
+def _exit_unless_complete(result: ShootoutResult, entries: list[ModelEntry], samples: int) -> None:
     """Raises ``typer.Exit`` if no model ran, or if one or a picture failed."""
-    if not any(cell.values for cell in result.cells if cell.model in {each.name for each in contestants}):
+    if not any(cell.values for cell in result.cells if cell.model in {each.name for each in entries}):
         raise typer.Exit(ALL_FAILED)
-    missing = len(result.models) <= len(contestants) or len(result.pictures) < samples
+    missing = len(result.models) <= len(entries) or len(result.pictures) < samples
     if missing or not all(cell.values for cell in result.cells):
         raise typer.Exit(SOME_FAILED)
 
 
-def wanted_models(given: list[str], open_model: Callable[[str], tuple[Upscaler, Model]]) -> list[Contestant]:
-    """A contestant for each model, by the stem of its file where that is clear. Nothing is loaded yet."""
-    from ..core.shootout.run import Contestant
+def requested_models(given: list[str], open_model: Callable[[str], tuple[Upscaler, Model]]) -> list[ModelEntry]:
+    """A entry for each model, by the stem of its file where that is clear. Nothing is loaded yet."""
+    from ..core.shootout.run import ModelEntry
     from .parsing import model_stem
 
     distinct = list(dict.fromkeys(given))
     stems = [model_stem(name) for name in distinct]
     return [
-        Contestant(stem if stems.count(stem) == 1 else name, partial(_opened, open_model, name))
+        ModelEntry(stem if stems.count(stem) == 1 else name, partial(_opened, open_model, name))
         for name, stem in zip(distinct, stems, strict=True)
     ]
 

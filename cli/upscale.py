@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from .errors import FAILED, reporting
-from .folder_options import PictureOptions, folder_errands, folder_job, picture_settings, settings_for_model
+from .folder_options import PictureOptions, folder_job, folder_tasks, picture_settings, settings_for_model
 from .options import takes
 
 if TYPE_CHECKING:
-    from ..core.media.picture_folder import Errand
+    from ..core.media.picture_folder import FileTask
 
 
 @reporting
@@ -31,7 +31,7 @@ def upscale(options: PictureOptions) -> None:
     settings, precision = picture_settings(options), options.checked_precision()
     engine = options.checked_engine()
     single = _single(options)
-    errands = [] if single else folder_errands(options)
+    tasks = [] if single else folder_tasks(options)
     upscaler, model = load_upscaler(
         options.model,
         options.models_dir,
@@ -44,23 +44,23 @@ def upscale(options: PictureOptions) -> None:
     settings = settings_for_model(options, settings, model, upscaler.spec.scale)
     if single is None:
         run = partial(run_folder, upscaler=upscaler)
-        run_folder_job(folder_job(options, errands, settings, model), run, report=options.report)
+        run_folder_job(folder_job(options, tasks, settings, model), run, report=options.report)
     elif not run_picture(single, upscaler, settings, overwrite=options.overwrite):
         raise typer.Exit(FAILED)
 
 
-def _single(options: PictureOptions) -> Errand | None:
-    """The errand if there is only one picture, into a file or a folder; None for the job of a folder."""
+def _single(options: PictureOptions) -> FileTask | None:
+    """The task if there is only one picture, into a file or a folder; None for the job of a folder."""
     from .files import into_one_file
     from .parsing import refuse_for_one_picture
 
-    errand = into_one_file(options.inputs, options.output, options.checked_format())
-    if errand is None and (len(set(options.inputs)) > 1 or options.inputs[0].is_dir()):
+    task = into_one_file(options.inputs, options.output, options.checked_format())
+    if task is None and (len(set(options.inputs)) > 1 or options.inputs[0].is_dir()):
         return None
     refuse_for_one_picture(
         {"--resume": options.resume, "--report": options.report, "--recursive": options.recursive,
          "--shard": options.shard, "--min-bytes": options.min_bytes, "--max-bytes": options.max_bytes}
     )  # fmt: skip
-    if errand is None:
-        (errand,) = folder_errands(options)
-    return errand
+    if task is None:
+        (task,) = folder_tasks(options)
+    return task

@@ -14,6 +14,7 @@ from ..model_loader.find import DEFAULT_MODEL
 from .errors import FAILED, UsageProblem, reporting, say
 from .options import (
     Device,
+    EngineOption,
     ModelName,
     ModelsDir,
     NoTune,
@@ -21,7 +22,6 @@ from .options import (
     TileSize,
     WantedAnchor,
     WantedEdge,
-    WantedEngine,
     WantedFit,
     WantedPrecision,
     WantedSize,
@@ -87,7 +87,7 @@ class VideoOptions:
     tile_size: TileSize = 0
     edge: WantedEdge = "plain"
     precision: WantedPrecision = "auto"
-    engine: WantedEngine = "pytorch"
+    engine: EngineOption = "pytorch"
     no_tune: NoTune = False
     device: Device = None
     models_dir: ModelsDir = None
@@ -102,7 +102,7 @@ def video(options: VideoOptions) -> None:
     from ..core.jobs.video.plan import VideoJob, check_place
     from ..model_loader.precision import Precision, choose_device
     from .parsing import choice
-    from .picture_job import load_upscaler, maker
+    from .picture_job import load_upscaler, software_of
 
     if options.live and options.budget_ms is None:
         raise UsageProblem("--live chooses the model that holds a budget; give --budget-ms.")
@@ -129,7 +129,7 @@ def video(options: VideoOptions) -> None:
         overwrite=options.overwrite,
         keep_partial=options.keep_partial,
         reference=options.reference,
-        software=maker(known),
+        software=software_of(known),
     )
     others = _other_models(known, options.models_dir, open_model)
     result = _run(job, upscaler, options.budget_ms, options.live, others)
@@ -142,20 +142,20 @@ def video(options: VideoOptions) -> None:
 
 def _settings(options: VideoOptions) -> VideoSettings:
     """What is done to the video. Raises ``UsageProblem``."""
-    from ..core.image.frame_difference import HeldSettings
+    from ..core.image.frame_difference import FrameReuse
     from ..core.image.tiling import Edge
     from ..core.jobs.video.plan import VideoSettings
     from ..core.media.video.carry import Carry
     from ..core.media.video.decode import ReadSettings
     from ..core.tiled.pipeline import TileSettings
-    from .parsing import as_usage, choice, wanted_background, wanted_target
+    from .parsing import as_usage, choice, requested_background, requested_target
 
     with as_usage():
         return VideoSettings(
-            target=wanted_target(options.size, options.scale, None, options.fit, options.anchor, 1),
-            background=wanted_background(options.background) or VideoSettings().background,
+            target=requested_target(options.size, options.scale, None, options.fit, options.anchor, 1),
+            background=requested_background(options.background) or VideoSettings().background,
             tiles=TileSettings(size=options.tile_size, edge=choice(Edge, options.edge, "--edge")),
-            held=HeldSettings(reuse=options.held, threshold=options.held_threshold),
+            held=FrameReuse(reuse=options.held, threshold=options.held_threshold),
             read=ReadSettings(start=options.start, seconds=options.duration, deinterlace=options.deinterlace),
             encode=_encoding(options),
             carry=Carry(audio=options.audio, subtitles=options.subtitles),
@@ -209,7 +209,7 @@ def _run(
     from ..core.jobs.video.budget import for_live, settle_budget
     from ..core.jobs.video.plan import plan_video
     from ..core.jobs.video.run import run_video
-    from .picture_job import maker
+    from .picture_job import software_of
     from .video_screen import TrialScreen, VideoScreen
 
     plan: VideoPlan = plan_video(job, upscaler)
@@ -217,7 +217,7 @@ def _run(
     if budget_ms is not None:
         budget = settle_budget(job, plan, upscaler, budget_ms, others, live=live, progress=TrialScreen())
         sentence, upscaler = budget.sentence, budget.upscaler
-        job = replace(job, model=budget.model, software=maker(budget.model))
+        job = replace(job, model=budget.model, software=software_of(budget.model))
         say(sentence)
     if live:
         job = for_live(job)
@@ -242,11 +242,11 @@ def _other_models(
 def _write_report(path: Path, result: VideoReport) -> None:
     import json
 
-    from ..core.atomic_write import write_whole
+    from ..core.atomic_write import write_atomic
     from ..core.errors import InputError
 
     try:
-        write_whole(path, (json.dumps(result.as_dict(), indent=1) + "\n").encode())
+        write_atomic(path, (json.dumps(result.as_dict(), indent=1) + "\n").encode())
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{result.output} is there; its report {path} cannot be written ({reason}).") from error

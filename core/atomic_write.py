@@ -27,7 +27,7 @@ def whole_file(path: Path, *, keep: bool = True) -> Generator[Path]:
     temporary = path.with_name(f".{_beginning(path.name)}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield temporary
-        settle(temporary)
+        fsync_file(temporary)
         if keep:
             temporary.replace(path)
     finally:
@@ -49,13 +49,13 @@ def companion_name(name: str, ending: str) -> str:
     return f".{_beginning(name)}.{mark}{ending}"
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """A file of these bytes, whole or not at all. Raises ``OSError``."""
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
 
 
-def settle(path: Path) -> None:
+def fsync_file(path: Path) -> None:
     """Waits until the content of a finished file is on the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())

@@ -25,7 +25,7 @@ class Size(NamedTuple):
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
 
-    def times(self, factor: int) -> Size:
+    def scaled(self, factor: int) -> Size:
         return Size(self.width * factor, self.height * factor)
 
     @property
@@ -55,7 +55,7 @@ class Box(NamedTuple):
     def size(self) -> Size:
         return Size(self.width, self.height)
 
-    def times(self, factor: int) -> Box:
+    def scaled(self, factor: int) -> Box:
         return Box(self.x * factor, self.y * factor, self.width * factor, self.height * factor)
 
 

@@ -34,7 +34,7 @@ class Halo:
     ``pixels`` is not enough; only the whole picture at once is."""
 
     @property
-    def band(self) -> int:
+    def overlap(self) -> int:
         """Input pixels that a tile shares with each neighbour, to be blended; 0 where tiles are cut."""
         return 0 if self.exact else min(self.pixels // 4, LARGEST_BAND)
 
@@ -49,11 +49,11 @@ class UpscalerSpec:
     output_channels: int
     size_rule: SizeRule
     halo: Halo
-    pixel_budget: int = 0
+    max_tile_pixels: int = 0
     """Most input pixels (halo included) that run well in one pass on this device; 0 for no limit."""
     longest_side: int = 0
     """Longest side of a tile (halo included) that the model is run on here; 0 for no limit."""
-    tiles_per_pass: int = 1
+    batch_size: int = 1
     """Tiles of one size that run faster in one call than one by one."""
     rows_from: int = 0
     """Input pixels from which rows are streamed faster than a tile that needs no context; 0 if they never are."""
@@ -72,7 +72,7 @@ class UpscalerSpec:
     @property
     def aligned_halo(self) -> int:
         """Pixels that are read beyond a tile: the halo and the band that it shares, up to the next cell."""
-        return ceil_to(self.halo.pixels + self.halo.band, self.alignment)
+        return ceil_to(self.halo.pixels + self.halo.overlap, self.alignment)
 
     @property
     def context(self) -> Context:
@@ -109,7 +109,7 @@ class StreamingUpscaler(Upscaler, Protocol):
 
 
 @runtime_checkable
-class OverlappingUpscaler(Upscaler, Protocol):
+class AsyncUpscaler(Upscaler, Protocol):
     """An upscaler that can begin with the next tile while the last one's result is on its way."""
 
     @property
@@ -124,7 +124,7 @@ class OverlappingUpscaler(Upscaler, Protocol):
 
 
 @runtime_checkable
-class RoomyUpscaler(Upscaler, Protocol):
+class OnDeviceUpscaler(Upscaler, Protocol):
     """An upscaler whose device can hold more than its tiles."""
 
     def room(self, wanted: int) -> tuple[torch.device, int]:

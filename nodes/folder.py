@@ -22,7 +22,7 @@ from ..core.media.picture_folder import (
     parse_template,
     passed_over,
     passed_over_text,
-    plan_errands,
+    plan_tasks,
     refuse_inputs_as_outputs,
 )
 from ..core.tiled.pipeline import TileSettings
@@ -171,10 +171,10 @@ class UpscaleFolder(io.ComfyNode):
         template = parse_template(wanted["name_template"], identity.name)
         pictures = list_pictures(source, recursive=subfolders, without=output)
         others = passed_over_text(passed_over(source, recursive=subfolders, without=output))
-        errands = plan_errands(pictures, output, SUFFIXES.get(wanted["format"]), template)
-        refuse_inputs_as_outputs(errands)
+        tasks = plan_tasks(pictures, output, SUFFIXES.get(wanted["format"]), template)
+        refuse_inputs_as_outputs(tasks)
         job = FolderJob(
-            errands=tuple(errands),
+            tasks=tuple(tasks),
             output=output,
             settings=settings,
             model=identity,
@@ -205,7 +205,7 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
         quality=wanted["quality"],
         srgb=wanted["convert_to_srgb"],
         strip_gps=wanted["strip_gps"],
-        software=model.maker(),
+        software=model.software_tag(),
     )
 
 

@@ -19,7 +19,7 @@ from ..core.progress import Progress
 from ..core.shootout.contact_sheet import contact_sheet
 from ..core.shootout.report_files import write_report
 from ..core.shootout.results import ShootoutResult
-from ..core.shootout.run import Contestant, ShootoutSettings, run_shootout
+from ..core.shootout.run import ModelEntry, ShootoutSettings, run_shootout
 from ..core.shootout.samples import (
     Degrade,
     Sample,
@@ -147,33 +147,33 @@ class ModelShootout(io.ComfyNode):
         )
         progress = host.HostProgress()
         models = [model_1, *(model for _, model in sorted(others.items()) if model is not None)]
-        contestants = contestants_of(models, names, progress, tile_size)
+        entries = contestants_of(models, names, progress, tile_size)
         samples = samples_of(images, references, how, scale, degrade_seed)
         output = Path(folder_paths.get_output_directory())
         folder = report_folder(output, filename_prefix)
-        result = run_shootout(contestants, samples, settings, progress)
-        refuse_without_results(result, contestants)
+        result = run_shootout(entries, samples, settings, progress)
+        refuse_without_results(result, entries)
         text = result.text()
         files = [entry(path, output) for path in write_report(result, folder)]
         ui = {"text": (text,), "files": files, "images": [each for each in files if each["filename"].endswith(".png")]}
         return io.NodeOutput(sheet_image(result), text, str(folder), ui=ui)
 
 
-def contestants_of(models: list[Any], names: str, progress: Progress, tile: int) -> list[Contestant]:
-    """A contestant for each model. What is no model is refused when its turn comes, and the others still run."""
+def contestants_of(models: list[Any], names: str, progress: Progress, tile: int) -> list[ModelEntry]:
+    """A entry for each model. What is no model is refused when its turn comes, and the others still run."""
     given = [name.strip() for name in names.split(",")] if names.strip() else [""] * len(models)
     if len(given) != len(models):
         raise InputError(
             f"names holds {len(given)} names for {len(models)} models; give one for each, separated by commas, or none."
         )
-    found: dict[str, Contestant] = {}
+    found: dict[str, ModelEntry] = {}
     for number, (name, model) in enumerate(zip(given, models, strict=True), start=1):
         label = name or name_of(model, number)
         if not name and label in found:
             label = f"{label} ({number})"
         if label in found:
             raise InputError(f"names has {label!r} twice; give each model a name of its own.")
-        found[label] = Contestant(label, opener(model, progress, tile))
+        found[label] = ModelEntry(label, opener(model, progress, tile))
     return list(found.values())
 
 
@@ -227,8 +227,8 @@ def report_folder(output: Path, prefix: str) -> Path:
     return folder / name
 
 
-def refuse_without_results(result: ShootoutResult, contestants: list[Contestant]) -> None:
-    names = {each.name for each in contestants}
+def refuse_without_results(result: ShootoutResult, entries: list[ModelEntry]) -> None:
+    names = {each.name for each in entries}
     if not any(cell.values for cell in result.cells if cell.model in names):
         why = next(iter(result.all_problems), "")
         raise InputError(f"None of the {len(names)} models gave a result: {why}")

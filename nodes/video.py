@@ -17,7 +17,7 @@ import folder_paths  # pyright: ignore[reportMissingImports]
 import torch
 from comfy_api.latest import Input, InputImpl, io  # pyright: ignore[reportMissingImports]
 
-from ..core.image.frame_difference import LARGEST_THRESHOLD, HeldSettings
+from ..core.image.frame_difference import LARGEST_THRESHOLD, FrameReuse
 from ..core.image.tiling import Edge
 from ..core.jobs.video.compare import compare_videos
 from ..core.jobs.video.frame import Finished
@@ -214,7 +214,7 @@ def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
         target=target,
         background=background,
         tiles=TileSettings(size=wanted["tile_size"], edge=Edge(wanted["edge"])),
-        held=HeldSettings(reuse=held != OFF, threshold=wanted["held_threshold"] if held == NOISE else 0.0),
+        held=FrameReuse(reuse=held != OFF, threshold=wanted["held_threshold"] if held == NOISE else 0.0),
         read=replace(part, deinterlace=wanted["deinterlace"]),
         encode=EncodeSettings(
             codec=wanted["codec"],
@@ -308,7 +308,7 @@ class UpscaleVideo(io.ComfyNode):
             model=known,
             device=host.model_device(),
             keep_partial=wanted["keep_partial"],
-            software=known.maker(),
+            software=known.software_tag(),
         )
         progress = CountingFrames()
         upscaler = upscaler_for(upscale_model, progress, wanted["tile_size"])

@@ -121,7 +121,7 @@ def streamed(name: str, size: tuple[int, int], settings: Settings) -> Facts:
     width = each.picture.shape[3]
     facts, wanted = Facts(), upscale(there, open_ours(each.model, each.device))
     for height in (16, 64, 192):
-        upscaler = open_ours(each.model, each.device, pixel_budget=768 * 768, stream_pixels=width * height)
+        upscaler = open_ours(each.model, each.device, max_tile_pixels=768 * 768, stream_min_pixels=width * height)
         if not upscaler.stream_height(width):
             raise LeftOut("this model, or this width, cannot be streamed")
         seconds = median_seconds(lambda upscaler=upscaler: upscale(there, upscaler), each.device, most=2.0)

@@ -113,9 +113,9 @@ def _run_folder(upscaler: Any, side: int, sources: list[Path], results: Path) ->
         target=wish.Target(fit=wish.Fit.PAD, width=side, height=side),
         background=place.Background(fill=place.Fill.COLOUR, colour="white"),
     )
-    errand = ours("core.media.picture_folder").Errand
-    errands = tuple(errand(path.name, path, f"{path.stem}.png", results / f"{path.stem}.png") for path in sources)
-    job = ours("core.jobs.folder.job").FolderJob(errands=errands, output=results, settings=settings, model=_model())
+    task = ours("core.media.picture_folder").FileTask
+    tasks = tuple(task(path.name, path, f"{path.stem}.png", results / f"{path.stem}.png") for path in sources)
+    job = ours("core.jobs.folder.job").FolderJob(tasks=tasks, output=results, settings=settings, model=_model())
     return ours("core.jobs.folder.run").run_folder(job, upscaler)
 
 

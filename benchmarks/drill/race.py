@@ -99,7 +99,7 @@ def one_pass(model: Any, source: torch.Tensor, device: torch.device) -> torch.Te
     """The whole picture at once in single precision without TF32, on a copy; on the CPU."""
     spec, check = ours("core.engines.spec"), ours("core.engines.pytorch.half_check")
     exact = spec.private_copy(model.descriptor, torch.float32, channels_last=False).to(device)
-    with torch.inference_mode(), check.rounding(tf32=False):
+    with torch.inference_mode(), check.allow_tf32(tf32=False):
         result = exact(source.to(device)).float().clamp(0, 1).cpu()
     del exact
     wait(device)

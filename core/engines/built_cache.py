@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..atomic_write import write_whole
+from ..atomic_write import write_atomic
 from ..progress import Progress
 from .json_cache import cache_folder
 
@@ -85,7 +85,7 @@ def keep_artifact(artifact: Artifact, content: bytes) -> None:
     """Writes the content, whole or not at all."""
     try:
         artifact.path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(artifact.path, _MAGIC + hashlib.sha256(content).digest() + content)
+        write_atomic(artifact.path, _MAGIC + hashlib.sha256(content).digest() + content)
     except OSError as error:
         logger.warning("The built engine could not be kept at %s: %s", artifact.path, error)
 

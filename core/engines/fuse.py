@@ -21,7 +21,7 @@ class Normalise(nn.Module):
         return (picture - cast("torch.Tensor", self.mean)) * self.gain
 
 
-def portable(network: nn.Module) -> nn.Module:
+def fuse_for_export(network: nn.Module) -> nn.Module:
     """A copy of a model's network: single precision, on the CPU, in evaluation mode, computing the same for every
     size that its size rule allows.
 

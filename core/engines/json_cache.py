@@ -12,7 +12,7 @@ from typing import Any, cast
 import platformdirs
 import torch
 
-from ..atomic_write import write_whole
+from ..atomic_write import write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,6 @@ class FactStore:
         content = json.dumps({"version": self._version, "facts": {**self.read(), key: fact}})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, content.encode("ascii"))
+            write_atomic(self.path, content.encode("ascii"))
         except OSError as error:
             logger.info("What was measured could not be kept at %s: %s", self.path, error)

@@ -19,16 +19,16 @@ HALF_RMS = 10 ** (-50 / 20)
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """How to run a model. ``pixel_budget``: most input pixels of a tile, context included; 0 for no limit.
-    ``tiles_per_pass``: tiles of one size that share a forward. ``stream_pixels``: input pixels of a chunk of rows,
+    """How to run a model. ``max_tile_pixels``: most input pixels of a tile, context included; 0 for no limit.
+    ``batch_size``: tiles of one size that share a forward. ``stream_min_pixels``: input pixels of a chunk of rows,
     where rows are streamed; 0 for tiles. ``dtype``: of PyTorch; empty for what the wished precision gives."""
 
-    pixel_budget: int
+    max_tile_pixels: int
     engine: str = "pytorch"
     dtype: str = ""
     channels_last: bool = True
-    tiles_per_pass: int = 1
-    stream_pixels: int = 0
+    batch_size: int = 1
+    stream_min_pixels: int = 0
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ def auto_candidates(request: EngineRequest) -> list[Candidate]:
     """The ways in which ``Engine.AUTO`` may run the model: PyTorch's default, the engines that are ready in seconds,
     and other ways of PyTorch."""
     default, *others = pytorch_candidates(request.model, request.device, request.precision, request.place)
-    plan = RunPlan(pixel_budget=AUTO_TILE**2, stream_pixels=AUTO_TILE**2)
+    plan = RunPlan(max_tile_pixels=AUTO_TILE**2, stream_min_pixels=AUTO_TILE**2)
     engines = [
         Candidate(engine.value, replace(plan, engine=engine.value), partial(_open, request, engine))
         for engine in AUTO_ENGINES
@@ -174,7 +174,7 @@ def _open_auto(request: EngineRequest) -> Upscaler:
         request.progress.note(_auto_sentence(request.model.facts.name, choice))
         return best
     both = TilesAndRows(_opened(candidates, alone), best)
-    side = math.isqrt(both.spec.pixel_budget)
+    side = math.isqrt(both.spec.max_tile_pixels)
     request.progress.note(_auto_sentence(request.model.facts.name, choice, f"{alone.name} up to {side}x{side} pixels"))
     return both
 

@@ -14,7 +14,7 @@ from ..upscaler import UpscalerSpec
 from .fuse import merge_branches
 from .halo import Sight, find_sight
 from .memory import room_for_a_picture
-from .pytorch.half_check import rounding
+from .pytorch.half_check import allow_tf32
 
 Descriptor = ImageModelDescriptor[nn.Module]
 
@@ -25,10 +25,10 @@ def model_spec(
     facts: ModelFacts,
     descriptor: Descriptor,
     *,
-    pixel_budget: int,
+    max_tile_pixels: int,
     device: torch.device | None = None,
     longest_side: int = 0,
-    tiles_per_pass: int = 1,
+    batch_size: int = 1,
 ) -> UpscalerSpec:
     """The spec of a model. How far it looks is found on ``device``, the CPU if None, in single precision, once for
     each model, and holds for every engine, because all of them compute the same function."""
@@ -41,9 +41,9 @@ def model_spec(
         output_channels=facts.output_channels,
         size_rule=size_rule_of(facts),
         halo=sight.halo,
-        pixel_budget=pixel_budget,
+        max_tile_pixels=max_tile_pixels,
         longest_side=longest_side,
-        tiles_per_pass=tiles_per_pass if sight.batches else 1,
+        batch_size=batch_size if sight.batches else 1,
         tileable=facts.tiling != "internal",
         whole_pixels=sight.footprint.pixels(room_for_a_picture(device)) if sight.footprint else 0,
         batches=sight.batches,
@@ -63,7 +63,7 @@ def _found_sight(facts: ModelFacts, descriptor: Descriptor, device: torch.device
         descriptor = private_copy(descriptor, torch.float32, channels_last=False).to(device)
 
     def run(picture: torch.Tensor) -> torch.Tensor:
-        with torch.inference_mode(), rounding(tf32=False):
+        with torch.inference_mode(), allow_tf32(tf32=False):
             return descriptor(picture.to(device, copy=True)).cpu()
 
     return find_sight(

@@ -23,7 +23,7 @@ from ...model_loader.precision import Precision
 from ..out_of_memory import is_out_of_memory
 from ..types import Size
 from ..upscaler import Upscaler
-from .fuse import portable
+from .fuse import fuse_for_export
 from .pytorch.eager import EagerUpscaler, default_plan, usable_dtype
 from .registry import EngineRequest, EngineUnusable
 from .shape_counter import RepeatedShapes
@@ -80,7 +80,7 @@ class CompiledUpscaler(EagerUpscaler):
     ) -> None:
         def place(descriptor: Descriptor, device: torch.device) -> Descriptor:
             weights = next(descriptor.model.parameters())
-            network = portable(descriptor.model).to(device, weights.dtype)
+            network = fuse_for_export(descriptor.model).to(device, weights.dtype)
             if suits_channels_last(network):
                 network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             return cast("Descriptor", CompiledNetwork(network, settings))
@@ -88,7 +88,7 @@ class CompiledUpscaler(EagerUpscaler):
         plan = replace(
             default_plan(model.descriptor, device, usable_dtype(precision, model, device)[0]),
             engine="compiled",
-            stream_pixels=0,
+            stream_min_pixels=0,
         )
         super().__init__(model, device, precision, place, plan)
 
@@ -105,7 +105,7 @@ def open_model(request: EngineRequest) -> Upscaler:
     if reason := _missing(device.type):
         raise EngineUnusable(reason)
     # The halo, known to all engines from here on, is found without compiling for its shapes.
-    model_spec(model.facts, model.descriptor, device=device, pixel_budget=0)
+    model_spec(model.facts, model.descriptor, device=device, max_tile_pixels=0)
     request.progress.check()
     request.progress.begin(1, "compiling")
     upscaler = _compiled(request, settings_for(device))

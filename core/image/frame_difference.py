@@ -17,7 +17,7 @@ LARGEST_THRESHOLD = 16.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldSettings:
+class FrameReuse:
     """``reuse`` is whether results are reused at all. ``threshold`` is the largest mean difference of brightness in
     any block of 8x8 pixels, in levels of 255, at which two pictures still count as the same; 0 asks for equality to
     the last bit. The noise of a clean encode lies near 1, that of a film scan over 3."""
@@ -33,7 +33,7 @@ class HeldSettings:
             )
 
 
-def is_held(picture: torch.Tensor, earlier: torch.Tensor, settings: HeldSettings) -> bool:
+def is_held(picture: torch.Tensor, earlier: torch.Tensor, settings: FrameReuse) -> bool:
     """Whether ``picture`` (B, 3 or 1, H, W) may use the result of ``earlier``. Colour differences count like
     brightness, so that a change of hue alone is seen as well."""
     if not settings.reuse or picture.shape != earlier.shape:

@@ -114,7 +114,7 @@ def _read_length(length: int, count: int, tile: int, halo: int) -> int:
     return min(length, tile + (0 if count == 1 else halo if count == 2 else 2 * halo))
 
 
-def ramps(tile: Tile, scale: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+def blend_weights(tile: Tile, scale: int) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Blending weights (rows, columns) of a tile's region at ``scale``, or None if it shares no band.
 
     Across a border the weights of the two tiles are straight lines that add up to 1.

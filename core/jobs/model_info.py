@@ -13,6 +13,6 @@ class Model:
     sha256: str
     precision: str = "auto"
 
-    def maker(self, program: str = "Backplate") -> str:
+    def software_tag(self, program: str = "Backplate") -> str:
         """What files record as that which made them; ``program`` may name its version."""
         return f"{program}; {self.name}; sha256 {self.sha256[:12]}"

@@ -178,7 +178,7 @@ def _check_output(source: SourcePicture, output: Path, settings: PictureSettings
     alpha = file.alpha is not None and bool((file.alpha < 1).any())
     if plan and plan.padded and source.background and source.background.fill is Fill.TRANSPARENT:
         alpha = True
-    size = plan.canvas if plan else _size(file.picture).times(scale)
+    size = plan.canvas if plan else _size(file.picture).scaled(scale)
     check_room(_size(file.picture), size, file.picture.shape[1] + alpha)
     check_writable(
         output,

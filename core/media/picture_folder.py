@@ -33,7 +33,7 @@ class Source(NamedTuple):
     path: Path
 
 
-class Errand(NamedTuple):
+class FileTask(NamedTuple):
     """A picture to read and the file to write. ``output_name`` is the path of ``output`` within the folder of the
     results, with ``/``."""
 
@@ -189,9 +189,9 @@ def _refuse(folder: Path) -> Callable[[OSError], None]:
     return refuse
 
 
-def plan_errands(
+def plan_tasks(
     sources: Sequence[Source], output: Path, suffix: str | None = None, template: NameTemplate | None = None
-) -> list[Errand]:
+) -> list[FileTask]:
     """What is read and what is written, in the order of ``sources``; sub-folders are mirrored under ``output``.
 
     Names are kept, and so are suffixes unless ``suffix`` is given or the source's cannot be written (then PNG).
@@ -206,7 +206,7 @@ def plan_errands(
     for index in order:
         names[index] = _free_name(wanted[index], sources[index].name, taken)
         taken.add(names[index].casefold())
-    return [Errand(*source, names[index], output / names[index]) for index, source in enumerate(sources)]
+    return [FileTask(*source, names[index], output / names[index]) for index, source in enumerate(sources)]
 
 
 def _wanted_name(source: Source, index: int, suffix: str | None, template: NameTemplate | None) -> str:
@@ -239,13 +239,13 @@ def _free_name(wanted: str, source: str, taken: set[str]) -> str:
     return candidate
 
 
-def refuse_inputs_as_outputs(errands: Iterable[Errand]) -> None:
+def refuse_inputs_as_outputs(tasks: Iterable[FileTask]) -> None:
     """Raises ``InputError`` if a result would replace one of the pictures that are read."""
-    errands = list(errands)
-    sources = {os.path.realpath(errand.source): errand.source for errand in errands}
-    for errand in errands:
-        if source := sources.get(os.path.realpath(errand.output)):
-            raise InputError(f"the output {errand.output} is the input {source}; name another file or folder.")
+    tasks = list(tasks)
+    sources = {os.path.realpath(task.source): task.source for task in tasks}
+    for task in tasks:
+        if source := sources.get(os.path.realpath(task.output)):
+            raise InputError(f"the output {task.output} is the input {source}; name another file or folder.")
 
 
 def within(path: Path, roots: Sequence[Path]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .ranking import Ranking, Standing, join
+from .ranking import RankedModel, Ranking, join
 
 PURPOSES = (
     ("Sharpest edges", "edge_width"),
@@ -74,5 +74,5 @@ def _ringing(rankings: Mapping[str, Ranking], baseline: str, natural: float) -> 
     return sorted(flags)
 
 
-def _standings(ranking: Ranking | None) -> dict[str, Standing]:
+def _standings(ranking: Ranking | None) -> dict[str, RankedModel]:
     return {each.model: each for each in ranking.standings} if ranking else {}

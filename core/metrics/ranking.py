@@ -29,7 +29,7 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class RankedModel:
     """A model's place under one metric. ``interval``: of its mean. ``lead``: by how much the best is better on the
     same pictures, positive whichever way the metric runs, and ``lead_interval`` the interval of that. Intervals are
     None where there are too few pictures or a figure is infinite."""
@@ -53,12 +53,12 @@ class Ranking:
     ``incomplete``: models that lack some of those figures, with how many they have; they are not ranked."""
 
     metric: Metric
-    standings: tuple[Standing, ...]
+    standings: tuple[RankedModel, ...]
     pictures: int
     incomplete: Mapping[str, int]
 
     @property
-    def level(self) -> tuple[Standing, ...]:
+    def level(self) -> tuple[RankedModel, ...]:
         """The best, and those that cannot be told from it."""
         return tuple(each for each in self.standings if each.level)
 
@@ -67,7 +67,7 @@ class Ranking:
         """The model that is clearly better than every other; None when there is no clear winner."""
         return self.standings[0].model if len(self.level) == 1 and len(self.standings) > 1 else None
 
-    def describe(self, standing: Standing) -> str:
+    def describe(self, standing: RankedModel) -> str:
         """`28.31 dB [27.40, 29.60]`"""
         text = f"{self.metric.format(standing.mean)} {self.metric.unit}".strip()
         return text if standing.interval is None else f"{text} {self._bounds(standing.interval)}"
@@ -90,7 +90,7 @@ class Ranking:
             f"{self.describe(best)}, {self._ahead(second)}."
         )
 
-    def _ahead(self, standing: Standing) -> str:
+    def _ahead(self, standing: RankedModel) -> str:
         unit = f" {self.metric.unit}" if self.metric.unit else ""
         bounds = f" {self._bounds(standing.lead_interval)}" if standing.lead_interval else ""
         return f"ahead of {standing.model} by {self.metric.format(standing.lead)}{unit}{bounds}"
@@ -117,7 +117,9 @@ def rank(metric: Metric, figures: Mapping[str, Mapping[str, float]], *, seed: in
     with np.errstate(invalid="ignore"):  # infinity less infinity: two models that are both perfect are level
         leads = np.array([np.where(row == table[0], 0.0, sign * (table[0] - row)) for row in table])
     standings = [
-        Standing(model=model, mean=float(row.mean()), interval=interval, lead=float(lead.mean()), lead_interval=reach)
+        RankedModel(
+            model=model, mean=float(row.mean()), interval=interval, lead=float(lead.mean()), lead_interval=reach
+        )
         for model, row, interval, lead, reach in zip(
             complete, table, _intervals(table, seed), leads, _intervals(leads, seed), strict=True
         )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..atomic_write import write_whole
+from ..atomic_write import write_atomic
 from ..metrics.compare import json_figures
 from ..metrics.ranking import INTERVAL_CONVENTION, Ranking
 from ..metrics.registry import METRICS
@@ -31,13 +31,13 @@ def write_report(result: ShootoutResult, folder: Path) -> list[Path]:
         "contact_sheet.png": sheet.getvalue(),
     }
     for name, content in contents.items():
-        write_whole(folder / name, content)
+        write_atomic(folder / name, content)
     return [folder / name for name in contents]
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Writes a file that appears complete or not at all. Raises ``OSError``."""
-    write_whole(path, _json(data))
+    write_atomic(path, _json(data))
 
 
 def _json(data: Mapping[str, Any]) -> bytes:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from ..metrics.ranking import INTERVAL_CONVENTION, Ranking, Standing
+from ..metrics.ranking import INTERVAL_CONVENTION, RankedModel, Ranking
 from ..metrics.registry import METRICS
 from .contact_sheet import as_image
 from .results import BASELINE, REFERENCE, SOURCE, Crop, ShootoutResult
@@ -129,7 +129,7 @@ def _figure(result: ShootoutResult, model: str, name: str) -> str:
     return f"<td{_mark(ranking, standing)}>{text}</td>"
 
 
-def _mark(ranking: Ranking, standing: Standing) -> str:
+def _mark(ranking: Ranking, standing: RankedModel) -> str:
     if ranking.winner == standing.model:
         return " class='best'"
     return " class='level'" if ranking.winner is None and standing in ranking.level else ""

@@ -36,7 +36,7 @@ EXPECTED = (ValueError, RuntimeError, OSError, MemoryError)
 
 
 @dataclass(frozen=True)
-class Contestant:
+class ModelEntry:
     """A model by the name it has in the report; ``open`` makes it ready to run, and may fail."""
 
     name: str
@@ -63,30 +63,30 @@ class _Inner(Progress):
 
 
 def run_shootout(
-    contestants: Sequence[Contestant],
+    entries: Sequence[ModelEntry],
     samples: Sequence[SampleFile],
     settings: ShootoutSettings,
     progress: Progress | None = None,
     problems: Sequence[str] = (),
 ) -> ShootoutResult:
-    """Every contestant and plain Lanczos on every sample. A model that cannot be opened, a picture that cannot be
+    """Every entry and plain Lanczos on every sample. A model that cannot be opened, a picture that cannot be
     read and a model that fails on a picture are listed, and the rest goes on.
 
     Results are rounded to 8 bit before they are measured, as they would be saved. A model's time is that of one
     picture after a first small run; loading is not counted. All models are held in memory at once, the results of
     one picture at a time. ``problems``: sentences that the report is to list beside its own.
 
-    Raises ``InputError`` without samples, or for two contestants of one name.
+    Raises ``InputError`` without samples, or for two entries of one name.
     """
     progress = progress or Progress()
-    _check_names(contestants, samples)
+    _check_names(entries, samples)
     problems = list(problems)
     upscalers: dict[str, Upscaler | None] = {BASELINE: None}
-    for contestant in contestants:
+    for entry in entries:
         try:
-            upscalers[contestant.name] = contestant.open()
+            upscalers[entry.name] = entry.open()
         except EXPECTED as error:
-            problems.append(f"{contestant.name} cannot be used: {_sentence(error)}")
+            problems.append(f"{entry.name} cannot be used: {_sentence(error)}")
     comparer = Comparer(settings.compare)
     facts: list[PictureFacts] = []
     cells: list[Cell] = []
@@ -100,7 +100,7 @@ def run_shootout(
             progress.advance(len(upscalers))
             continue
         source = size_of(sample.source)
-        facts.append(PictureFacts(file.name, source, source.times(settings.scale), sample.reference is not None))
+        facts.append(PictureFacts(file.name, source, source.scaled(settings.scale), sample.reference is not None))
         first = not cells
         results, found = _run_models(file.name, sample, upscalers, settings, comparer, progress, warm_up=first)
         cells += found
@@ -117,10 +117,10 @@ def run_shootout(
     )
 
 
-def _check_names(contestants: Sequence[Contestant], samples: Sequence[SampleFile]) -> None:
+def _check_names(entries: Sequence[ModelEntry], samples: Sequence[SampleFile]) -> None:
     if not samples:
         raise InputError("There is no picture to run the models on; give at least one.")
-    names = [BASELINE, SOURCE, REFERENCE, *(contestant.name for contestant in contestants)]
+    names = [BASELINE, SOURCE, REFERENCE, *(entry.name for entry in entries)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"The name {twice[0]!r} is taken twice; give each model a name of its own.")

@@ -110,14 +110,14 @@ def paired_sample(source: torch.Tensor, reference: torch.Tensor, scale: int) -> 
     Raises ``InputError`` that names both sizes for anything further apart.
     """
     small, large = size_of(source), size_of(reference)
-    wanted = small.times(scale)
+    wanted = small.scaled(scale)
     if abs(large.width - wanted.width) >= scale or abs(large.height - wanted.height) >= scale:
         raise InputError(
             f"The reference is {large}, but {small} enlarged by {scale} is {wanted}; give the scale that the pictures "
             "were reduced by."
         )
     whole = Size(min(small.width, large.width // scale), min(small.height, large.height // scale))
-    cut = whole.times(scale)
+    cut = whole.scaled(scale)
     return Sample(source[..., : whole.height, : whole.width], reference[..., : cut.height, : cut.width])
 
 

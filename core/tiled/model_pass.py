@@ -11,7 +11,7 @@ import torch
 from ..out_of_memory import is_out_of_memory
 from ..progress import Progress
 from ..types import Box
-from ..upscaler import RoomyUpscaler, Upscaler
+from ..upscaler import OnDeviceUpscaler, Upscaler
 from .row_blocks import TileSettings, bands, plan_bands
 from .tile_cache import PassReuse
 
@@ -72,10 +72,10 @@ def run_pass(
 
 
 def _device_with_room(picture: torch.Tensor, area: Box, upscaler: Upscaler) -> torch.device:
-    if not isinstance(upscaler, RoomyUpscaler):
+    if not isinstance(upscaler, OnDeviceUpscaler):
         return picture.device
     spec = upscaler.spec
-    tile = math.isqrt(spec.pixel_budget) or area.height
+    tile = math.isqrt(spec.max_tile_pixels) or area.height
     band = area.width * min(tile, area.height) * spec.scale**2
     needed = 4 * (picture.numel() + BANDS_HELD * picture.shape[1] * band)
     device, room = upscaler.room(needed)

@@ -66,5 +66,5 @@ class Overlaps:
 
 
 def _cut(values: torch.Tensor, box: Box, part: Box, scale: int) -> torch.Tensor:
-    inner = Box(part.x - box.x, part.y - box.y, part.width, part.height).times(scale)
+    inner = Box(part.x - box.x, part.y - box.y, part.width, part.height).scaled(scale)
     return values[..., inner.y : inner.bottom, inner.x : inner.right]

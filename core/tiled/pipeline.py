@@ -58,7 +58,7 @@ def upscale(
     check_picture(picture)
     tiles, progress = tiles or TileSettings(), progress or Progress()
     size = Size(picture.shape[3], picture.shape[2])
-    result = room_for(picture, size.times(upscaler.spec.scale))
+    result = room_for(picture, size.scaled(upscaler.spec.scale))
     run_pass(picture, Box(0, 0, *size), result, upscaler, tiles, progress)
     return result
 
@@ -79,7 +79,7 @@ def upscale_with_alpha(
     edge = tiles.edge if tiles else Edge.PLAIN
     result = upscale(bleed(picture, alpha), upscaler, tiles, progress)
     size = Size(picture.shape[3], picture.shape[2])
-    enlarged = resize_part(alpha, FloatBox(0, 0, *size), size.times(upscaler.spec.scale), edge, alpha=True)
+    enlarged = resize_part(alpha, FloatBox(0, 0, *size), size.scaled(upscaler.spec.scale), edge, alpha=True)
     return result, enlarged
 
 
@@ -169,7 +169,7 @@ def _fused_pass(
                      box.height * spec.scale)  # fmt: skip
 
     def resampled(rows: Rows) -> Rows:
-        resampler = RowResampler(area.size.times(spec.scale), size, inner)
+        resampler = RowResampler(area.size.scaled(spec.scale), size, inner)
         for band in rows:
             yield resampler.push(band).clamp(0, 1)
         resampler.finish()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ..errors import InputError, OutOfMemory
-from ..image.tiling import MINIMUM_TILE, Edge, Tile, choose_tile, plan_tiles, ramps, read_region, size_to_read
+from ..image.tiling import MINIMUM_TILE, Edge, Tile, blend_weights, choose_tile, plan_tiles, read_region, size_to_read
 from ..progress import Progress
 from ..types import Box, Size
 from ..upscaler import StreamingUpscaler, Upscaler, UpscalerSpec
@@ -107,9 +107,9 @@ def _plan_tiles(area: Box, spec: UpscalerSpec, settings: TileSettings, most: int
         return plan_tiles(area, area.size)
     size = Size(settings.size, settings.size)
     if not settings.size:
-        size = choose_tile(area.size, spec.aligned_halo, spec.pixel_budget, spec.alignment, spec.longest_side)
+        size = choose_tile(area.size, spec.aligned_halo, spec.max_tile_pixels, spec.alignment, spec.longest_side)
         size = Size(*(min(side, most or side) for side in size))
-    return plan_tiles(area, size, spec.halo.band, spec.alignment)
+    return plan_tiles(area, size, spec.halo.overlap, spec.alignment)
 
 
 def _pixels_to_run(plan: BandPlan, sizes: Mapping[Box, Size]) -> int:
@@ -162,7 +162,7 @@ def _kept_bands(
     with closing(streamed):
         for band in streamed:
             if not done:
-                canvas = reuse.start_whole(band, area.size.times(spec.scale))
+                canvas = reuse.start_whole(band, area.size.scaled(spec.scale))
             if canvas is not None:
                 canvas[:, :, done : done + band.shape[2]] = band
             done += band.shape[2]
@@ -170,7 +170,7 @@ def _kept_bands(
     if canvas is None:
         return
     for region in plan.regions:
-        place = Box(region.x - area.x, region.y - area.y, *region.size).times(spec.scale)
+        place = Box(region.x - area.x, region.y - area.y, *region.size).scaled(spec.scale)
         part = canvas[:, :, place.y : place.bottom, place.x : place.right]
         reuse.keep(region, _read(picture, region, plan, spec), part)
 
@@ -181,7 +181,7 @@ def _streamed_bands(
     spec = upscaler.spec
     pixels, inside = read_region(picture, plan.area, spec.context, plan.edge)
     pixels = to_model_channels(pixels, spec)
-    cut = inside.times(spec.scale)
+    cut = inside.scaled(spec.scale)
     place = 0
     with closing(upscaler.stream(_chunks(pixels, plan.chunk, progress), plan.steps)) as streamed:
         for rows in streamed:
@@ -230,7 +230,7 @@ def _tiled_bands(picture: torch.Tensor, runner: RegionRunner, rows: list[list[Ti
 
 
 def _weighted(result: torch.Tensor, tile: Tile, scale: int) -> torch.Tensor:
-    weights = ramps(tile, scale)
+    weights = blend_weights(tile, scale)
     if weights is None:
         return result
     vertical, horizontal = (w.to(result) for w in weights)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..image.frame_difference import HeldSettings, is_held
+from ..image.frame_difference import FrameReuse, is_held
 from ..types import Box, Size
 
 MEMORY_LIMIT = 2**30
@@ -56,7 +56,7 @@ class _Memory:
 class PassReuse:
     """The results of one pass of the model, by region of the picture that it was given."""
 
-    def __init__(self, settings: HeldSettings, counts: ReuseCounts) -> None:
+    def __init__(self, settings: FrameReuse, counts: ReuseCounts) -> None:
         self._settings, self.counts = settings, counts
         self._known: dict[Box, _Known] = {}
         self._memory = _Memory()
@@ -105,7 +105,7 @@ class Reuse:
     streamed, others go by tiles, and the two ways are equal to rounding in single precision.
     """
 
-    def __init__(self, settings: HeldSettings) -> None:
+    def __init__(self, settings: FrameReuse) -> None:
         self._settings = settings
         self._passes: dict[tuple[int, int], PassReuse] = {}
         self.counts = ReuseCounts()

@@ -15,7 +15,7 @@ from ..errors import InputError, ModelOutputError, OutOfMemory
 from ..image.tiling import Edge, read_region, size_to_read, split_region
 from ..progress import Progress
 from ..types import Box, Context, Size
-from ..upscaler import OverlappingUpscaler, Upscaler, UpscalerSpec
+from ..upscaler import AsyncUpscaler, Upscaler, UpscalerSpec
 from .tile_cache import PassReuse
 
 FlatKey = tuple[Size, Box, tuple[float, ...]]
@@ -71,8 +71,8 @@ class RegionRunner:
         self.keys, self.known, self.reuse = dict(keys or {}), known or {}, reuse
         self.too_large: int | None = None
         self.largest_run = 0
-        self.at_once = upscaler.spec.tiles_per_pass
-        self.overlapping = isinstance(upscaler, OverlappingUpscaler) and upscaler.overlaps
+        self.at_once = upscaler.spec.batch_size
+        self.overlapping = isinstance(upscaler, AsyncUpscaler) and upscaler.overlaps
         self.flat: dict[FlatKey, torch.Tensor] = {}
         self.unchecked: deque[Callable[[], None]] = deque()
 
@@ -197,7 +197,7 @@ class RegionRunner:
             return lambda: self.picture[:0]
         spec = self.upscaler.spec
         batch = torch.cat([to_model_channels(read.pixels, spec) for read in todo])
-        if isinstance(self.upscaler, OverlappingUpscaler) and self.overlapping:
+        if isinstance(self.upscaler, AsyncUpscaler) and self.overlapping:
             return self.upscaler.submit(batch)
         result = self.upscaler(batch)
         return lambda: result
@@ -250,7 +250,7 @@ class RegionRunner:
         spec = self.upscaler.spec
         _check_size(result, read.pixels, spec)
         self.unchecked.append(finite_check(result, Size(read.pixels.shape[3], read.pixels.shape[2]), spec))
-        cut = read.inside.times(spec.scale)
+        cut = read.inside.scaled(spec.scale)
         return from_model_channels(result[..., cut.y : cut.bottom, cut.x : cut.right], self.picture.shape[1], spec)
 
 
@@ -283,7 +283,7 @@ def from_model_channels(result: torch.Tensor, channels: int, spec: UpscalerSpec)
 
 
 def _check_size(result: torch.Tensor, pixels: torch.Tensor, spec: UpscalerSpec) -> None:
-    expected = Size(pixels.shape[3], pixels.shape[2]).times(spec.scale)
+    expected = Size(pixels.shape[3], pixels.shape[2]).scaled(spec.scale)
     found = Size(result.shape[3], result.shape[2])
     if found != expected:
         raise ModelOutputError(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from backplate.cli.errors import UsageProblem
 from backplate.cli.files import into_folder, into_one_file
-from backplate.core.media.picture_folder import Errand
+from backplate.core.media.picture_folder import FileTask
 
 
 @pytest.fixture
@@ -20,13 +20,15 @@ def touched(tmp_path):
     return touch
 
 
-def outputs(errands: list[Errand]) -> list[str]:
-    return [errand.output.name for errand in errands]
+def outputs(tasks: list[FileTask]) -> list[str]:
+    return [task.output.name for task in tasks]
 
 
 def test_one_picture_into_a_file(touched, tmp_path):
     (source,) = touched("a.jpg")
-    assert into_one_file([source], tmp_path / "b.webp", None) == Errand("a.jpg", source, "b.webp", tmp_path / "b.webp")
+    assert into_one_file([source], tmp_path / "b.webp", None) == FileTask(
+        "a.jpg", source, "b.webp", tmp_path / "b.webp"
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,8 +49,8 @@ def test_names_in_a_folder(touched, tmp_path, name, file_format, expected):
 def test_existing_folder_with_the_suffix_of_a_picture_is_a_folder(touched, tmp_path):
     (tmp_path / "out.png").mkdir()
     assert into_one_file(touched("a.jpg"), tmp_path / "out.png", None) is None
-    (errand,) = into_folder(touched("a.jpg"), tmp_path / "out.png", None)
-    assert errand.output == tmp_path / "out.png" / "a.jpg"
+    (task,) = into_folder(touched("a.jpg"), tmp_path / "out.png", None)
+    assert task.output == tmp_path / "out.png" / "a.jpg"
 
 
 def test_folder_gives_its_pictures_in_natural_order_and_nothing_else(touched, tmp_path):
@@ -78,7 +80,7 @@ def test_two_pictures_of_one_name_are_both_named(touched, tmp_path):
 def test_results_in_a_folder_of_the_sources_are_no_sources(touched, tmp_path):
     touched("in/a.png", "in/out/a.png", "in/sub/b.png")
     got = into_folder([tmp_path / "in"], tmp_path / "in" / "out", None, recursive=True)
-    assert [errand.name for errand in got] == ["a.png", "sub/b.png"]
+    assert [task.name for task in got] == ["a.png", "sub/b.png"]
 
 
 def test_output_that_is_an_input_is_refused(touched, tmp_path):
@@ -117,9 +119,9 @@ def test_formats_that_contradict_or_cannot_be_written(touched, tmp_path):
         into_one_file(sources, tmp_path / "x.png", "jpg")
     with pytest.raises(UsageProblem, match=r"\.gif cannot be written"):
         into_one_file(sources, tmp_path / "x.gif", None)
-    errand = into_one_file(sources, tmp_path / "x.tif", "tiff")
-    assert errand is not None
-    assert errand.output.name == "x.tif"
+    task = into_one_file(sources, tmp_path / "x.tif", "tiff")
+    assert task is not None
+    assert task.output.name == "x.tif"
 
 
 def test_folder_that_is_a_file_or_empty_is_refused(touched, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from backplate.cli.choices import ANCHORS, EDGES, FITS, FORMATS, PRECISIONS
 from backplate.cli.errors import UsageProblem
 from backplate.cli.files import SUFFIX_OF_FORMAT
-from backplate.cli.parsing import choice, parse_size, wanted_background, wanted_target
+from backplate.cli.parsing import choice, parse_size, requested_background, requested_target
 from backplate.core.image.canvas import Background, Fill
 from backplate.core.image.fit import Anchor, Fit, Target
 from backplate.core.image.tiling import Edge
@@ -12,7 +12,7 @@ from backplate.model_loader.precision import Precision
 
 
 def target(size=None, scale=None, megapixels=None, fit=None, anchor="center", multiple_of=1):
-    return wanted_target(size, scale, megapixels, fit, anchor, multiple_of)
+    return requested_target(size, scale, megapixels, fit, anchor, multiple_of)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_targets_that_make_no_sense(wishes, reason):
 
 
 def test_backgrounds():
-    assert wanted_background(None) is None
-    assert wanted_background("edge") == Background(Fill.EDGE)
-    assert wanted_background("Transparent") == Background(Fill.TRANSPARENT)
-    assert wanted_background("#102030") == Background(Fill.COLOUR, "#102030")
+    assert requested_background(None) is None
+    assert requested_background("edge") == Background(Fill.EDGE)
+    assert requested_background("Transparent") == Background(Fill.TRANSPARENT)
+    assert requested_background("#102030") == Background(Fill.COLOUR, "#102030")

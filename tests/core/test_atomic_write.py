@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from backplate.core.atomic_write import companion_name, remove_leftovers, whole_file, write_whole
+from backplate.core.atomic_write import companion_name, remove_leftovers, whole_file, write_atomic
 
 
 def test_content_takes_the_final_name(tmp_path: Path):
-    write_whole(tmp_path / "a.txt", b"new")
+    write_atomic(tmp_path / "a.txt", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_bytes() == b"new"
 
@@ -53,4 +53,4 @@ def test_a_folder_beside_a_file_of_any_name_has_a_name_of_its_own(name: str, tmp
     assert len(os.fsencode(companion)) <= 255
     (tmp_path / companion).mkdir()
     assert companion != companion_name(name[:-5] + "z.mkv", ".parts")
-    write_whole(tmp_path / name, b"new")
+    write_atomic(tmp_path / name, b"new")

@@ -38,7 +38,7 @@ def image(count: int = 1, height: int = 48, width: int = 64, channels: int = 3) 
 
 
 def enlarged(picture: torch.Tensor, scale: int = 4) -> torch.Tensor:
-    size = Size(picture.shape[2], picture.shape[1]).times(scale)
+    size = Size(picture.shape[2], picture.shape[1]).scaled(scale)
     return resize(picture.movedim(3, 1), size).clamp(0, 1).movedim(1, 3)
 
 

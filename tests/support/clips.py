@@ -23,7 +23,7 @@ AUDIO_RATE = 16000
 class Nearest:
     """The model that doubles pixels; counts how often it runs, and on how many tiles."""
 
-    def __init__(self, scale: int = 2, budget: int = 0, tiles_per_pass: int = 1) -> None:
+    def __init__(self, scale: int = 2, budget: int = 0, batch_size: int = 1) -> None:
         self.spec = UpscalerSpec(
             name="nearest",
             scale=scale,
@@ -31,8 +31,8 @@ class Nearest:
             output_channels=3,
             size_rule=SizeRule(),
             halo=Halo(pixels=2, exact=True),
-            pixel_budget=budget,
-            tiles_per_pass=tiles_per_pass,
+            max_tile_pixels=budget,
+            batch_size=batch_size,
         )
         self.calls = self.tiles = 0
 

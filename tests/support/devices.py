@@ -38,7 +38,7 @@ def open_in(
 ) -> EagerUpscaler:
     """An upscaler that begins in ``dtype`` wherever it runs, in tiles of which two are on their way."""
     default = default_plan(model.descriptor, device, dtype)
-    plan = RunPlan(pixel_budget=default.pixel_budget, dtype=str(dtype).removeprefix("torch."))
+    plan = RunPlan(max_tile_pixels=default.max_tile_pixels, dtype=str(dtype).removeprefix("torch."))
     upscaler = EagerUpscaler(model, device, plan=plan, place=place)
     if device.type == "cpu":
         upscaler._transfers = NoTransfers()

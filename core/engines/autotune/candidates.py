@@ -30,19 +30,19 @@ def pytorch_candidates(
     dtype, _ = usable_dtype(precision, model, device)
     default = default_plan(model.descriptor, device, dtype)
     if device.type != "cpu":
-        plans = [default, *(replace(default, pixel_budget=s * s, tiles_per_pass=n) for s, n in ACCELERATOR_TILES)]
+        plans = [default, *(replace(default, max_tile_pixels=s * s, batch_size=n) for s, n in ACCELERATOR_TILES)]
     elif EagerUpscaler(model, device, precision).stream_height(STREAM_WIDTH):
-        plans = [default, *(replace(default, stream_pixels=pixels) for pixels in STREAM_PIXELS)]
+        plans = [default, *(replace(default, stream_min_pixels=pixels) for pixels in STREAM_PIXELS)]
     else:
-        default = replace(default, stream_pixels=0)
-        plans = [default, *(replace(default, pixel_budget=side * side) for side in CPU_TILES)]
+        default = replace(default, stream_min_pixels=0)
+        plans = [default, *(replace(default, max_tile_pixels=side * side) for side in CPU_TILES)]
     plans.append(replace(default, channels_last=False))
     found = [_candidate(model, device, precision, place, plan, dtype) for plan in plans]
     if precision is Precision.AUTO and dtype != torch.float32:
         found.append(_candidate(model, device, Precision.FP32, place, default, torch.float32))
     half = may_gain_from_half(model.facts, device)
     if precision is Precision.AUTO and half and not is_unfit(model.facts.sha256, half, device):
-        found.append(_candidate(model, device, precision, place, replace(default, stream_pixels=0), half))
+        found.append(_candidate(model, device, precision, place, replace(default, stream_min_pixels=0), half))
     return found
 
 
@@ -80,10 +80,10 @@ def _candidate(
 
 def describe_plan(plan: RunPlan) -> str:
     """A plan in a few words."""
-    if plan.stream_pixels:
-        portion = f"rows of {plan.stream_pixels:,} pixels at a time"
+    if plan.stream_min_pixels:
+        portion = f"rows of {plan.stream_min_pixels:,} pixels at a time"
     else:
-        side = round(plan.pixel_budget**0.5)
-        portion = f"tiles of {side}x{side}" + (f", {plan.tiles_per_pass} at a time" if plan.tiles_per_pass > 1 else "")
+        side = round(plan.max_tile_pixels**0.5)
+        portion = f"tiles of {side}x{side}" + (f", {plan.batch_size} at a time" if plan.batch_size > 1 else "")
     layout = "channels last" if plan.channels_last else "channels first"
     return f"{plan.engine}, {portion}, {plan.dtype}, {layout}"

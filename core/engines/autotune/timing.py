@@ -98,7 +98,7 @@ def _work(upscaler: Upscaler, plan: RunPlan, most: int) -> tuple[Callable[[], No
     """What is timed, the pixels that the model reads in it, and those of them that are not context. ``most``: pixels of
     a stream, unless they are too few for one."""
     spec = upscaler.spec
-    if plan.stream_pixels and isinstance(upscaler, StreamingUpscaler) and upscaler.stream_height(STREAM_WIDTH):
+    if plan.stream_min_pixels and isinstance(upscaler, StreamingUpscaler) and upscaler.stream_height(STREAM_WIDTH):
         height = upscaler.stream_height(STREAM_WIDTH)
         fewest, largest = STREAM_CHUNKS
         count = min(max(most // (height * STREAM_WIDTH), fewest), largest)
@@ -111,10 +111,10 @@ def _work(upscaler: Upscaler, plan: RunPlan, most: int) -> tuple[Callable[[], No
                 pass
 
         return stream, pixels, pixels
-    side = int((plan.pixel_budget or WARM_UP_SIDE**2) ** 0.5) // spec.alignment * spec.alignment
+    side = int((plan.max_tile_pixels or WARM_UP_SIDE**2) ** 0.5) // spec.alignment * spec.alignment
     # An engine may take larger tiles than the one it is timed on, with less context for each pixel.
-    whole = max(side, int(spec.pixel_budget**0.5))
-    tiles = probe(upscaler, side, side).repeat(plan.tiles_per_pass, 1, 1, 1)
+    whole = max(side, int(spec.max_tile_pixels**0.5))
+    tiles = probe(upscaler, side, side).repeat(plan.batch_size, 1, 1, 1)
     share = max(whole - 2 * spec.aligned_halo, whole // 4) / whole
     read = tiles.shape[0] * tiles.shape[2] * tiles.shape[3]
     return lambda: _finished(upscaler(tiles)), read, round(tiles.shape[0] * side * side * share * share)

@@ -15,7 +15,7 @@ import torch
 
 from ....model_loader.files import in_megabytes, sha256_of
 from ....model_loader.loaded import LoadedModel
-from ...atomic_write import whole_file, write_whole
+from ...atomic_write import whole_file, write_atomic
 from ...errors import InputError
 from ...progress import Progress
 from ...types import Size
@@ -132,7 +132,7 @@ def _compared(
     made_by: str,
 ) -> Exported:
     facts, descriptor = model.facts, model.descriptor
-    spec = model_spec(facts, descriptor, pixel_budget=0)
+    spec = model_spec(facts, descriptor, max_tile_pixels=0)
     upscaler = module.open_file(main, spec, torch.device("cpu"))
     any_size = settings.dynamic or main.suffix.lower() == ".param"
     sizes = [spec.size_rule.padded(size) for size in TRIAL_SIZES] if any_size else [example_size(model, settings)]
@@ -183,7 +183,7 @@ def _published(exported: Exported, output: Path) -> Exported:
     for file in reversed(exported.files):
         final = output.with_name(file.name)
         if file is exported.files[0]:
-            write_whole(record_path(output), record_text(exported.record).encode())
+            write_atomic(record_path(output), record_text(exported.record).encode())
         with whole_file(final) as temporary:
             shutil.copyfile(file, temporary)
         finals.insert(0, final)

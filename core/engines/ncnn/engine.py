@@ -29,7 +29,7 @@ from ....model_loader.precision import Precision
 from ...errors import ModelOutputError, OutOfMemory
 from ...progress import Progress
 from ...upscaler import Upscaler, UpscalerSpec
-from ..fuse import portable
+from ..fuse import fuse_for_export
 from ..memory import machine_memory
 from ..onnx.export import OnnxSettings
 from ..registry import EngineRequest, EngineUnusable
@@ -113,7 +113,7 @@ class NcnnUpscaler:
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         batch = picture.detach().to("cpu", torch.float32).contiguous()
         result = torch.cat([self._run(each).unsqueeze(0) for each in batch]).clamp_(0, 1)
-        if 2 * picture.shape[2] * picture.shape[3] >= self._spec.pixel_budget and machine_memory() < AMPLE_MEMORY:
+        if 2 * picture.shape[2] * picture.shape[3] >= self._spec.max_tile_pixels and machine_memory() < AMPLE_MEMORY:
             release_unused()
         return result
 
@@ -189,7 +189,7 @@ def _ncnn() -> Any:
 def open_model(request: EngineRequest) -> Upscaler:
     """See ``EngineModule``."""
     settings = settings_for(request.device, request.precision)
-    network = portable(request.model.descriptor.model)
+    network = fuse_for_export(request.model.descriptor.model)
     try:
         param, weights = ncnn_files(network)
     except NotWritable as reason:
@@ -198,7 +198,7 @@ def open_model(request: EngineRequest) -> Upscaler:
         ) from reason
     budget = _tile_pixels(parse_param(param.decode("ascii")), settings)
     descriptor = request.model.descriptor
-    spec = model_spec(request.model.facts, descriptor, pixel_budget=budget)
+    spec = model_spec(request.model.facts, descriptor, max_tile_pixels=budget)
     with _files(param, weights) as files:
         upscaler = NcnnUpscaler(*files, spec, settings, rows=_rows_of(network, settings))
     verify(upscaler, request.model, half=settings.fp16 or settings.bf16)
@@ -286,10 +286,10 @@ def vulkan_number(device: torch.device, count: int) -> int:
 
 
 def _tile_pixels(graph: ParamFile, settings: NcnnSettings) -> int:
-    return VULKAN_PIXELS if settings.vulkan is not None else pixel_budget(graph, machine_memory())
+    return VULKAN_PIXELS if settings.vulkan is not None else max_tile_pixels(graph, machine_memory())
 
 
-def pixel_budget(graph: ParamFile, memory: int) -> int:
+def max_tile_pixels(graph: ParamFile, memory: int) -> int:
     """Pixels of a tile on the CPU of a machine with so many bytes of memory."""
     room = min(WORKSPACE, memory // 4)
     return min(LARGEST_TILE, int(room / (4 * graph.values_per_pixel * WORKSPACE_FACTOR)))
@@ -325,7 +325,7 @@ def write_files(model: LoadedModel, main: Path, settings: OnnxSettings, progress
     """See ``FileModule``. Networks that ``ncnn_writer`` does not know go through pnnx, where that is installed."""
     files = companions(main)
     try:
-        contents = ncnn_files(portable(model.descriptor.model), half=settings.half)
+        contents = ncnn_files(fuse_for_export(model.descriptor.model), half=settings.half)
     except NotWritable as reason:
         return convert_with_pnnx(model, main, str(reason), progress)
     for file, content in zip(files, contents, strict=True):
@@ -337,7 +337,7 @@ def open_file(main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
     """See ``FileModule``."""
     settings = settings_for(device, Precision.FP32)
     graph = read_param(main)
-    names, spec = (graph.input, graph.output), replace(spec, pixel_budget=_tile_pixels(graph, settings))
+    names, spec = (graph.input, graph.output), replace(spec, max_tile_pixels=_tile_pixels(graph, settings))
     return NcnnUpscaler(*companions(main), spec=spec, settings=settings, names=names)
 
 

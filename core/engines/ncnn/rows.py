@@ -185,7 +185,7 @@ class _Flow:
     scale: int
     lag: int
 
-    def times(self, factor: int) -> _Flow:
+    def scaled(self, factor: int) -> _Flow:
         return _Flow(self.scale * factor, self.lag * factor)
 
 
@@ -221,9 +221,9 @@ def _flow(layer: Layer, before: list[_Flow], side: tuple[int, int, int, int]) ->
     if layer.kind in SINGLE_PIXELS or layer.kind in JOINS:
         return max(before, key=lambda flow: flow.lag)
     if layer.kind == "PixelShuffle":
-        return before[0].times(int(layer.options[0]))
+        return before[0].scaled(int(layer.options[0]))
     if layer.kind == "Interp" and layer.options[0] == "1" and float(layer.options[1]).is_integer():
-        return before[0].times(int(float(layer.options[1])))
+        return before[0].scaled(int(float(layer.options[1])))
     raise NotStreamable(f"the layer {layer.kind}")
 
 

@@ -97,7 +97,7 @@ def open_model(request: EngineRequest) -> Upscaler:
     content = exported(request, options)
     descriptor = request.model.descriptor
     budget = CPU_PIXELS if request.device.type == "cpu" else ACCELERATOR_PIXELS
-    spec = model_spec(request.model.facts, descriptor, pixel_budget=budget)
+    spec = model_spec(request.model.facts, descriptor, max_tile_pixels=budget)
     upscaler = OnnxRuntimeUpscaler(content, spec, settings)
     verify(upscaler, request.model, half=options.half)
     return upscaler
@@ -176,7 +176,7 @@ def write_files(model: LoadedModel, main: Path, settings: OnnxSettings, progress
 def open_file(main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
     """See ``FileModule``."""
     budget = CPU_PIXELS if device.type == "cpu" else ACCELERATOR_PIXELS
-    return OnnxRuntimeUpscaler(main.read_bytes(), replace(spec, pixel_budget=budget), settings_for(device))
+    return OnnxRuntimeUpscaler(main.read_bytes(), replace(spec, max_tile_pixels=budget), settings_for(device))
 
 
 def check(main: Path) -> int:

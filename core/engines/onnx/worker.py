@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ..fuse import portable
+from ..fuse import fuse_for_export
 from ..worker_process import NETWORK, REQUEST
 
 RESULT = "model.onnx"
@@ -33,7 +33,7 @@ def main(folder: str) -> None:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     request = json.loads(Path(folder, REQUEST).read_text())
-    network = portable(torch.load(Path(folder, NETWORK), map_location="cpu", weights_only=False))
+    network = fuse_for_export(torch.load(Path(folder, NETWORK), map_location="cpu", weights_only=False))
     if request["half"]:
         network = HalfInside(network)
     height, width = request["size"]

@@ -21,7 +21,7 @@ from ..influence import peak_bytes
 from ..memory import device_room, total_memory, translated_out_of_memory
 from ..plan import RunPlan
 from ..spec import Descriptor, model_spec, private_copy, suits_channels_last
-from .half_check import is_unfit, looks_broken, remember_unfit, rounding
+from .half_check import allow_tf32, blacklist_dtype, is_degenerate, is_unfit
 from .rows import NotStreamable, RowStream
 from .transfers import Transfers
 
@@ -109,8 +109,8 @@ class EagerUpscaler:
             model.facts,
             model.descriptor,
             device=device,
-            pixel_budget=self._plan.pixel_budget,
-            tiles_per_pass=self._plan.tiles_per_pass,
+            max_tile_pixels=self._plan.max_tile_pixels,
+            batch_size=self._plan.batch_size,
         )
 
     @property
@@ -129,16 +129,16 @@ class EagerUpscaler:
             return self._redone(picture, mode) if is_broken() else result
 
     def room(self, wanted: int) -> tuple[torch.device, int]:
-        """See ``RoomyUpscaler``."""
+        """See ``OnDeviceUpscaler``."""
         return self._device, device_room(self._device, wanted)
 
     @property
     def overlaps(self) -> bool:
-        """See ``OverlappingUpscaler``."""
+        """See ``AsyncUpscaler``."""
         return self._transfers is not None
 
     def submit(self, picture: torch.Tensor) -> Callable[[], torch.Tensor]:
-        """See ``OverlappingUpscaler``: on CUDA, copies to and from the device run beside the computation, and nobody
+        """See ``AsyncUpscaler``: on CUDA, copies to and from the device run beside the computation, and nobody
         waits for the device before the result is collected."""
         if self._transfers is None:
             result = self(picture)
@@ -160,12 +160,12 @@ class EagerUpscaler:
         """See ``StreamingUpscaler``. On the CPU, where it spares the halo and keeps layers in the cache; on a GPU
         large tiles are faster."""
         rule = self._spec.size_rule
-        if not self._plan.stream_pixels or rule.multiple_of > 1 or rule.square:
+        if not self._plan.stream_min_pixels or rule.multiple_of > 1 or rule.square:
             return 0
         stream = _stream_of(self._mode.runner.model)
         if stream is None or stream.rows_kept * width * 4 > STREAM_MEMORY:
             return 0
-        return max(STREAM_LEAST_ROWS, self._plan.stream_pixels // width)
+        return max(STREAM_LEAST_ROWS, self._plan.stream_min_pixels // width)
 
     def stream(self, chunks: Iterator[torch.Tensor], count: int) -> Generator[torch.Tensor]:
         stream = _stream_of(self._mode.runner.model)
@@ -196,18 +196,18 @@ class EagerUpscaler:
             return _Mode(dtype, self._place(source, self._device))
 
     def _run(self, picture: torch.Tensor, mode: _Mode) -> tuple[torch.Tensor, Callable[[], bool]]:
-        """The result, float32 on the device; and whether it ``looks_broken`` in half precision."""
+        """The result, float32 on the device; and whether it ``is_degenerate`` in half precision."""
         with translated_out_of_memory(self._device):
             runner = self._at_hand(mode)
             source = picture.to(self._device)
             batch = source.to(_dtype_of(runner), memory_format=self._layout(runner), copy=True)
-            with torch.inference_mode(), rounding(tf32=self._tf32):
+            with torch.inference_mode(), allow_tf32(tf32=self._tf32):
                 singles = torch.split(batch, len(batch) if self._spec.batches else 1)
                 result = torch.cat([runner(single) for single in singles]) if len(singles) > 1 else runner(batch)
             result = result.to(torch.float32)
             if mode.dtype == torch.float32:
                 return result, lambda: False
-            return result, read_later(looks_broken(result, source))
+            return result, read_later(is_degenerate(result, source))
 
     def _at_hand(self, mode: _Mode) -> Descriptor:
         """The network with all its weights on the device, from which a host may have taken them."""
@@ -220,12 +220,12 @@ class EagerUpscaler:
         ``mode``: that which broke it."""
         exact = self._placed(torch.float32)
         result, _ = self._run(picture, exact)
-        if bool(looks_broken(result, picture)) or self._mode is not mode:
+        if bool(is_degenerate(result, picture)) or self._mode is not mode:
             return result
         logger.warning("%s gives broken pictures in %s on %s; it goes on in fp32.", self._spec.name, mode.dtype,
                        self._device)  # fmt: skip
         self._mode = exact
-        remember_unfit(self._model.facts.sha256, mode.dtype, self._device)
+        blacklist_dtype(self._model.facts.sha256, mode.dtype, self._device)
         return result
 
 
@@ -242,10 +242,10 @@ def default_plan(descriptor: Descriptor, device: torch.device, dtype: torch.dtyp
     """How to run a model that was not measured: on the CPU chunks of rows or, where they cannot be, tiles whose layers
     stay below the allocator's cliff; elsewhere tiles that fill the device."""
     if device.type != "cpu":
-        return RunPlan(pixel_budget=accelerator_pixels(descriptor, total_memory(device), dtype))
+        return RunPlan(max_tile_pixels=accelerator_pixels(descriptor, total_memory(device), dtype))
     widths = Counter(m.out_channels for m in descriptor.model.modules() if isinstance(m, nn.Conv2d))
     usual = widths.most_common(1)[0][0] if widths else 64
-    return RunPlan(pixel_budget=ALLOCATOR_CLIFF // (4 * usual), stream_pixels=STREAM_PIXELS)
+    return RunPlan(max_tile_pixels=ALLOCATOR_CLIFF // (4 * usual), stream_min_pixels=STREAM_PIXELS)
 
 
 def accelerator_pixels(descriptor: Descriptor, memory: int, dtype: torch.dtype) -> int:

@@ -20,7 +20,7 @@ _STORE = FactStore("half_precision", 1)
 _unfit: set[str] = set()
 
 
-def looks_broken(result: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+def is_degenerate(result: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """A boolean scalar on the device of ``result``, so that nobody has to wait for it here: values that are not finite,
     or a result (B, C, h, w) of one colour, black for one, where the source (B, C, H, W) is not."""
     flat = (result.amax((1, 2, 3)) - result.amin((1, 2, 3))) < FLAT
@@ -35,14 +35,14 @@ def is_unfit(model_sha256: str, dtype: torch.dtype, device: torch.device) -> boo
     return key in _unfit or key in _STORE.read()
 
 
-def remember_unfit(model_sha256: str, dtype: torch.dtype, device: torch.device) -> None:
+def blacklist_dtype(model_sha256: str, dtype: torch.dtype, device: torch.device) -> None:
     key = _key(model_sha256, dtype, device)
     _unfit.add(key)
     _STORE.add(key, "broken")
 
 
 @contextmanager
-def rounding(*, tf32: bool) -> Generator[None]:
+def allow_tf32(*, tf32: bool) -> Generator[None]:
     """Whether single precision may round to the 10 bits of tensor cores, in this block; PyTorch lets convolutions by
     default."""
     switches = _switches()

@@ -20,13 +20,13 @@ from ..built_cache import Artifact, drop_artifact, keep_artifact, read_artifact
 from ..onnx.engine import exported
 from ..onnx.export import OnnxSettings, missing_packages, onnx_identity
 from ..pytorch.eager import EagerUpscaler, Placer, usable_dtype
-from ..pytorch.half_check import remember_unfit
+from ..pytorch.half_check import blacklist_dtype
 from ..registry import EngineRequest, EngineUnusable
 from ..spec import model_spec
 from ..verify import SAMPLE_SIDE, verify
 from .build import BuildSettings, Profile, build_engine, profile_for
 from .package import Package, missing_package, no_gpu, open_package, refuse_other_devices, target_identity
-from .runtime import CudaLane, EngineRunner, load_engine
+from .runtime import CudaStream, EngineRunner, load_engine
 from .upscaler import TensorRTUpscaler, tiled_spec
 
 TILE = 512
@@ -52,7 +52,7 @@ def unusable() -> str | None:
 def open_model(request: EngineRequest) -> Upscaler:
     """See ``EngineModule``. The engine is kept and found again next time."""
     refuse_other_devices(request.device)
-    return open_with(open_package(), request, lambda: CudaLane(request.device))
+    return open_with(open_package(), request, lambda: CudaStream(request.device))
 
 
 def open_with(package: Package, request: EngineRequest, lane: Callable[[], Any]) -> Upscaler:
@@ -157,7 +157,7 @@ def build(
 
 def _in_pytorch(model: LoadedModel, device: torch.device, place: Placer | None) -> Callable[[], Upscaler]:
     def take_over() -> Upscaler:
-        remember_unfit(model.facts.sha256, torch.float16, device)
+        blacklist_dtype(model.facts.sha256, torch.float16, device)
         return EagerUpscaler(model, device, Precision.FP32, place)
 
     return take_over
@@ -165,4 +165,4 @@ def _in_pytorch(model: LoadedModel, device: torch.device, place: Placer | None) 
 
 def untiled_spec(model: LoadedModel) -> UpscalerSpec:
     """The model's spec before it is known which tiles an engine takes."""
-    return model_spec(model.facts, model.descriptor, pixel_budget=0)
+    return model_spec(model.facts, model.descriptor, max_tile_pixels=0)

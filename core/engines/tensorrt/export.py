@@ -12,7 +12,7 @@ import torch
 from ....model_loader.files import in_megabytes
 from ....model_loader.loaded import LoadedModel
 from ....model_loader.precision import Precision
-from ...atomic_write import write_whole
+from ...atomic_write import write_atomic
 from ...errors import InputError
 from ...progress import Progress
 from ..built_cache import read_artifact
@@ -113,8 +113,8 @@ def export_with(package: Package, request: EngineRequest, output: Path, made_by:
         built=built_as(profile, target_identity(package, request.device)),
     )
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(record_path(output), record_text(record).encode())
-    write_whole(output, content)
+    write_atomic(record_path(output), record_text(record).encode())
+    write_atomic(output, content)
     return BuiltEngine(output, artifact.path, package.name, profile, half, proof)
 
 

@@ -17,7 +17,7 @@ from ..export.files import Record, read_record, record_path
 from ..registry import EngineUnusable
 from .build import Profile
 from .package import Package, missing_package, no_gpu, open_package, refuse_other_devices, target_identity
-from .runtime import CudaLane, EngineRunner, load_engine
+from .runtime import CudaStream, EngineRunner, load_engine
 from .upscaler import TensorRTUpscaler, tiled_spec
 
 
@@ -34,7 +34,7 @@ def unusable() -> str | None:
 def open_file(main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
     """See ``FileReader``."""
     refuse_other_devices(device)
-    return open_with(open_package(), main, spec, device, lambda: CudaLane(device))
+    return open_with(open_package(), main, spec, device, lambda: CudaStream(device))
 
 
 def open_with(

@@ -45,7 +45,7 @@ class Lane(Protocol):
         ...
 
 
-class CudaLane:
+class CudaStream:
     """A stream of its own: on the default one TensorRT waits for the whole device."""
 
     def __init__(self, device: torch.device) -> None:

@@ -11,7 +11,7 @@ import torch
 from ...errors import ModelOutputError, OutOfMemory
 from ...upscaler import Upscaler, UpscalerSpec
 from ..memory import device_room, translated_out_of_memory
-from ..pytorch.half_check import looks_broken
+from ..pytorch.half_check import is_degenerate
 from .build import Profile
 from .runtime import EngineRunner, ExecutionFailed
 
@@ -42,7 +42,7 @@ class TensorRTUpscaler:
         return self._spec
 
     def room(self, wanted: int) -> tuple[torch.device, int]:
-        """See ``RoomyUpscaler``."""
+        """See ``OnDeviceUpscaler``."""
         return self._device, device_room(self._device, wanted)
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
@@ -57,7 +57,7 @@ class TensorRTUpscaler:
 
     def _is_broken(self, result: torch.Tensor, picture: torch.Tensor) -> bool:
         with translated_out_of_memory(self._device):
-            return bool(looks_broken(result, picture))
+            return bool(is_degenerate(result, picture))
 
     def _run(self, picture: torch.Tensor) -> torch.Tensor:
         height, width = picture.shape[2:]
@@ -79,5 +79,5 @@ class TensorRTUpscaler:
 
 def tiled_spec(spec: UpscalerSpec, profile: Profile) -> UpscalerSpec:
     """A model's spec with a tile that fits the profile, the bands that tiles share included."""
-    side = max(min(profile.tile) - 2 * spec.halo.band, 1)
-    return replace(spec, pixel_budget=side * side, longest_side=side, tiles_per_pass=profile.batch)
+    side = max(min(profile.tile) - 2 * spec.halo.overlap, 1)
+    return replace(spec, max_tile_pixels=side * side, longest_side=side, batch_size=profile.batch)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import InputError
 from ...image.fit import plan_fit
 from ...media.picture.read import format_of
-from ...media.picture_folder import Errand, size_in_header
+from ...media.picture_folder import FileTask, size_in_header
 from ...types import Size
 from ..picture import PictureSettings
 
@@ -22,37 +22,37 @@ DEEP = 2.6
 """How many times more 16 bits take: their lower bits hardly compress."""
 
 
-def estimate_bytes(errands: Sequence[Errand], settings: PictureSettings, scale: int) -> int:
+def estimate_bytes(tasks: Sequence[FileTask], settings: PictureSettings, scale: int) -> int:
     """About how many bytes the results take, from the sizes in the headers of up to 300 evenly spread sources."""
-    step = max(1, len(errands) // SAMPLES)
-    sizes = [_bytes_of(errand, settings, scale) for errand in errands[::step]]
+    step = max(1, len(tasks) // SAMPLES)
+    sizes = [_bytes_of(task, settings, scale) for task in tasks[::step]]
     known = [size for size in sizes if size]
-    return round(sum(known) / len(known) * len(errands)) if known else 0
+    return round(sum(known) / len(known) * len(tasks)) if known else 0
 
 
-def _bytes_of(errand: Errand, settings: PictureSettings, scale: int) -> float:
-    source = size_in_header(errand.source)
+def _bytes_of(task: FileTask, settings: PictureSettings, scale: int) -> float:
+    source = size_in_header(task.source)
     if source is None:
         return 0.0
-    kind = format_of(errand.output).name
+    kind = format_of(task.output).name
     depth = DEEP if settings.bit_depth == 16 else 1.0
     return _canvas(source, settings, scale).pixels * BYTES_PER_PIXEL[kind] * depth
 
 
 def _canvas(source: Size, settings: PictureSettings, scale: int) -> Size:
     if settings.target is None:
-        return source.times(scale)
+        return source.scaled(scale)
     try:
         return plan_fit(source, settings.target).canvas
     except InputError:
         return Size(0, 0)  # refused when its turn comes, with the reason
 
 
-def check_space(folder: Path, errands: Sequence[Errand], settings: PictureSettings, scale: int) -> None:
+def check_space(folder: Path, tasks: Sequence[FileTask], settings: PictureSettings, scale: int) -> None:
     """Raises ``InputError`` if the disk of ``folder``, which must exist, has less room than the estimate."""
-    needed, free = estimate_bytes(errands, settings, scale), shutil.disk_usage(folder).free
+    needed, free = estimate_bytes(tasks, settings, scale), shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
-            f"{len(errands)} pictures need about {needed / 1e6:,.0f} MB and {folder} has {free / 1e6:,.0f} MB free; "
+            f"{len(tasks)} pictures need about {needed / 1e6:,.0f} MB and {folder} has {free / 1e6:,.0f} MB free; "
             "make room, or choose JPEG or a smaller size."
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ...media.picture_folder import Errand, Shard
+from ...media.picture_folder import FileTask, Shard
 from ...progress import Progress
 from ..model_info import Model
 from ..picture import PictureSettings
@@ -25,7 +25,7 @@ class FolderJob:
     ``smallest`` and ``largest``: bytes of a file outside of which a note is made; 0 for no such limit.
     ``passed_over``: a sentence about files that are no pictures."""
 
-    errands: tuple[Errand, ...]
+    tasks: tuple[FileTask, ...]
     output: Path
     settings: PictureSettings
     model: Model

@@ -14,9 +14,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
-from ...atomic_write import write_whole
+from ...atomic_write import write_atomic
 from ...errors import InputError
-from ...media.picture_folder import Errand, Shard, natural_order
+from ...media.picture_folder import FileTask, Shard, natural_order
 
 NAME = "manifest"
 VERSION = 1
@@ -154,9 +154,9 @@ class History:
         self._outputs = {entry.output for entry in self.written.values()}
         self._kept = {entry.output for entry in self.latest.values() if entry.kept}
 
-    def among(self, errands: Iterable[Errand]) -> list[Entry]:
+    def among(self, tasks: Iterable[FileTask]) -> list[Entry]:
         """What became of those pictures that are known."""
-        return [self._verdict(errand.name) for errand in errands if errand.name in self.latest]
+        return [self._verdict(task.name) for task in tasks if task.name in self.latest]
 
     def finished(self, wanted: Entry) -> Entry | None:
         """The entry of a picture that was written from the same source, to the same name, with the same settings."""
@@ -238,5 +238,5 @@ def merge_manifests(folder: Path) -> list[Entry]:
     if not paths:
         raise InputError(f"{folder}: no manifest.jsonl and no manifest.shard-*.jsonl; name a folder of results.")
     entries = History(paths).verdicts()
-    write_whole(manifest_path(folder), "".join(entry.to_json() + "\n" for entry in entries).encode("ascii"))
+    write_atomic(manifest_path(folder), "".join(entry.to_json() + "\n" for entry in entries).encode("ascii"))
     return entries

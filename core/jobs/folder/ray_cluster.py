@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from ...errors import InputError
-from ...media.picture_folder import Errand
+from ...media.picture_folder import FileTask
 from ...upscaler import Upscaler
 from ..model_info import Model
 from .job import FolderJob, FolderProgress, FolderRun
@@ -96,7 +96,7 @@ def run_folder_on_cluster(
     started = time.monotonic()
     with full_disk_said(job.output), begun(job, scale, progress) as (start, manifest), _connected(ray, cluster):
         share = share_out(cluster.workers, _nodes(ray))
-        progress.start_folder(len(job.errands))
+        progress.start_folder(len(job.tasks))
         collected = _Collected(manifest, progress)
         for batch in _batches(ray, job, load, start, share):
             collected.add(batch)
@@ -106,7 +106,7 @@ def run_folder_on_cluster(
     return FolderRun(
         entries=tuple(collected.entries),
         skipped=tuple(collected.skipped),
-        remaining=len(job.errands) - done,
+        remaining=len(job.tasks) - done,
         seconds=time.monotonic() - started,
     )
 
@@ -175,10 +175,10 @@ def _row(entry: Entry | None, skipped: bool, *, note: str = "", problem: str = "
 
 
 def rows_of(job: FolderJob, start: Start) -> list[Row]:
-    """What a worker needs to know about each picture: its errand, the line it has in the manifest, and whether a file
+    """What a worker needs to know about each picture: its task, the line it has in the manifest, and whether a file
     of others is in its place."""
     rows: list[Row] = []
-    for name, source, output_name, output in job.errands:
+    for name, source, output_name, output in job.tasks:
         before = start.history.written.get(name)
         rows.append(
             {
@@ -195,10 +195,10 @@ def rows_of(job: FolderJob, start: Start) -> list[Row]:
 
 def _part_of(job: FolderJob, batch: Mapping[str, Sequence[Any]]) -> tuple[FolderJob, Start]:
     columns = (batch[name] for name in ("name", "source", "output_name", "output"))
-    errands = tuple(Errand(str(a), Path(str(b)), str(c), Path(str(d))) for a, b, c, d in zip(*columns, strict=True))
+    tasks = tuple(FileTask(str(a), Path(str(b)), str(c), Path(str(d))) for a, b, c, d in zip(*columns, strict=True))
     known = [entry for line in batch["before"] if (entry := parse_line(str(line)))]
-    foreign = (errand.output_name for errand, yes in zip(errands, batch["foreign"], strict=True) if yes)
-    return replace(job, errands=errands), Start(History.of(known), frozenset(foreign))
+    foreign = (task.output_name for task, yes in zip(tasks, batch["foreign"], strict=True) if yes)
+    return replace(job, tasks=tasks), Start(History.of(known), frozenset(foreign))
 
 
 def _batches(ray: Any, job: FolderJob, load: Loader, start: Start, share: Share) -> Iterator[Mapping[str, Any]]:
@@ -210,7 +210,7 @@ def _batches(ray: Any, job: FolderJob, load: Loader, start: Start, share: Share)
     _hush()
     results = listed.map_batches(
         Worker,
-        fn_constructor_args=(replace(job, errands=()), load, share.threads),
+        fn_constructor_args=(replace(job, tasks=()), load, share.threads),
         batch_size=at_once,
         compute=ray.data.ActorPoolStrategy(size=share.workers),
         num_cpus=share.cpus,

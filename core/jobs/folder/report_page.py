@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from ...atomic_write import write_whole
+from ...atomic_write import write_atomic
 from ...errors import InputError
 from ...image.colour import to_rgb
 from ...image.resize import resize
@@ -64,8 +64,8 @@ def write_report(job: FolderJob, summary: Summary) -> list[Path]:
     """Writes ``summary.json`` and ``index.html`` into the folder of results. Raises ``OSError``."""
     part = job.shard.suffix if job.shard else ""
     paths = [job.output / f"summary{part}.json", job.output / f"index{part}.html"]
-    write_whole(paths[0], summary.to_json().encode())
-    write_whole(paths[1], report_page(job, summary).encode("utf-8", "replace"))
+    write_atomic(paths[0], summary.to_json().encode())
+    write_atomic(paths[1], report_page(job, summary).encode("utf-8", "replace"))
     return paths
 
 
@@ -73,7 +73,7 @@ def report_page(job: FolderJob, summary: Summary) -> str:
     """A page for light and dark screens: counts, the five least faithful pictures large, what failed, what is
     suspicious, thumbnails before and after, and a table of all."""
     worst, rest = summary.worst, _shown_beside(summary)
-    sources = {errand.name: errand.source for errand in job.errands}
+    sources = {task.name: task.source for task in job.tasks}
 
     def card(entry: Entry, side: int) -> str:
         return _card(entry, _pair(entry, sources[entry.source], job.output / entry.output, side))

@@ -21,7 +21,7 @@ from ....model_loader.files import sha256_of
 from ...atomic_write import remove_leftovers
 from ...engines.memory import release_cached
 from ...errors import InputError, ModelOutputError, OutOfMemory
-from ...media.picture_folder import Errand, within
+from ...media.picture_folder import FileTask, within
 from ...progress import Progress
 from ...upscaler import Upscaler
 from ..picture import Enlarged, SourcePicture, enlarge, read_source, write_enlarged
@@ -37,7 +37,7 @@ OURS = (InputError, OutOfMemory, ModelOutputError)
 @dataclass(frozen=True)
 class _Loaded:
     entry: Entry
-    errand: Errand
+    task: FileTask
     source: SourcePicture
 
 
@@ -49,7 +49,7 @@ class _Finished:
     disk_full: bool = False
 
 
-class _Guard(Progress):
+class _HostErrorRecorder(Progress):
     """Passes everything on, and remembers that it was the host who ended the work: no failure of the picture."""
 
     def __init__(self, host: FolderProgress) -> None:
@@ -117,20 +117,20 @@ class Start:
 def begun(job: FolderJob, scale: int, progress: FolderProgress) -> Generator[tuple[Start, Manifest]]:
     """The checks before the work, and the open manifest. ``scale`` is that of the model. Raises as ``run_folder``."""
     _make_folder(job.output)
-    existing = {errand.output_name for errand in job.errands if errand.output.exists()}
+    existing = {task.output_name for task in job.tasks if task.output.exists()}
     # Looked for after the outputs, and made before any of them, so that two workers do not take each other's files
     # for somebody else's.
     own = manifest_path(job.output, job.shard)
     was_there = own.exists()
     history = History(manifest_files(job.output))
     _check_start(job, history, progress)
-    todo = [errand for errand in job.errands if errand.output_name not in existing]
+    todo = [task for task in job.tasks if task.output_name not in existing]
     check_space(job.output, todo, job.settings, scale)
     foreign = {name for name in existing if not (job.overwrite or history.is_ours(name, begun=was_there))}
     manifest = Manifest(own)
     try:
         if manifest.alone:
-            remove_leftovers(errand.output for errand in job.errands)
+            remove_leftovers(task.output for task in job.tasks)
         yield Start(history, frozenset(foreign)), manifest
     finally:
         manifest.close()
@@ -143,7 +143,7 @@ def work_through(
     record: Callable[[Entry], None],
     progress: FolderProgress,
 ) -> FolderRun:
-    """Does the errands of a job that has begun. ``record`` is called with each entry as soon as it is known, from any
+    """Does the tasks of a job that has begun. ``record`` is called with each entry as soon as it is known, from any
     thread."""
     return _Run(job, upscaler, start, record, progress).run()
 
@@ -156,14 +156,14 @@ def _make_folder(folder: Path) -> None:
 
 
 def _check_start(job: FolderJob, history: History, progress: FolderProgress) -> None:
-    if not (job.resume or job.overwrite) and (before := history.among(job.errands)):
+    if not (job.resume or job.overwrite) and (before := history.among(job.tasks)):
         raise InputError(
             f"{job.output} holds the results of an earlier run on {len(before)} of these pictures; resume it, "
             "overwrite them, or name another folder."
         )
     if history.unreadable:
         progress.note(f"{history.unreadable} lines of the manifest cannot be read and are passed over.")
-    written = [entry for entry in history.among(job.errands) if entry.written]
+    written = [entry for entry in history.among(job.tasks) if entry.written]
     changed = [entry for entry in written if entry.settings_sha256 != job.settings_sha256]
     if changed and job.resume:
         model = any(entry.model_sha256 != job.model.sha256 for entry in changed)
@@ -172,7 +172,7 @@ def _check_start(job: FolderJob, history: History, progress: FolderProgress) -> 
 
 
 class _Run:
-    """One run over the errands of a job."""
+    """One run over the tasks of a job."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class _Run:
 
     def run(self) -> FolderRun:
         started = time.monotonic()
-        self._progress.start_folder(len(self._job.errands))
+        self._progress.start_folder(len(self._job.tasks))
         self._refuse_foreign()
         readers = ThreadPoolExecutor(self._job.jobs, "backplate-read")
         writers = ThreadPoolExecutor(self._job.jobs, "backplate-write")
@@ -213,64 +213,64 @@ class _Run:
         return FolderRun(
             entries=tuple(self._entries),
             skipped=tuple(self._skipped),
-            remaining=len(self._job.errands) - count,
+            remaining=len(self._job.tasks) - count,
             seconds=time.monotonic() - started,
         )
 
     def _refuse_foreign(self) -> None:
         """Before anything is written: later, nobody could tell such a file from one of ours."""
-        for errand in self._job.errands:
-            if errand.output_name in self._start.foreign:
-                reason = f"{errand.output} exists already and is not of this job; overwrite it, or move it away."
-                self._collect(self._failed(self._begun(errand), reason, kept=True))
+        for task in self._job.tasks:
+            if task.output_name in self._start.foreign:
+                reason = f"{task.output} exists already and is not of this job; overwrite it, or move it away."
+                self._collect(self._failed(self._begun(task), reason, kept=True))
 
     def _read_ahead(self, readers: ThreadPoolExecutor) -> Iterator[_Loaded | _Finished]:
-        errands = (errand for errand in self._job.errands if errand.output_name not in self._start.foreign)
-        ahead = deque(readers.submit(self._read, errand) for errand in islice(errands, self._job.jobs))
+        tasks = (task for task in self._job.tasks if task.output_name not in self._start.foreign)
+        ahead = deque(readers.submit(self._read, task) for task in islice(tasks, self._job.jobs))
         while ahead:
             item = ahead.popleft().result()
-            ahead.extend(readers.submit(self._read, errand) for errand in islice(errands, 1))
+            ahead.extend(readers.submit(self._read, task) for task in islice(tasks, 1))
             yield item
 
-    def _read(self, errand: Errand) -> _Loaded | _Finished:
+    def _read(self, task: FileTask) -> _Loaded | _Finished:
         started = time.perf_counter()
-        entry = self._begun(errand)
+        entry = self._begun(task)
         try:
-            self._check_places(errand)
-            entry = replace(entry, source_bytes=errand.source.stat().st_size, source_sha256=sha256_of(errand.source))
-            if before := self._finished_before(errand, entry):
+            self._check_places(task)
+            entry = replace(entry, source_bytes=task.source.stat().st_size, source_sha256=sha256_of(task.source))
+            if before := self._finished_before(task, entry):
                 return _Finished(before, skipped=True)
-            source = read_source(errand.source, errand.output, self._job.settings, self._upscaler.spec.scale)
+            source = read_source(task.source, task.output, self._job.settings, self._upscaler.spec.scale)
         except Exception as error:  # noqa: BLE001  one bad picture must not cost the others
-            return self._failed(entry, _sentence(error, errand))
+            return self._failed(entry, _sentence(error, task))
         width, height = source.size
         entry = replace(entry, source_width=width, source_height=height, notes=source.notes)
-        return _Loaded(_after(entry, started), errand, source)
+        return _Loaded(_after(entry, started), task, source)
 
-    def _check_places(self, errand: Errand) -> None:
+    def _check_places(self, task: FileTask) -> None:
         if self._job.roots is None:
             return
-        if not within(errand.source, self._job.roots):
-            raise InputError(f"{errand.source}: the link leads out of the folders that may be read.")
-        if not within(errand.output, [self._job.output]):
-            raise InputError(f"{errand.output}: a link leads out of the folder of results.")
+        if not within(task.source, self._job.roots):
+            raise InputError(f"{task.source}: the link leads out of the folders that may be read.")
+        if not within(task.output, [self._job.output]):
+            raise InputError(f"{task.output}: a link leads out of the folder of results.")
 
-    def _finished_before(self, errand: Errand, entry: Entry) -> Entry | None:
+    def _finished_before(self, task: FileTask, entry: Entry) -> Entry | None:
         if not self._job.resume:
             return None
         before = self._start.history.finished(entry)
-        return before if before and errand.output.is_file() and errand.output.stat().st_size else None
+        return before if before and task.output.is_file() and task.output.stat().st_size else None
 
     def _work_on(self, loaded: _Loaded, writers: ThreadPoolExecutor) -> None:
-        self._progress.start_picture(loaded.errand.name)
-        guard, started = _Guard(self._progress), time.perf_counter()
+        self._progress.start_picture(loaded.task.name)
+        guard, started = _HostErrorRecorder(self._progress), time.perf_counter()
         try:
             guard.check()
             enlarged = enlarge(loaded.source, self._upscaler, self._job.settings, guard)
         except Exception as error:
             if guard.raised is not None:
                 raise
-            self._collect(self._failed(_after(loaded.entry, started), _sentence(error, loaded.errand)))
+            self._collect(self._failed(_after(loaded.entry, started), _sentence(error, loaded.task)))
             return
         while self._writing and (len(self._writing) >= self._job.jobs or self._writing[0].done()):
             self._collect(self._writing.popleft().result())
@@ -280,13 +280,13 @@ class _Run:
 
     @torch.inference_mode()
     def _write(self, loaded: _Loaded, enlarged: Enlarged) -> _Finished:
-        started, errand = time.perf_counter(), loaded.errand
+        started, task = time.perf_counter(), loaded.task
         try:
             figures, suspicion = self._judged(loaded.source, enlarged)
-            write_enlarged(errand.output, enlarged, loaded.source, self._job.settings)
-            size = errand.output.stat().st_size
+            write_enlarged(task.output, enlarged, loaded.source, self._job.settings)
+            size = task.output.stat().st_size
         except Exception as error:  # noqa: BLE001  as in _read
-            failed = self._failed(_after(loaded.entry, started), _sentence(error, errand))
+            failed = self._failed(_after(loaded.entry, started), _sentence(error, task))
             return replace(failed, disk_full=_is_disk_full(error))
         entry = replace(
             _after(loaded.entry, started),
@@ -317,10 +317,10 @@ class _Run:
         notes = [f"{size:,} bytes are under the least of {smallest:,}"] if size < smallest else []
         return notes + ([f"{size:,} bytes are over the most of {largest:,}"] if largest and size > largest else [])
 
-    def _begun(self, errand: Errand) -> Entry:
+    def _begun(self, task: FileTask) -> Entry:
         return Entry(
-            source=errand.name,
-            output=errand.output_name,
+            source=task.name,
+            output=task.output_name,
             status=Status.FAILED,
             model=self._job.model.name,
             model_sha256=self._job.model.sha256,
@@ -351,11 +351,11 @@ def _after(entry: Entry, started: float) -> Entry:
     return replace(entry, seconds=entry.seconds + time.perf_counter() - started)
 
 
-def _sentence(error: Exception, errand: Errand) -> str:
+def _sentence(error: Exception, task: FileTask) -> str:
     """Why the picture failed, without the name that stands beside it anyway."""
     text = " ".join(str(error).split())
     if isinstance(error, OURS):
-        return text.removeprefix(f"{errand.source}: ")
+        return text.removeprefix(f"{task.source}: ")
     return f"unexpected {type(error).__name__}: {text}"
 
 

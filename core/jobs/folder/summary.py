@@ -105,11 +105,11 @@ def _brief(entry: Entry) -> dict[str, Any]:
 def summarise(job: FolderJob, run: FolderRun) -> Summary:
     """What became of the job's pictures, in this run and before."""
     reached = {entry.source: entry for entry in (*run.skipped, *run.entries)}
-    for entry in History(manifest_files(job.output)).among(job.errands):
+    for entry in History(manifest_files(job.output)).among(job.tasks):
         reached.setdefault(entry.source, entry)
-    entries = [reached[errand.name] for errand in job.errands if errand.name in reached]
+    entries = [reached[task.name] for task in job.tasks if task.name in reached]
     fresh = sum(entry.written for entry in run.entries)
-    return Summary(tuple(entries), len(job.errands), fresh, run.seconds, job.passed_over)
+    return Summary(tuple(entries), len(job.tasks), fresh, run.seconds, job.passed_over)
 
 
 def summary_of(entries: Sequence[Entry]) -> Summary:

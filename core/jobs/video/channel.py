@@ -10,13 +10,13 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class Cut(Exception):
+class Closed(Exception):
     """The other side is not there any more."""
 
 
-class Belt(Generic[Item]):
+class Channel(Generic[Item]):
     """Carries at most ``room`` items. The giver calls ``put`` and finally ``end``; the taker iterates, and calls
-    ``cut`` if it stops early, which makes ``put`` raise ``Cut``."""
+    ``cut`` if it stops early, which makes ``put`` raise ``Closed``."""
 
     def __init__(self, room: int) -> None:
         self._room = room
@@ -29,7 +29,7 @@ class Belt(Generic[Item]):
         with self._change:
             self._change.wait_for(lambda: self._cut or len(self._items) < self._room)
             if self._cut:
-                raise Cut
+                raise Closed
             self._items.append(item)
             self._change.notify_all()
 

@@ -11,7 +11,7 @@ import torch
 
 from ...image.canvas import Background
 from ...image.fit import FitPlan, Target, plan_fit
-from ...image.frame_difference import HeldSettings, is_held
+from ...image.frame_difference import FrameReuse, is_held
 from ...image.resize import resize
 from ...media.video.colour import WHITE_8, WHITE_16, Pixels
 from ...media.video.decode import Frame
@@ -32,7 +32,7 @@ class FrameSettings:
     target: Target
     background: Background
     tiles: TileSettings
-    held: HeldSettings
+    held: FrameReuse
     device: torch.device
     deep: bool
     flicker: bool

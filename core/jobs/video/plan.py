@@ -16,7 +16,7 @@ from ...atomic_write import companion_name, whole_file
 from ...errors import InputError
 from ...image.canvas import Background, Fill
 from ...image.fit import Fit, Target, plan_fit
-from ...image.frame_difference import HeldSettings
+from ...image.frame_difference import FrameReuse
 from ...image.room import check_room
 from ...media.video.carry import Carry
 from ...media.video.decode import ReadSettings, check_scanning
@@ -46,7 +46,7 @@ class VideoSettings:
     target: Target | None = None
     background: Background = Background()
     tiles: TileSettings = TileSettings()
-    held: HeldSettings = HeldSettings()
+    held: FrameReuse = FrameReuse()
     read: ReadSettings = ReadSettings()
     encode: EncodeSettings = EncodeSettings()
     carry: Carry = Carry()

@@ -15,7 +15,7 @@ from ...media.video.join import join_segments, kind_of
 from ...media.video.probe import reason_of
 from ...progress import Progress
 from ...upscaler import Upscaler
-from .channel import Cut
+from .channel import Closed
 from .compare import vmaf_of
 from .frame import Finished, FrameSettings, FrameUpscaler
 from .latency import Latency
@@ -33,7 +33,7 @@ class VideoProgress(Progress):
         """One frame was upscaled, or reused."""
 
 
-class _Quiet(Progress):
+class _NotesOnly(Progress):
     """Lets checks pass and each sentence once; the steps within a frame are nobody's business."""
 
     def __init__(self, host: Progress, notes: list[str]) -> None:
@@ -122,7 +122,7 @@ class _Stream:
             deep=plan.encoding.deep,
             flicker=job.measure,
         )
-        self._frames = FrameUpscaler(upscaler, frame_settings, _Quiet(progress, notes))
+        self._frames = FrameUpscaler(upscaler, frame_settings, _NotesOnly(progress, notes))
 
     def run(self) -> tuple[dict[str, Latency], str]:
         """Latencies by stage, and why the source ended early."""
@@ -155,7 +155,7 @@ class _Stream:
             finished = self._frames.finish(frame, seconds)
             try:
                 self._writer.belt.put(finished)
-            except Cut:
+            except Closed:
                 return
             self._progress.finish_frame(finished)
             self._progress.advance()

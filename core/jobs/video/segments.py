@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ...atomic_write import settle, write_whole
+from ...atomic_write import fsync_file, write_atomic
 from ...errors import InputError
 from ...media.video.join import Segment
 from ...metrics.flicker import Flicker
@@ -73,7 +73,7 @@ class SegmentStore:
             # Nobody knows what made the segments, if there are any: they are made again.
             for left in self.folder.glob("[0-9]*.json"):
                 left.unlink()
-            write_whole(note, json.dumps(self._identity, indent=1).encode())
+            write_atomic(note, json.dumps(self._identity, indent=1).encode())
         while facts := self._finished(len(self.segments)):
             self._add(facts)
 
@@ -98,11 +98,11 @@ class SegmentStore:
     def close(self, frames: list[tuple[int, int]], reorder: int, counts: Counts) -> None:
         """The file at ``next_file`` is whole and becomes a segment."""
         part = self.next_file()
-        settle(part)
+        fsync_file(part)
         name = part.with_suffix(".video").name
         part.replace(self.folder / name)
         facts = {"file": name, "frames": frames, "reorder": reorder, "counts": asdict(counts)}
-        write_whole(self._note(len(self.segments)), json.dumps(facts).encode())
+        write_atomic(self._note(len(self.segments)), json.dumps(facts).encode())
         self._add(facts)
 
     def remove(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ...media.video.decode import Frame, ReadSettings, read_video
 from ...media.video.encode import Encoding, SegmentEncoder
 from ...media.video.probe import Source, VideoFacts
-from .channel import Belt, Cut
+from .channel import Channel, Closed
 from .frame import Finished
 from .latency import Latency
 from .report import STAGES
@@ -22,14 +22,14 @@ class Reader(threading.Thread):
     def __init__(self, source: Source, facts: VideoFacts, settings: ReadSettings, room: int) -> None:
         super().__init__(name="backplate read", daemon=True)
         self._frames = read_video(source, facts, settings)
-        self.belt: Belt[tuple[Frame, float]] = Belt(room)
+        self.belt: Channel[tuple[Frame, float]] = Channel(room)
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
             for frame, seconds in self._timed():
                 self.belt.put((frame, seconds))
-        except Cut:
+        except Closed:
             pass
         except BaseException as error:  # noqa: BLE001  given to the thread that runs the job
             self.error = error
@@ -50,7 +50,7 @@ class Writer(threading.Thread):
     def __init__(self, store: SegmentStore, encoding: Encoding, segment_frames: int, room: int) -> None:
         super().__init__(name="backplate write", daemon=True)
         self._store, self._encoding, self._segment_frames = store, encoding, segment_frames
-        self.belt: Belt[Finished] = Belt(room)
+        self.belt: Channel[Finished] = Channel(room)
         self.latency = {name: Latency() for name in STAGES}
         self.error: BaseException | None = None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from backplate.core.engines.fuse import portable
+from backplate.core.engines.fuse import fuse_for_export
 from backplate.model_loader.loaded import LoadedModel
 
 
@@ -17,11 +17,11 @@ def test_the_plain_network_equals_the_model(build: Callable[[str], LoadedModel],
     with torch.no_grad():
         expected = model.descriptor.model(picture)
         before = {key: value.clone() for key, value in model.descriptor.model.state_dict().items()}
-        assert torch.equal(portable(model.descriptor.model)(picture), expected)
+        assert torch.equal(fuse_for_export(model.descriptor.model)(picture), expected)
     after = model.descriptor.model.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
 def test_merged_convolutions_leave_their_branches_out(build: Callable[[str], LoadedModel]):
     model = build("span")
-    assert sum(p.numel() for p in portable(model.descriptor.model).parameters()) < model.facts.parameters / 2
+    assert sum(p.numel() for p in fuse_for_export(model.descriptor.model).parameters()) < model.facts.parameters / 2

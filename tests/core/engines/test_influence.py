@@ -134,7 +134,7 @@ def test_whether_pictures_may_share_a_forward():
 def test_a_model_for_one_picture_at_a_time_gets_one(seeded: Load):
     upscaler = EagerUpscaler(seeded("SeemoRe"), CPU)
     assert not upscaler.spec.batches
-    assert upscaler.spec.tiles_per_pass == 1
+    assert upscaler.spec.batch_size == 1
     pair = sample_strip(32, 32, 3)
     alone = torch.cat([upscaler(pair[:1]), upscaler(pair[1:])])
     assert torch.equal(upscaler(pair), alone)

@@ -104,7 +104,7 @@ def test_auto_may_take_one_engine_for_small_pictures_and_another_for_large_ones(
     build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch
 ):
     model = build("compact")
-    tiles = EagerUpscaler(model, CPU, plan=RunPlan(pixel_budget=48 * 48))
+    tiles = EagerUpscaler(model, CPU, plan=RunPlan(max_tile_pixels=48 * 48))
     monkeypatch.setattr(
         engines, "engine_module", lambda _: SimpleNamespace(unusable=lambda: None, open_model=lambda _: tiles)
     )

@@ -6,9 +6,9 @@ import pytest
 import torch
 from backplate.core.image.tiling import (
     Edge,
+    blend_weights,
     choose_tile,
     plan_tiles,
-    ramps,
     read_region,
     split_evenly,
     split_region,
@@ -54,7 +54,7 @@ def test_blending_weights_add_up_to_one(area: Box):
     total = torch.zeros(area.height * 2, area.width * 2)
     for row in plan_tiles(area, Size(48, 40), band=7):
         for tile in row:
-            weights = ramps(tile, 2)
+            weights = blend_weights(tile, 2)
             region = tile.region
             y, x = (region.y - area.y) * 2, (region.x - area.x) * 2
             part = torch.ones(region.height * 2, region.width * 2)

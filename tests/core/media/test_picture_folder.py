@@ -17,7 +17,7 @@ from backplate.core.media.picture_folder import (
     parse_template,
     passed_over,
     passed_over_text,
-    plan_errands,
+    plan_tasks,
     refuse_inputs_as_outputs,
     size_in_header,
     within,
@@ -42,7 +42,7 @@ def names_in(folder: Path, **options: object) -> list[str]:
 
 def results(*names: str, **options: object) -> list[str]:
     sources = [Source(name, Path("in") / name) for name in names]
-    return [errand.output_name for errand in plan_errands(sources, OUT, **options)]
+    return [task.output_name for task in plan_tasks(sources, OUT, **options)]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_folder_without_pictures_or_that_is_not_there_is_refused(tmp_path: Pat
 
 def test_sub_folders_are_mirrored_and_names_kept():
     sources = [Source(name, Path("in") / name) for name in ("a.png", "s/t/b.gif", "s/c.v2.tif")]
-    first, second, third = plan_errands(sources, OUT)
+    first, second, third = plan_tasks(sources, OUT)
     assert (first.name, first.source, first.output) == ("a.png", Path("in/a.png"), OUT / "a.png")
     assert (second.output_name, second.output) == ("s/t/b.png", OUT / "s" / "t" / "b.png")
     assert third.output_name == "s/c.v2.tif"
@@ -162,8 +162,8 @@ def test_inputs_are_not_outputs(tmp_path: Path):
     touch(tmp_path, "a.png")
     sources = [Source("a.png", tmp_path / "a.png")]
     with pytest.raises(InputError, match="is the input"):
-        refuse_inputs_as_outputs(plan_errands(sources, tmp_path))
-    refuse_inputs_as_outputs(plan_errands(sources, tmp_path, ".jpg"))
+        refuse_inputs_as_outputs(plan_tasks(sources, tmp_path))
+    refuse_inputs_as_outputs(plan_tasks(sources, tmp_path, ".jpg"))
 
 
 @pytest.mark.parametrize("name", ["x", "x/y", ".", "x/../y", "link"])

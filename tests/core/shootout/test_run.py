@@ -22,7 +22,7 @@ from backplate.core.shootout.contact_sheet import GAP, LINE, VIEW, contact_sheet
 from backplate.core.shootout.report_files import report_csv, report_dict, write_report
 from backplate.core.shootout.report_html import report_html
 from backplate.core.shootout.results import BASELINE, REFERENCE, SOURCE, ShootoutResult
-from backplate.core.shootout.run import MOST_CROPS, Contestant, ShootoutSettings, run_shootout
+from backplate.core.shootout.run import MOST_CROPS, ModelEntry, ShootoutSettings, run_shootout
 from backplate.core.shootout.samples import Degrade, Sample, SampleFile, degraded_sample, samples_in
 from PIL import Image
 
@@ -61,11 +61,11 @@ def unreadable() -> SampleFile:
 
 
 CONTESTANTS = [
-    Contestant("soft", lambda: Enlarger()),
-    Contestant("haloed", lambda: Enlarger(amount=3.0)),
-    Contestant("<b>broken</b>", lambda: Broken()),
-    Contestant("black", lambda: Blackout()),
-    Contestant("absent", absent),
+    ModelEntry("soft", lambda: Enlarger()),
+    ModelEntry("haloed", lambda: Enlarger(amount=3.0)),
+    ModelEntry("<b>broken</b>", lambda: Broken()),
+    ModelEntry("black", lambda: Blackout()),
+    ModelEntry("absent", absent),
 ]
 
 
@@ -169,7 +169,7 @@ def test_progress_announces_as_many_results_as_it_reports():
 @pytest.mark.parametrize("name", [BASELINE, SOURCE, "soft"])
 def test_names_must_differ(name):
     with pytest.raises(InputError, match=f"The name {name!r} is taken twice"):
-        run_shootout([CONTESTANTS[0], Contestant(name, Enlarger)], [sample(0)], SETTINGS)
+        run_shootout([CONTESTANTS[0], ModelEntry(name, Enlarger)], [sample(0)], SETTINGS)
     with pytest.raises(InputError, match="no picture"):
         run_shootout(CONTESTANTS, [], SETTINGS)
 
@@ -220,7 +220,7 @@ def test_html_needs_nothing_from_outside_and_escapes_names(result):
 
 
 def test_html_without_pictures_or_models_is_a_page():
-    page = report_html(run_shootout([Contestant("absent", absent)], [unreadable()], SETTINGS))
+    page = report_html(run_shootout([ModelEntry("absent", absent)], [unreadable()], SETTINGS))
     assert "absent cannot be used" in page
     assert "<script>" not in page
 

@@ -60,7 +60,7 @@ def test_references_are_matched_by_name(write, tmp_path):
 def test_sizes_that_were_no_multiple_are_cut(source, reference, cut):
     sample = paired_sample(torch.rand(1, 3, *source), torch.rand(1, 3, *reference), 4)
     assert size_of(sample.source) == cut
-    assert size_of(sample.reference) == Size(*cut).times(4)
+    assert size_of(sample.reference) == Size(*cut).scaled(4)
 
 
 def test_a_reference_of_another_scale_is_refused():

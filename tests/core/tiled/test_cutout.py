@@ -30,7 +30,7 @@ def test_a_cutout_has_no_halo(shared: Path, real_weights: Callable[[str], Path],
     result, cover = upscale_with_alpha(picture, alpha, model)
     assert cover is not None
     ours = result * cover + ground * (1 - cover)
-    size = Size(picture.shape[3], picture.shape[2]).times(4)
+    size = Size(picture.shape[3], picture.shape[2]).scaled(4)
     plain = resize(picture * alpha + ground * (1 - alpha), size).clamp(0, 1)
     difference = (ours - plain).mean(dim=1, keepdim=True)
     opaque, clear = local_minimum(cover, EDGE) == 1, local_maximum(cover, EDGE) == 0

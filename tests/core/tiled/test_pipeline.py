@@ -88,7 +88,7 @@ SIZES = [(1, 1), (1, 64), (64, 1), (33, 65), (130, 97), (20, 300)]
 @pytest.mark.parametrize("exact", [True, False])
 def test_identity_upscale(size: tuple[int, int], tile: int, scale: int, exact: bool):
     picture = noise(*size)
-    model = Nearest(scale, halo=Halo(pixels=9, exact=exact), pixel_budget=2500)
+    model = Nearest(scale, halo=Halo(pixels=9, exact=exact), max_tile_pixels=2500)
     result = upscale(picture, model, TileSettings(size=tile))
     assert torch.allclose(result, interpolate(picture, scale_factor=scale), atol=1e-6)
 
@@ -311,7 +311,7 @@ class Roomy(Blurred):
     device = torch.device("cpu", 0)
 
     def __init__(self, room: int, fails_at: int = 0) -> None:
-        super().__init__(scale=2, halo=Halo(pixels=3, exact=True), pixel_budget=32 * 32)
+        super().__init__(scale=2, halo=Halo(pixels=3, exact=True), max_tile_pixels=32 * 32)
         self.bytes, self.fails_at = room, fails_at
 
     def room(self, wanted: int) -> tuple[torch.device, int]:
@@ -327,7 +327,7 @@ class Roomy(Blurred):
 @pytest.mark.parametrize(("room", "fails_at"), [(10**9, 0), (10**9, 3), (10**9, 1), (1000, 0)])
 def test_a_picture_goes_to_the_device_where_there_is_room_and_back_if_it_does_not_last(room: int, fails_at: int):
     picture, target = noise(70, 50), Target(width=90, height=126, fit=Fit.COVER)
-    plain, progress = Blurred(2, halo=Halo(pixels=3, exact=True), pixel_budget=32 * 32), Noting()
+    plain, progress = Blurred(2, halo=Halo(pixels=3, exact=True), max_tile_pixels=32 * 32), Noting()
     result = upscale(picture, Roomy(room, fails_at), progress=progress)
     assert torch.equal(result, upscale(picture, plain))
     assert len(progress.notes) == int(fails_at > 0)

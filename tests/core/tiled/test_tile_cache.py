@@ -8,7 +8,7 @@ import pytest
 import torch
 from backplate.core.errors import OutOfMemory
 from backplate.core.image.fit import Fit, Target
-from backplate.core.image.frame_difference import HeldSettings
+from backplate.core.image.frame_difference import FrameReuse
 from backplate.core.image.tiling import Edge
 from backplate.core.tiled import tile_cache as reuse_module
 from backplate.core.tiled.pipeline import TileSettings, upscale_to
@@ -31,8 +31,8 @@ class Tiled:
             output_channels=3,
             size_rule=SizeRule(),
             halo=Halo(pixels=HALO, exact=True),
-            pixel_budget=budget,
-            tiles_per_pass=at_once,
+            max_tile_pixels=budget,
+            batch_size=at_once,
         )
         self.most = most
         self.tiles = self.pixels = self.streamed = 0
@@ -96,7 +96,7 @@ def sequence(seed: int) -> list[torch.Tensor]:
     ids=["stretched", "cropped", "two passes, padded"],
 )
 def test_every_picture_is_that_of_computing_everything(model: type[Tiled], edge: Edge, target: Target):
-    settings, reuse, with_reuse, without = TileSettings(edge=edge), Reuse(HeldSettings()), model(), model()
+    settings, reuse, with_reuse, without = TileSettings(edge=edge), Reuse(FrameReuse()), model(), model()
     for picture in sequence(1):
         again = upscale_to(picture, None, with_reuse, target, settings, reuse=reuse).picture
         wanted = upscale_to(picture, None, without, target, settings).picture
@@ -112,7 +112,7 @@ def test_every_picture_is_that_of_computing_everything(model: type[Tiled], edge:
 
 
 def test_pictures_that_differ_everywhere_are_streamed_each():
-    model, reuse = Streaming(), Reuse(HeldSettings())
+    model, reuse = Streaming(), Reuse(FrameReuse())
     for seed in range(5):
         upscale_to(noise(seed), None, model, TARGET, reuse=reuse)
     assert (model.streamed, model.tiles) == (5, 0)
@@ -120,7 +120,7 @@ def test_pictures_that_differ_everywhere_are_streamed_each():
 
 
 def test_after_a_streamed_picture_only_the_tiles_that_see_a_change_are_computed():
-    model, reuse, picture = Streaming(), Reuse(HeldSettings()), noise()
+    model, reuse, picture = Streaming(), Reuse(FrameReuse()), noise()
     first = upscale_to(picture, None, model, TARGET, reuse=reuse).picture
     changed = picture.clone()
     changed[..., 5, 7] += 0.01
@@ -135,7 +135,7 @@ def test_after_a_streamed_picture_only_the_tiles_that_see_a_change_are_computed(
 
 
 def test_a_change_is_looked_for_in_tiles_smaller_than_the_device_could_take():
-    model, reuse, picture = Streaming(budget=200 * 200), Reuse(HeldSettings()), torch.rand(1, 3, 400, 300)
+    model, reuse, picture = Streaming(budget=200 * 200), Reuse(FrameReuse()), torch.rand(1, 3, 400, 300)
     target = Target(fit=Fit.STRETCH, width=450, height=500)
     upscale_to(picture, None, model, target, reuse=reuse)
     changed = picture.clone()
@@ -147,7 +147,7 @@ def test_a_change_is_looked_for_in_tiles_smaller_than_the_device_could_take():
 
 
 def test_a_picture_that_changes_in_most_tiles_is_streamed_again():
-    model, reuse, picture = Streaming(), Reuse(HeldSettings()), noise()
+    model, reuse, picture = Streaming(), Reuse(FrameReuse()), noise()
     upscale_to(picture, None, model, TARGET, reuse=reuse)
     changed = noise(1)
     changed[..., :30, :30] = picture[..., :30, :30]
@@ -156,7 +156,7 @@ def test_a_picture_that_changes_in_most_tiles_is_streamed_again():
 
 
 def test_a_wished_tile_size_is_kept_to():
-    model, reuse = Streaming(), Reuse(HeldSettings())
+    model, reuse = Streaming(), Reuse(FrameReuse())
     for seed in (0, 1):
         upscale_to(noise(seed), None, model, TARGET, TileSettings(size=32), reuse=reuse)
     assert (model.streamed, reuse.counts.tiles_run) == (0, 2 * 3 * 4)
@@ -164,7 +164,7 @@ def test_a_wished_tile_size_is_kept_to():
 
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_tiles_that_share_a_forward_are_reused_one_by_one(at_once: int):
-    model, reuse, picture = Tiled(at_once), Reuse(HeldSettings()), noise()
+    model, reuse, picture = Tiled(at_once), Reuse(FrameReuse()), noise()
     settings = TileSettings(size=32)
     upscale_to(picture, None, model, TARGET, settings, reuse=reuse)
     changed = picture.clone()
@@ -175,7 +175,7 @@ def test_tiles_that_share_a_forward_are_reused_one_by_one(at_once: int):
 
 
 def test_tiles_that_had_to_be_halved_are_reused_whole():
-    model, reuse, picture = Tiled(most=800), Reuse(HeldSettings()), noise()
+    model, reuse, picture = Tiled(most=800), Reuse(FrameReuse()), noise()
     first = upscale_to(picture, None, model, TARGET, TileSettings(size=32), reuse=reuse).picture
     run = model.tiles
     again = upscale_to(picture, None, model, TARGET, TileSettings(size=32), reuse=reuse).picture
@@ -184,7 +184,7 @@ def test_tiles_that_had_to_be_halved_are_reused_whole():
 
 
 def test_a_stream_that_breaks_off_leaves_nothing_wrong_behind():
-    model, reuse, picture, other = Streaming(), Reuse(HeldSettings()), noise(), noise(1)
+    model, reuse, picture, other = Streaming(), Reuse(FrameReuse()), noise(), noise(1)
     upscale_to(picture, None, model, TARGET, reuse=reuse)
     model.breaks = 4
     broken = upscale_to(other, None, model, TARGET, reuse=reuse).picture
@@ -196,7 +196,7 @@ def test_a_stream_that_breaks_off_leaves_nothing_wrong_behind():
 
 def test_small_changes_do_not_add_up():
     """Each picture is within the noise of the one before; a tile is held only while it is within that of its own."""
-    reuse, model, picture = Reuse(HeldSettings(threshold=2.0)), Tiled(), noise() * 0.5
+    reuse, model, picture = Reuse(FrameReuse(threshold=2.0)), Tiled(), noise() * 0.5
     whole = TileSettings(size=200)
     for _ in range(7):
         result = upscale_to(picture, None, model, TARGET, whole, reuse=reuse).picture
@@ -208,18 +208,18 @@ def test_small_changes_do_not_add_up():
 
 def test_nothing_is_kept_over_the_limit(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(reuse_module, "MEMORY_LIMIT", 1000)
-    model, reuse = Streaming(), Reuse(HeldSettings())
+    model, reuse = Streaming(), Reuse(FrameReuse())
     results = [upscale_to(noise(), None, model, TARGET, reuse=reuse).picture for _ in range(2)]
     assert model.streamed == 2
     assert torch.equal(*results)
 
 
 def test_what_is_forgotten_or_not_wanted_is_computed():
-    model, reuse = Tiled(), Reuse(HeldSettings(reuse=False))
+    model, reuse = Tiled(), Reuse(FrameReuse(reuse=False))
     for _ in range(2):
         upscale_to(noise(), None, model, TARGET, TileSettings(size=32), reuse=reuse)
     assert (model.tiles, reuse.counts.tiles_reused) == (24, 0)
-    reuse = Reuse(HeldSettings())
+    reuse = Reuse(FrameReuse())
     for _ in range(2):
         upscale_to(noise(), None, model, TARGET, TileSettings(size=32), reuse=reuse)
         reuse.forget()

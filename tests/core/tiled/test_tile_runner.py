@@ -28,7 +28,7 @@ class Blurred:
             output_channels=3,
             size_rule=SizeRule(multiple_of=2),
             halo=Halo(pixels=4, exact=True),
-            tiles_per_pass=at_once,
+            batch_size=at_once,
         )
         self.most = most
         self.shapes: list[tuple[int, ...]] = []

@@ -163,7 +163,7 @@ class Nearest:
         output_channels=3,
         size_rule=SizeRule(),
         halo=Halo(pixels=0, exact=True),
-        pixel_budget=1 << 16,
+        max_tile_pixels=1 << 16,
     )
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:

@@ -57,7 +57,7 @@ class Paced:
             output_channels=3,
             size_rule=SizeRule(),
             halo=Halo(pixels=4, exact=True),
-            pixel_budget=128 * 128,
+            max_tile_pixels=128 * 128,
         )
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
@@ -76,7 +76,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-PLAN = RunPlan(pixel_budget=128 * 128)
+PLAN = RunPlan(max_tile_pixels=128 * 128)
 
 
 def candidate(name: str, model: Paced, *, half: bool = False, engine: str = "pytorch") -> Candidate:
@@ -107,7 +107,7 @@ class Streaming(Paced):
 
 
 def test_one_engine_may_be_the_fastest_for_small_pictures_and_another_for_large_ones(clock: Clock):
-    rows = Candidate("rows", replace(PLAN, stream_pixels=4096), lambda: Streaming(clock, 1.05e-6))
+    rows = Candidate("rows", replace(PLAN, stream_min_pixels=4096), lambda: Streaming(clock, 1.05e-6))
     slow = candidate("slow", Paced(clock, 1.2e-6))
     choice = choose_plan("a", CPU, [rows, candidate("tiles", Paced(clock, 0.95e-6)), slow])
     assert choice.best.name == "rows", "a tile of 128 computes 14 % of context"
@@ -309,7 +309,7 @@ def test_a_process_that_waits_for_its_device_is_not_disturbed(clock: Clock):
     assert len(plan_store.plans.read()) == 1
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 9, "facts": {"KEY": {"trials": [1]}}}', "null"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 10, "facts": {"KEY": {"trials": [1]}}}', "null"])
 def test_a_damaged_file_is_measured_anew(clock: Clock, content: str, monkeypatch: pytest.MonkeyPatch):
     candidates = [candidate("a", Paced(clock, 2e-6)), candidate("b", Paced(clock, 1e-6))]
     kept = choose_plan("model", CPU, candidates)

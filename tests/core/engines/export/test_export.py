@@ -164,8 +164,8 @@ class Doubled(nn.Module):
 def test_a_result_over_the_bar_is_refused_and_not_written(
     build: Callable[[str], LoadedModel], out: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    portable = ncnn_engine.portable
-    monkeypatch.setattr(ncnn_engine, "portable", lambda network: Doubled(portable(network)))
+    fuse = ncnn_engine.fuse_for_export
+    monkeypatch.setattr(ncnn_engine, "fuse_for_export", lambda network: Doubled(fuse(network)))
     with pytest.raises(InputError, match=r"compact is not exported: the architecture .*Compact .*differ.*1e-04"):
         export_proved(build("compact"), out / "m.param", OnnxSettings())
     assert names(out) == []

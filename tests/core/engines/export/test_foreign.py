@@ -17,7 +17,7 @@ import torch
 from backplate.core.engines import worker_process as child
 from backplate.core.engines.export import foreign
 from backplate.core.engines.export.files import open_engine_file, read_record, record_path
-from backplate.core.engines.fuse import portable
+from backplate.core.engines.fuse import fuse_for_export
 from backplate.core.engines.ncnn.check import check_pair
 from backplate.core.engines.ncnn.convert import ncnn_files
 from backplate.core.engines.onnx.check import check_onnx
@@ -156,7 +156,7 @@ def test_weights_that_are_no_numbers_are_refused(pair: Callable[..., tuple[Path,
 @pytest.mark.parametrize("name", ["compact", "rrdbnet", "rrdbnet x2", "rrdbnet x1", "span", "span without mean"])
 @pytest.mark.parametrize("half", [False, True])
 def test_what_is_written_here_passes(build: Callable[[str], LoadedModel], tmp_path: Path, name: str, half: bool):
-    contents = ncnn_files(portable(build(name).descriptor.model), half=half)
+    contents = ncnn_files(fuse_for_export(build(name).descriptor.model), half=half)
     for suffix, content in zip((".param", ".bin"), contents, strict=True):
         (tmp_path / f"m{suffix}").write_bytes(content)
     assert check_pair(tmp_path / "m.param", tmp_path / "m.bin") <= 4

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from backplate.core.engines.fuse import portable
+from backplate.core.engines.fuse import fuse_for_export
 from backplate.core.engines.ncnn import engine as ncnn_engine
 from backplate.core.engines.ncnn.convert import NotWritable, ncnn_files
 from backplate.core.engines.ncnn.engine import (
@@ -19,8 +19,8 @@ from backplate.core.engines.ncnn.engine import (
     WORKSPACE_FACTOR,
     NcnnSettings,
     NcnnUpscaler,
+    max_tile_pixels,
     open_model,
-    pixel_budget,
     settings_for,
 )
 from backplate.core.engines.ncnn.param import parse_param
@@ -184,7 +184,7 @@ def test_files_that_ncnn_cannot_read_are_refused_before_they_are_run(
     build: Callable[[str], LoadedModel], tmp_path: Path
 ):
     spec = open_model(EngineRequest(model=build("compact"), device=CPU)).spec
-    param, weights = ncnn_files(portable(build("compact").descriptor.model))
+    param, weights = ncnn_files(fuse_for_export(build("compact").descriptor.model))
     (tmp_path / "m.param").write_bytes(param.replace(b"Convolution", b"Konvolution"))
     (tmp_path / "m.bin").write_bytes(weights)
     with pytest.raises(EngineUnusable, match=r"cannot read m\.param"):
@@ -197,7 +197,7 @@ def test_files_that_ncnn_cannot_read_are_refused_before_they_are_run(
 def test_a_result_that_is_not_there_is_an_error(build: Callable[[str], LoadedModel], tmp_path: Path):
     spec = open_model(EngineRequest(model=build("compact"), device=CPU)).spec
     for suffix, content in zip(
-        (".param", ".bin"), ncnn_files(portable(build("compact").descriptor.model)), strict=True
+        (".param", ".bin"), ncnn_files(fuse_for_export(build("compact").descriptor.model)), strict=True
     ):
         (tmp_path / f"m{suffix}").write_bytes(content)
     upscaler = NcnnUpscaler(tmp_path / "m.param", tmp_path / "m.bin", spec, names=("data", "result"))
@@ -212,7 +212,7 @@ def test_switches_change_nothing_but_rounding(
 ):
     model, picture = build("compact"), noise(20, 20)
     spec = open_model(EngineRequest(model=model, device=CPU)).spec
-    for suffix, content in zip((".param", ".bin"), ncnn_files(portable(model.descriptor.model)), strict=True):
+    for suffix, content in zip((".param", ".bin"), ncnn_files(fuse_for_export(model.descriptor.model)), strict=True):
         (tmp_path / f"m{suffix}").write_bytes(content)
     upscaler = NcnnUpscaler(tmp_path / "m.param", tmp_path / "m.bin", spec, replace(NcnnSettings(), **change))
     assert (upscaler(picture) - model.descriptor(picture)).abs().max() < 1e-5
@@ -243,7 +243,7 @@ def test_real_weights_differ_by_rounding_only(real_weights: Callable[[str], Path
 
 @pytest.mark.parametrize("name", ["compact", "rrdbnet", "rrdbnet x2", "span"])
 def test_the_largest_layer_is_read_from_the_graph(build: Callable[[str], LoadedModel], name: str):
-    network = portable(build(name).descriptor.model)
+    network = fuse_for_export(build(name).descriptor.model)
     sizes: list[int] = []
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -259,9 +259,9 @@ def test_tiles_are_small_where_layers_are_large_or_memory_is_short():
     )
     large = parse_param("7767517\n3 3\nInput i 0 1 a\nInterp p 1 1 a b 1=4.0 2=4.0\nConvolution c 1 1 b c 0=64 6=1728")
     assert (graph.values_per_pixel, large.values_per_pixel) == (64, 1024)
-    assert pixel_budget(graph, 64 * 2**30) == LARGEST_TILE
-    assert pixel_budget(large, 64 * 2**30) == WORKSPACE // (4 * 1024 * WORKSPACE_FACTOR)
-    assert pixel_budget(large, 2 * 2**30) == 2**29 // (4 * 1024 * WORKSPACE_FACTOR)
+    assert max_tile_pixels(graph, 64 * 2**30) == LARGEST_TILE
+    assert max_tile_pixels(large, 64 * 2**30) == WORKSPACE // (4 * 1024 * WORKSPACE_FACTOR)
+    assert max_tile_pixels(large, 2 * 2**30) == 2**29 // (4 * 1024 * WORKSPACE_FACTOR)
 
 
 @pytest.mark.parametrize(("index", "number"), [(0, 1), (1, 3)])

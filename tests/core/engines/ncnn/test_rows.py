@@ -10,7 +10,7 @@ import pytest
 import torch
 from backplate.core.engines.autotune.tiles_and_rows import TilesAndRows
 from backplate.core.engines.autotune.trial import measure
-from backplate.core.engines.fuse import portable
+from backplate.core.engines.fuse import fuse_for_export
 from backplate.core.engines.ncnn import engine as ncnn_engine
 from backplate.core.engines.ncnn import strips as ncnn_strips
 from backplate.core.engines.ncnn.engine import NcnnSettings, _load_contents, _matrix, open_model
@@ -52,7 +52,7 @@ def streamed(rows: NcnnRows, portions: list[torch.Tensor]) -> torch.Tensor:
 def test_portions_of_any_height_give_the_whole_picture(
     build: Callable[[str], LoadedModel], name: str, step: int, extra: int
 ):
-    network = portable(build(name).descriptor.model)
+    network = fuse_for_export(build(name).descriptor.model)
     stream = rows_of(network)
     lead = RowGraph(network).least_rows + extra
     picture = noise(lead + 37, 21)
@@ -147,7 +147,7 @@ def test_the_trial_of_auto_leaves_out_an_engine_that_streams_another_picture(
     right, wrong = (open_model(EngineRequest(model=build("compact"), device=CPU)) for _ in range(2))
     monkeypatch.setattr(RowsRun, "step", lambda run, *portion: step(run, *portion) * 0.5)
     monkeypatch.setattr(right, "stream_height", lambda width: 0)
-    plan = RunPlan(pixel_budget=64 * 64)
+    plan = RunPlan(max_tile_pixels=64 * 64)
     candidates = [Candidate("right", plan, lambda: right), Candidate("wrong", plan, lambda: wrong)]
     trials = {trial.name: trial for trial in measure(candidates)}
     assert trials["right"].seconds is not None
@@ -169,7 +169,7 @@ def test_blocks_of_six_are_another_way_to_the_same_rows():
 
 def test_what_needs_more_than_some_rows_is_refused(build: Callable[[str], LoadedModel]):
     with pytest.raises(NotStreamable, match="Reorg"):
-        rows_of(portable(build("rrdbnet x2").descriptor.model))
+        rows_of(fuse_for_export(build("rrdbnet x2").descriptor.model))
     with pytest.raises(NotStreamable, match="number of rows"):
         rows_of(nn.Sequential(nn.Conv2d(3, 3, 3)).requires_grad_(False))
     with pytest.raises(NotStreamable, match="parameters"):
@@ -178,7 +178,7 @@ def test_what_needs_more_than_some_rows_is_refused(build: Callable[[str], Loaded
 
 def portions_of(monkeypatch: pytest.MonkeyPatch, model: LoadedModel, pixels: int, *, apart: bool = False) -> None:
     """Portions of so many pixels for each strip; ``apart``: of several strips where there are threads for them."""
-    channels = RowGraph(portable(model.descriptor.model)).channels
+    channels = RowGraph(fuse_for_export(model.descriptor.model)).channels
     monkeypatch.setattr(ncnn_strips, "PORTION_VALUES", pixels * channels)
     monkeypatch.setattr(ncnn_engine, "_leaves_python_running", lambda: apart)
 
@@ -190,7 +190,7 @@ def test_the_pipeline_streams_and_the_picture_is_that_of_tiles(
     build: Callable[[str], LoadedModel], edge: Edge, size: tuple[int, int], apart: bool, monkeypatch: pytest.MonkeyPatch
 ):
     portions_of(monkeypatch, build("compact"), 64 * 24, apart=apart)
-    monkeypatch.setattr(ncnn_engine, "pixel_budget", lambda *_: 40 * 40)
+    monkeypatch.setattr(ncnn_engine, "max_tile_pixels", lambda *_: 40 * 40)
     upscaler, picture = open_model(EngineRequest(model=build("compact"), device=CPU)), noise(*size)
     assert isinstance(upscaler, StreamingUpscaler)
     # Strips are narrower where there are several, and their portions taller.

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from backplate.core.engines.fuse import portable
+from backplate.core.engines.fuse import fuse_for_export
 from backplate.core.engines.ncnn import engine as ncnn_engine
 from backplate.core.engines.ncnn import strips as ncnn_strips
 from backplate.core.engines.ncnn.engine import NcnnSettings, _load_contents, _matrix
@@ -79,7 +79,7 @@ def test_strips_of_real_architectures_give_the_whole_picture(
     build: Callable[[str], LoadedModel], name: str, values: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(ncnn_strips, "PORTION_VALUES", values)
-    network = portable(build(name).descriptor.model)
+    network = fuse_for_export(build(name).descriptor.model)
     graph, strips = RowGraph(network), strips_of(network, 2)
     picture = noise(graph.least_rows + 20, 24 * graph.columns)
     assert len(strips._strips(picture.shape[2])) > 1

@@ -157,7 +157,7 @@ def test_half_precision_that_broke_before_is_not_exported_again(
     progress = Listening()
     request = EngineRequest(model=build("compact"), device=CPU, progress=progress)
     assert onnx_engine.half_wanted(request)
-    precision_check.remember_unfit(request.model.facts.sha256, torch.float16, CPU)
+    precision_check.blacklist_dtype(request.model.facts.sha256, torch.float16, CPU)
     assert not onnx_engine.half_wanted(request)
     (note,) = progress.notes
     assert "broken pictures in float16" in note

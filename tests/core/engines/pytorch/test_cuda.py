@@ -16,7 +16,7 @@ from backplate.core.engines import torch_compile as compiled_engine
 from backplate.core.engines.pytorch import eager
 from backplate.core.engines.pytorch import half_check as precision_check
 from backplate.core.engines.pytorch.eager import EagerUpscaler
-from backplate.core.engines.pytorch.half_check import is_unfit, looks_broken
+from backplate.core.engines.pytorch.half_check import is_degenerate, is_unfit
 from backplate.core.engines.pytorch.transfers import Transfers
 from backplate.core.errors import InputError, OutOfMemory
 from backplate.core.image.tiling import Edge
@@ -161,8 +161,8 @@ def test_the_check_stays_on_the_device_of_the_result(device: torch.device):
     picture, black = noise(16, 16).to(device), torch.zeros(1, 3, 32, 32, device=device)
     undefined = torch.full_like(black, 0.5)
     undefined[0, 1, 3, 4] = float("nan")
-    found = [looks_broken(black, picture), looks_broken(undefined, picture), looks_broken(picture, picture),
-             looks_broken(black, black)]  # fmt: skip
+    found = [is_degenerate(black, picture), is_degenerate(undefined, picture), is_degenerate(picture, picture),
+             is_degenerate(black, black)]  # fmt: skip
     assert all(flag.device == device for flag in found)
     assert [bool(flag) for flag in found] == [True, True, False, False]
 

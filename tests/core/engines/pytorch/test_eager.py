@@ -111,14 +111,14 @@ def test_out_of_memory_anywhere_on_the_device_is_a_smaller_tile(
     monkeypatch.setattr(upscaler, "_transfers", Tight(where))
     full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 108.00 MiB")
     if where == "check":
-        real = eager.looks_broken
+        real = eager.is_degenerate
 
         def check(result: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
             if result.shape[-1] > 100:
                 raise full
             return real(result, source)
 
-        monkeypatch.setattr(eager, "looks_broken", check)
+        monkeypatch.setattr(eager, "is_degenerate", check)
     picture = noise(40, 96)
     if where == "copy":
         broken = Raising(upscaler._mode.runner, lambda p: torch.zeros(1, 3, p.shape[2] * 2, p.shape[3] * 2))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from backplate.core.engines.pytorch import half_check as precision_check
 from backplate.core.engines.pytorch.eager import EagerUpscaler, usable_dtype
-from backplate.core.engines.pytorch.half_check import looks_broken, rounding
+from backplate.core.engines.pytorch.half_check import allow_tf32, is_degenerate
 from backplate.core.errors import OutOfMemory
 from backplate.model_loader.loaded import LoadedModel
 from backplate.model_loader.precision import Precision
@@ -44,7 +44,7 @@ FLAT = torch.full((2, 3, 8, 8), 0.25)
     ids=["good", "black", "one of two flat", "flat from flat", "texture from flat", "nan", "infinite"],
 )
 def test_what_looks_broken(result: torch.Tensor, source: torch.Tensor, broken: bool):
-    assert bool(looks_broken(result, source)) is broken
+    assert bool(is_degenerate(result, source)) is broken
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_what_is_black_in_single_precision_too_is_the_models_own(
 def test_tf32_is_used_where_asked_and_then_as_before(before: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
     for wanted in (True, False):
-        with rounding(tf32=wanted):
+        with allow_tf32(tf32=wanted):
             assert torch.backends.cudnn.allow_tf32 is wanted
         assert torch.backends.cudnn.allow_tf32 is before
 
@@ -112,10 +112,10 @@ def test_switches_of_any_age_are_used_and_left_as_they_were():
     """PyTorch raises for the old switch once anybody in the process has set one of the new ones."""
     program = """
 import torch
-from backplate.core.engines.pytorch.half_check import rounding
+from backplate.core.engines.pytorch.half_check import allow_tf32
 torch.backends.cudnn.conv.fp32_precision = "tf32"
 torch.backends.cudnn.rnn.fp32_precision = "ieee"
-with rounding(tf32=False):
+with allow_tf32(tf32=False):
     assert torch.backends.cudnn.conv.fp32_precision == "ieee"
 assert torch.backends.cudnn.conv.fp32_precision == "tf32"
 assert torch.backends.cudnn.rnn.fp32_precision == "ieee"

@@ -11,7 +11,7 @@ from backplate.core.engines.pytorch.eager import EagerUpscaler
 from backplate.core.engines.pytorch.rows import NotStreamable, RowStream
 from backplate.core.errors import OutOfMemory
 from backplate.core.image.fit import Fit, Target
-from backplate.core.image.frame_difference import HeldSettings
+from backplate.core.image.frame_difference import FrameReuse
 from backplate.core.image.tiling import Edge
 from backplate.core.tiled.pipeline import upscale, upscale_to
 from backplate.core.tiled.row_blocks import BandPlan, TileSettings, plan_bands
@@ -149,7 +149,7 @@ def test_the_pipeline_streams_to_the_picture_that_tiles_give(
 @pytest.mark.parametrize("name", ["compact", "rrdbnet"])
 def test_rows_and_tiles_take_turns_over_a_sequence(build: Callable[[str], LoadedModel], name: str):
     """Cut, a small change, nothing, another cut: each picture is what it would be alone."""
-    upscaler, reuse = EagerUpscaler(build(name), torch.device("cpu")), Reuse(HeldSettings())
+    upscaler, reuse = EagerUpscaler(build(name), torch.device("cpu")), Reuse(FrameReuse())
     first, target = noise(360, 90), Target(fit=Fit.STRETCH, width=150, height=500)
     second = first.clone()
     second[..., 100:104, 10:14] = 0

@@ -13,7 +13,7 @@ import torch
 INTERNAL_ERROR, ERROR, WARNING = 0, 1, 2
 
 
-class FakeLane:
+class FakeStream:
     """Runs at once; ``captured`` counts the recordings."""
 
     handle = 77

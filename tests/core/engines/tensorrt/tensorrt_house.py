@@ -19,7 +19,7 @@ from backplate.core.upscaler import Upscaler
 from backplate.model_loader.loaded import LoadedModel
 from backplate.model_loader.precision import Precision
 
-from .fake_tensorrt import FakeLane, FakeTensorRT
+from .fake_tensorrt import FakeStream, FakeTensorRT
 
 CPU = torch.device("cpu")
 
@@ -61,7 +61,7 @@ class House:
         self.model = model
         self.fake = FakeTensorRT(model.descriptor.model, model.facts.scale)
         self.package = package_of(self.fake, rtx=False)
-        self.lane = FakeLane()
+        self.lane = FakeStream()
         self.progress = Listening()
 
     def open(self, **options: object) -> Upscaler:

@@ -14,7 +14,7 @@ from backplate.core.image.fit import Fit, Target
 from backplate.core.jobs.folder.job import FolderJob, FolderProgress
 from backplate.core.jobs.model_info import Model
 from backplate.core.jobs.picture import PictureSettings
-from backplate.core.media.picture_folder import list_pictures, plan_errands
+from backplate.core.media.picture_folder import list_pictures, plan_tasks
 from backplate.model_loader.loaded import load_model
 from drawn_folder import draw_folder
 
@@ -59,7 +59,7 @@ def job(tmp_path: Path) -> Callable[..., FolderJob]:
         output = given.setdefault("output", tmp_path / "out")
         sources = list_pictures(folder, recursive=True)
         given = {"settings": SETTINGS, "model": Model(name="tiny", sha256="0" * 64), **given}
-        given.setdefault("errands", tuple(plan_errands(sources, output, suffix)))
+        given.setdefault("tasks", tuple(plan_tasks(sources, output, suffix)))
         return FolderJob(**given)
 
     return make

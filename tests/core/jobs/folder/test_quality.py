@@ -13,7 +13,7 @@ from backplate.core.jobs.folder.disk_space import estimate_bytes
 from backplate.core.jobs.picture import PictureSettings, enlarge, read_source
 from backplate.core.jobs.quality import Limits, measure
 from backplate.core.media.picture.read import write_picture
-from backplate.core.media.picture_folder import Source, plan_errands
+from backplate.core.media.picture_folder import Source, plan_tasks
 from backplate.core.progress import Progress
 from PIL import Image
 
@@ -76,8 +76,8 @@ def test_the_estimate_follows_size_format_and_depth(tmp_path):
     sources = [Source(f"{index}.bmp", tmp_path / f"{index}.bmp") for index in range(5)]
 
     def estimate(suffix: str, **settings: object) -> int:
-        errands = plan_errands(sources, tmp_path / "out", suffix)
-        return estimate_bytes(errands, PictureSettings(**settings), scale=4)
+        tasks = plan_tasks(sources, tmp_path / "out", suffix)
+        return estimate_bytes(tasks, PictureSettings(**settings), scale=4)
 
     assert estimate(".bmp") == 5 * 40 * 40 * 3
     assert estimate(".bmp", target=Target(fit=Fit.PAD, width=100, height=100)) == 5 * 100 * 100 * 3

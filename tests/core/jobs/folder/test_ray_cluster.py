@@ -54,10 +54,10 @@ def test_a_worker_does_what_the_job_does_on_one_machine(ten, job, upscaler, tmp_
     entries = [parse_line(line) for line in lines["line"]]
     assert {entry.source: entry.status for entry in entries} == expected
     assert not any(lines["skipped"])
-    for errand, other in zip(here.errands, there.errands, strict=True):
-        assert errand.output.exists() == other.output.exists()
-        if errand.output.exists():
-            assert errand.output.read_bytes() == other.output.read_bytes()
+    for task, other in zip(here.tasks, there.tasks, strict=True):
+        assert task.output.exists() == other.output.exists()
+        if task.output.exists():
+            assert task.output.read_bytes() == other.output.read_bytes()
     again = Worker(there, load(upscaler), 0)(as_batch(rows_of(there, Start(History.of(entries)))))
     assert sorted(parse_line(line).source for line, skipped in zip(again["line"], again["skipped"], strict=True)
                   if skipped) == sorted(name for name, status in expected.items() if status != "failed")  # fmt: skip
@@ -65,13 +65,13 @@ def test_a_worker_does_what_the_job_does_on_one_machine(ten, job, upscaler, tmp_
 
 def test_files_of_others_are_left_alone(ten, job, upscaler):
     wanted = job(ten)
-    name = wanted.errands[0].output_name
+    name = wanted.tasks[0].output_name
     rows = rows_of(wanted, Start(History(), frozenset([name])))
-    wanted.errands[0].output.parent.mkdir(parents=True, exist_ok=True)
-    wanted.errands[0].output.write_text("precious")
+    wanted.tasks[0].output.parent.mkdir(parents=True, exist_ok=True)
+    wanted.tasks[0].output.write_text("precious")
     lines = Worker(wanted, load(upscaler), 0)(as_batch(rows))
     assert [parse_line(line).output for line in lines["line"] if parse_line(line).kept] == [name]
-    assert wanted.errands[0].output.read_text() == "precious"
+    assert wanted.tasks[0].output.read_text() == "precious"
 
 
 def test_another_model_under_the_same_name_on_a_machine_ends_the_job(ten, job, upscaler):

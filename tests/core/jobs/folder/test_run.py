@@ -35,10 +35,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def one_by_one(job, upscaler, folder: Path) -> Path:
     """The same pictures without threads, manifest or anything else."""
-    for errand in job.errands:
-        output = folder / errand.output_name
+    for task in job.tasks:
+        output = folder / task.output_name
         try:
-            source = read_source(errand.source, output, job.settings, upscaler.spec.scale)
+            source = read_source(task.source, output, job.settings, upscaler.spec.scale)
         except InputError:
             continue
         write_enlarged(output, enlarge(source, upscaler, job.settings, Progress()), source, job.settings)

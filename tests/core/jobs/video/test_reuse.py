@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from backplate.core.image.frame_difference import HeldSettings
+from backplate.core.image.frame_difference import FrameReuse
 from backplate.core.jobs.video.run import run_video
 from clips import (
     Nearest,
@@ -29,7 +29,7 @@ def test_held_frames_are_computed_once_and_the_result_is_the_same(tmp_path: Path
     source = held_clip(tmp_path)
     with_reuse, without = Nearest(), Nearest()
     report = run_video(job(source, tmp_path / "a.mp4", segment_frames=20), with_reuse)
-    run_video(job(source, tmp_path / "b.mp4", segment_frames=20, held=HeldSettings(reuse=False)), without)
+    run_video(job(source, tmp_path / "b.mp4", segment_frames=20, held=FrameReuse(reuse=False)), without)
     assert (with_reuse.calls, without.calls) == (10, 20)
     assert report.counts.reused == 10
     assert packets_of(tmp_path / "a.mp4", "video") == packets_of(tmp_path / "b.mp4", "video")
@@ -46,9 +46,9 @@ def test_only_tiles_that_changed_are_computed(together: int, tmp_path: Path):
     source = write_clip(
         tmp_path / "mouth.mp4", pictures=pictures, pixel_format="yuv444p", options={"qp": "0"}
     )  # fmt: skip
-    with_reuse, without = Nearest(budget=40 * 40, tiles_per_pass=together), Nearest(budget=40 * 40)
+    with_reuse, without = Nearest(budget=40 * 40, batch_size=together), Nearest(budget=40 * 40)
     report = run_video(job(source, tmp_path / "a.mp4", segment_frames=20), with_reuse)
-    run_video(job(source, tmp_path / "b.mp4", segment_frames=20, held=HeldSettings(reuse=False)), without)
+    run_video(job(source, tmp_path / "b.mp4", segment_frames=20, held=FrameReuse(reuse=False)), without)
     assert report.counts.tiles_run == with_reuse.tiles
     assert report.counts.tiles_reused + with_reuse.tiles == without.tiles
     assert with_reuse.tiles < without.tiles / 2
@@ -63,7 +63,7 @@ def test_noise_under_the_threshold_counts_as_held(tmp_path: Path):
     ]
     source = write_clip(tmp_path / "noisy.mp4", pictures=pictures, pixel_format="yuv444p", options={"qp": "0"})
     exact = run_video(job(source, tmp_path / "a.mp4", segment_frames=20), Nearest())
-    noise = run_video(job(source, tmp_path / "b.mp4", segment_frames=20, held=HeldSettings(threshold=3.0)), Nearest())
+    noise = run_video(job(source, tmp_path / "b.mp4", segment_frames=20, held=FrameReuse(threshold=3.0)), Nearest())
     assert exact.counts.reused == 0
     assert noise.counts.reused == 10
 
@@ -75,7 +75,7 @@ def test_flicker_is_what_the_model_adds_where_nothing_moves(tmp_path: Path):
             return (super().__call__(picture) + lighter).clamp(0, 1)
 
     source = write_clip(tmp_path / "in.mp4", pictures=[drawing(0)] * 8, options={"qp": "0"})
-    changed = {"held": HeldSettings(reuse=False)}
+    changed = {"held": FrameReuse(reuse=False)}
     report = run_video(job(source, tmp_path / "a.mp4", **changed), Flickering())
     steady = run_video(job(source, tmp_path / "b.mp4", **changed), Nearest())
     assert report.as_dict()["flicker"] == pytest.approx(10, abs=0.5)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from backplate.core.errors import InputError
-from backplate.core.image.frame_difference import HeldSettings, is_held, largest_block_difference
-from backplate.core.jobs.video.channel import Belt, Cut
+from backplate.core.image.frame_difference import FrameReuse, is_held, largest_block_difference
+from backplate.core.jobs.video.channel import Channel, Closed
 from backplate.core.jobs.video.latency import Latency
 
 
 def test_a_belt_keeps_order_and_never_holds_more_than_its_room():
-    belt: Belt[int] = Belt(2)
+    belt: Channel[int] = Channel(2)
     given: list[int] = []
 
     def give() -> None:
@@ -34,14 +34,14 @@ def test_a_belt_keeps_order_and_never_holds_more_than_its_room():
 
 
 def test_a_cut_belt_frees_its_giver():
-    belt: Belt[int] = Belt(1)
+    belt: Channel[int] = Channel(1)
     belt.put(1)
     cut: list[bool] = []
 
     def give() -> None:
         try:
             belt.put(2)
-        except Cut:
+        except Closed:
             cut.append(True)
 
     giver = threading.Thread(target=give)
@@ -61,11 +61,11 @@ def test_percentiles_are_those_of_numpy_to_half_a_percent(percent: int):
 def test_one_changed_bit_is_a_change_when_equality_is_asked_for():
     picture = torch.rand(1, 3, 20, 30, generator=torch.Generator().manual_seed(1))
     other = picture.clone()
-    assert is_held(other, picture, HeldSettings())
+    assert is_held(other, picture, FrameReuse())
     other[0, 1, 7, 7] = torch.nextafter(other[0, 1, 7, 7], torch.tensor(2.0))
-    assert not is_held(other, picture, HeldSettings())
-    assert is_held(other, picture, HeldSettings(threshold=0.5))
-    assert not is_held(picture, picture, HeldSettings(reuse=False))
+    assert not is_held(other, picture, FrameReuse())
+    assert is_held(other, picture, FrameReuse(threshold=0.5))
+    assert not is_held(picture, picture, FrameReuse(reuse=False))
 
 
 def test_a_small_change_counts_by_its_block_and_not_by_the_picture():
@@ -73,8 +73,8 @@ def test_a_small_change_counts_by_its_block_and_not_by_the_picture():
     other = picture.clone()
     other[..., 16:24, 40:48] += 4 / 255
     assert largest_block_difference(other, picture) == pytest.approx(4, abs=1e-3)
-    assert not is_held(other, picture, HeldSettings(threshold=3.9))
-    assert is_held(other, picture, HeldSettings(threshold=4.1))
+    assert not is_held(other, picture, FrameReuse(threshold=3.9))
+    assert is_held(other, picture, FrameReuse(threshold=4.1))
 
 
 def test_a_change_of_hue_alone_is_seen():
@@ -83,7 +83,7 @@ def test_a_change_of_hue_alone_is_seen():
     other = picture.clone()
     other[:, 0] += 0.05
     other[:, 1] -= 0.05 * weights[0] / weights[1]
-    assert not is_held(other, picture, HeldSettings(threshold=2))
+    assert not is_held(other, picture, FrameReuse(threshold=2))
 
 
 def test_sides_that_are_no_multiple_of_a_block():
@@ -97,4 +97,4 @@ def test_sides_that_are_no_multiple_of_a_block():
 @pytest.mark.parametrize("threshold", [-1, 17])
 def test_a_threshold_out_of_range_is_refused(threshold: float):
     with pytest.raises(InputError, match="choose 0"):
-        HeldSettings(threshold=threshold)
+        FrameReuse(threshold=threshold)

@@ -150,7 +150,7 @@ def test_absurd_resolutions_are_left_out(dpi: tuple[float, float], tmp_path: Pat
 class Large:
     spec = UpscalerSpec(
         name="large", scale=4, input_channels=3, output_channels=3, size_rule=SizeRule(),
-        halo=Halo(pixels=2, exact=True), pixel_budget=0, tiles_per_pass=1,
+        halo=Halo(pixels=2, exact=True), max_tile_pixels=0, batch_size=1,
     )  # fmt: skip
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RECIPES = "photo|anime|portrait"
 
 Output = Annotated[
-    Path, typer.Option("--output", "-o", help="Folder of the run; given again, an interrupted run goes on.")
+    Path, typer.Option("--output", "-o", help="Folder of the run; an interrupted run continues when it is given again.")
 ]
 Data = Annotated[
     Path | None, typer.Option(help="Folder of clean pictures. Default: pictures that Backplate draws itself.")

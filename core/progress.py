@@ -24,7 +24,7 @@ class Progress:
         """``steps`` more steps than announced turned out to be needed."""
 
     def note(self, sentence: str) -> None:
-        """Something the user should know though the work goes on (a smaller tile, another precision)."""
+        """Something the user should know although the work continues (a smaller tile, another precision)."""
 
     def check(self) -> None:
         """Raise to stop the work."""

@@ -1,4 +1,4 @@
-"""Refusals of what is no picture, in one sentence with the numbers in it."""
+"""Refusals of tensors that are not pictures, in one sentence with the numbers in it."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def load_model(
 def upscale(picture: torch.Tensor, upscaler: Upscaler) -> torch.Tensor:
     """Pictures (B, C, H, W), RGB or grey, 0 to 1, by the model's own factor.
 
-    Raises ``InputError`` for what is no picture or cannot fit into memory, and ``OutOfMemory``.
+    Raises ``InputError`` for something that is not a picture or cannot fit into memory, and ``OutOfMemory``.
     """
     return pipeline.upscale(picture, upscaler)
 

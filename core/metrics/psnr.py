@@ -18,7 +18,7 @@ def psnr(
     all channels (``Channel.RGB``), or taken of the BT.601 luma with a data range of 255 (``Channel.Y``).
     ``border`` pixels on every side are left out. Values are not rounded to 8 bit here.
 
-    Raises ``InputError`` for different sizes, a border that leaves nothing, or what is no picture.
+    Raises ``InputError`` for different sizes, a border that leaves nothing, or something that is not a picture.
     """
     first, second = prepare(result, reference, channel, border)
     errors = [float((a - b).double().square().mean()) for a, b in zip(first, second, strict=True)]

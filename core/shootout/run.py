@@ -70,7 +70,7 @@ def run_shootout(
     problems: Sequence[str] = (),
 ) -> ShootoutResult:
     """Every entry and plain Lanczos on every sample. A model that cannot be opened, a picture that cannot be
-    read and a model that fails on a picture are listed, and the rest goes on.
+    read and a model that fails on a picture are listed; the rest is done.
 
     Results are rounded to 8 bit before they are measured, as they would be saved. A model's time is that of one
     picture after a first small run; loading is not counted. All models are held in memory at once, the results of

@@ -52,7 +52,7 @@ def upscale(
 
     With an exact halo the result equals one pass of the model over the whole picture, whatever the tile size.
 
-    Raises ``InputError`` for something that is no picture or a result that no memory holds, ``OutOfMemory`` when the
+    Raises ``InputError`` for something that is not a picture or a result that no memory holds, ``OutOfMemory`` when the
     smallest tile does not fit, ``ModelOutputError`` when the model returns NaN.
     """
     check_picture(picture)

@@ -136,7 +136,7 @@ def bands(picture: torch.Tensor, upscaler: Upscaler, plan: BandPlan, progress: P
                 yield band
         return
     except OutOfMemory:
-        progress.note(f"Out of memory at chunks of {plan.chunk} rows; going on with tiles.")
+        progress.note(f"Out of memory at chunks of {plan.chunk} rows; continuing with tiles.")
     scale = upscaler.spec.scale
     first = plan.area.y + done // scale // upscaler.spec.alignment * upscaler.spec.alignment
     repeated = done - (first - plan.area.y) * scale

@@ -128,7 +128,7 @@ class RegionRunner:
         halves = self._halves(region)
         if attempts:
             self.too_large = pixels
-            self.progress.note(f"Out of memory at a tile of {region.size}; going on with {halves[0].size}.")
+            self.progress.note(f"Out of memory at a tile of {region.size}; continuing with {halves[0].size}.")
         axis = -1 if halves[0].height == region.height else -2
         return torch.cat([self.run(half) for half in halves], dim=axis)
 
@@ -178,7 +178,7 @@ class RegionRunner:
 
     def _go_on_one_by_one(self, group: list[Box]) -> None:
         if self.at_once > 1:
-            self.progress.note(f"Out of memory at {len(group)} tiles of {group[0].size}; going on one by one.")
+            self.progress.note(f"Out of memory at {len(group)} tiles of {group[0].size}; continuing one by one.")
             self.at_once = 1
 
     def _without_known(self, reads: list[_Read]) -> list[_Read]:

@@ -161,7 +161,7 @@ class _Run:
                     self._step(feed)
         except (KeyboardInterrupt, Cancelled):
             self._save(self.standing)
-            self.progress.note(f"Stopped after step {self.standing.step}; the same command goes on from there.")
+            self.progress.note(f"Stopped after step {self.standing.step}; the same command continues from there.")
             raise
         finally:
             self.journal.close()

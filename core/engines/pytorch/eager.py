@@ -222,7 +222,7 @@ class EagerUpscaler:
         result, _ = self._run(picture, exact)
         if bool(is_degenerate(result, picture)) or self._mode is not mode:
             return result
-        logger.warning("%s gives broken pictures in %s on %s; it goes on in fp32.", self._spec.name, mode.dtype,
+        logger.warning("%s gives broken pictures in %s on %s; continuing in fp32.", self._spec.name, mode.dtype,
                        self._device)  # fmt: skip
         self._mode = exact
         blacklist_dtype(self._model.facts.sha256, mode.dtype, self._device)

@@ -50,7 +50,9 @@ class TensorRTUpscaler:
             return self._other(picture)
         result = self._run(picture)
         if self._fallback is not None and self._is_broken(result, picture):
-            logger.warning("%s gives broken pictures in TensorRT in half precision; PyTorch goes on.", self._spec.name)
+            logger.warning(
+                "%s gives broken pictures in TensorRT in half precision; continuing in PyTorch.", self._spec.name
+            )
             self._other = self._fallback()
             return self._other(picture)
         return result

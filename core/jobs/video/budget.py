@@ -112,7 +112,7 @@ def settle_budget(
     if not live:
         sentence = f"{over}; {trial.text()} would hold it."
         return Budget(upscaler=upscaler, model=job.model, holds=False, sentence=sentence, trials=trials)
-    sentence = f"{over}; going on with {trial.text()}."
+    sentence = f"{over}; continuing with {trial.text()}."
     return Budget(upscaler=faster, model=trial.model, holds=True, sentence=sentence, trials=trials)
 
 

@@ -174,9 +174,7 @@ def _first_notes(plan: VideoPlan, resumed: int) -> list[str]:
     facts = plan.facts
     lost = facts.hdr.left_out(plan.encoding.encoder)
     said = {
-        f"{facts.name} does not say which colours it means; read, and tagged from now on, as {facts.tags.text()}.": (
-            facts.tags_assumed
-        ),
+        f"{facts.name} has no colour tags; assuming {facts.tags.text()}.": (facts.tags_assumed),
         f"The transparency of {facts.name} is left out.": facts.has_alpha,
         f"Left out, because {plan.encoding.encoder} is not given it here: {lost} of {facts.name}.": bool(lost),
         f"{resumed} frames are there from an earlier run.": bool(resumed),

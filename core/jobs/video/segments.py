@@ -1,4 +1,4 @@
-"""Finished segments on the disk, by which an interrupted job goes on."""
+"""Finished segments on the disk, from which an interrupted job continues."""
 
 from __future__ import annotations
 

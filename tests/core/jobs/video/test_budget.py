@@ -87,7 +87,7 @@ def test_a_model_that_holds_the_budget_is_kept_and_no_other_tried(planned: tuple
 def test_live_drops_to_the_model_that_uses_the_budget_best(planned: tuple, clock: Clock):
     budget = settle(planned, clock, 1.5, live=True)
     assert (budget.model.name, budget.holds) == ("middle", True)
-    assert "going on with middle in fp32: 1.2 ms" in budget.sentence
+    assert "continuing with middle in fp32: 1.2 ms" in budget.sentence
 
 
 def test_without_live_the_wish_is_followed_and_the_fitting_model_named(planned: tuple, clock: Clock):

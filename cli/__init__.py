@@ -20,6 +20,7 @@ from .info import info
 from .manifest import manifest_app
 from .models import models_app
 from .shootout_command import shootout
+from .study import study_app
 from .train_command import finetune, train
 from .tune_command import tune
 from .upscale import upscale
@@ -47,6 +48,7 @@ app.command()(tune)
 app.command()(diagnose)
 app.command()(compare)
 app.command()(shootout)
+app.add_typer(study_app, name="study")
 app.command()(finetune)
 app.command()(train)
 

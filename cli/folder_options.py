@@ -17,6 +17,7 @@ from .options import (
     ModelsDir,
     NoTune,
     Overwrite,
+    PresetFile,
     Scale,
     TileSize,
     WantedAnchor,
@@ -42,6 +43,7 @@ class PictureOptions:
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, and folders of pictures.")]
     output: Annotated[Path, typer.Option("--output", "-o", help="A picture, or a folder in which names are kept.")]
     model: ModelName = DEFAULT_MODEL
+    preset: PresetFile = None
     size: WantedSize = None
     scale: Scale = None
     megapixels: Annotated[float | None, typer.Option(help="Enlarge to millions of pixels instead.")] = None

@@ -49,11 +49,20 @@ NoTune = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")]
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder to look for models in first.")]
+PresetFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--preset", metavar="FILE", help="What won a study (see `backplate study`); other options override it."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 
 
-def takes(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
-    """Makes a command of a function of one dataclass: its fields, annotated for typer, become the options."""
+def takes(
+    kind: type[Options], adjust: Callable[[Options, frozenset[str]], Options] | None = None
+) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Makes a command of a function of one dataclass: its fields, annotated for typer, become the options. ``adjust``
+    gets them first, with the names of those that were written on the command line."""
     hints = get_type_hints(kind, include_extras=True)
     parameters = [
         inspect.Parameter(
@@ -64,11 +73,16 @@ def takes(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable
         )
         for field in fields(kind)  # pyright: ignore[reportArgumentType]  any dataclass
     ]
+    if adjust is not None:
+        parameters.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
 
     def command_of(function: Callable[[Options], None]) -> Callable[..., None]:
         @functools.wraps(function)
-        def command(**given: Any) -> None:
-            function(kind(**given))
+        def command(*, context: typer.Context | None = None, **given: Any) -> None:
+            options = kind(**given)
+            if adjust is not None and context is not None:
+                options = adjust(options, frozenset(name for name in given if _written(context, name)))
+            function(options)
 
         del command.__wrapped__
         command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
@@ -76,3 +90,8 @@ def takes(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable
         return command
 
     return command_of
+
+
+def _written(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"

@@ -27,6 +27,7 @@ from .options import (
     WantedSize,
     takes,
 )
+from .presets import with_preset
 
 if TYPE_CHECKING:
     from ..core.jobs.model_info import Model
@@ -57,7 +58,12 @@ class VideoOptions:
     codec: Annotated[str, typer.Option(metavar=CODECS, help="Or any encoder of FFmpeg, such as hevc_nvenc.")] = "h264"
     crf: Annotated[float | None, typer.Option(help="Constant quality, on the encoder's scale; lower is better.")] = None
     bitrate: Annotated[str | None, typer.Option(metavar="BITS", help="Instead of --crf: 8M, 2500k.")] = None
-    preset: Annotated[str, typer.Option(help="Speed of the encoder, in its own words: medium, slow, p5, 8.")] = ""
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="Speed of the encoder, in its own words: medium, slow, p5, 8. A .json file is what won a study."
+        ),
+    ] = ""
     pixel_format: Annotated[str, typer.Option(help="Such as yuv444p. Default: 4:2:0 of the source's depth.")] = ""
     bit_depth: Annotated[int | None, typer.Option(metavar="8|10", help="Default: that of the source.")] = None
     encoder_option: Annotated[
@@ -94,7 +100,7 @@ class VideoOptions:
 
 
 @reporting
-@takes(VideoOptions)
+@takes(VideoOptions, with_preset)
 def video(options: VideoOptions) -> None:
     """Enlarge a video with a super-resolution model; times, sound, subtitles and colours are kept."""
     # Not at the top: PyTorch would make --help wait.

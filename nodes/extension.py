@@ -11,7 +11,7 @@ from .limits import within_limits
 
 logger = logging.getLogger(__name__)
 
-FAMILIES = ("load", "export", "upscale", "resolution", "sharpen", "folder", "measure", "shootout", "video")
+FAMILIES = ("load", "export", "upscale", "resolution", "sharpen", "folder", "measure", "shootout", "study", "video")
 
 
 class BackplateExtension(ComfyExtension):

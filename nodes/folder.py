@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from ..core.errors import InputError
 from ..core.image.sharpen import RANGES, SharpenSettings
 from ..core.image.tiling import Edge
 from ..core.jobs.folder.job import FolderJob, FolderProgress
@@ -25,6 +26,7 @@ from ..core.media.picture_folder import (
     plan_tasks,
     refuse_inputs_as_outputs,
 )
+from ..core.study.preset import read_preset
 from ..core.tiled.pipeline import TileSettings
 from . import comfy_host as host
 from . import paths as places
@@ -147,6 +149,14 @@ class UpscaleFolder(io.ComfyNode):
                 *file_inputs(),
                 *job_inputs(),
                 *tile_inputs(),
+                io.String.Input(
+                    "preset",
+                    default="",
+                    optional=True,
+                    extra_dict=ADVANCED,
+                    tooltip="What won a study: a file of `backplate study tally --write-preset` inside ComfyUI's input "
+                    "folder. The model must be the one that it names; its sharpening counts where sharpen is 0.",
+                ),
             ],
             outputs=[
                 io.String.Output("summary", tooltip="Counts, speed, what failed, what should be looked at."),
@@ -167,6 +177,7 @@ class UpscaleFolder(io.ComfyNode):
     ) -> io.NodeOutput:
         source, output = places.picture_folder(folder), places.result_folder(output_folder)
         identity = identify(upscale_model)
+        wanted = with_preset(wanted, identity)
         settings = settings_of(wanted, identity)
         template = parse_template(wanted["name_template"], identity.name)
         pictures = list_pictures(source, recursive=subfolders, without=output)
@@ -190,6 +201,21 @@ class UpscaleFolder(io.ComfyNode):
         write_report(job, summary)
         text = host.printable(summary.text())
         return io.NodeOutput(text, str(output), ui={"text": (text,)})
+
+
+def with_preset(wanted: dict[str, Any], model: Model) -> dict[str, Any]:
+    """The inputs with what a preset says. Raises ``InputError`` for a file that is none, leads out of the folders that
+    may be read, or names another model."""
+    name = str(wanted.get("preset") or "").strip()
+    if not name:
+        return wanted
+    preset = read_preset(places.input_file(name))
+    if preset.sha256 != model.sha256:
+        raise InputError(
+            f"{name} is about the model {preset.model} (SHA-256 {preset.sha256[:12]}), and {model.name} "
+            f"({model.sha256[:12]}) is connected; load that one."
+        )
+    return {**wanted, "sharpen": wanted["sharpen"] or preset.sharpen}
 
 
 def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:

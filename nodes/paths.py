@@ -49,6 +49,13 @@ def picture_folder(name: str) -> Path:
     return folder
 
 
+def input_file(name: str) -> Path:
+    """The file of that name in ComfyUI's input folder, or an absolute one in an extra root; it need not exist. Raises
+    ``InputError`` for one that leads out of them."""
+    inside, *others = input_roots()
+    return contained(name, inside, others)
+
+
 def result_file(name: str, suffix: str) -> Path:
     """The file of that name, to which ``suffix`` is added, in ComfyUI's output folder, or an absolute one in an extra
     root. Raises ``InputError`` for one that leads out of them."""

@@ -4,43 +4,29 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
-from html import escape
 
 from ..metrics.ranking import INTERVAL_CONVENTION, RankedModel, Ranking
 from ..metrics.registry import METRICS
+from ..report import html
 from .contact_sheet import as_image
 from .results import BASELINE, REFERENCE, SOURCE, Crop, ShootoutResult
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""A browser that reads this will not even try the network."""
+POLICY = f"{html.POLICY}; script-src 'unsafe-inline'"
 
-STYLE = """
-:root { color-scheme: light dark; --zoom: 1; --paper: #fafafa; --ink: #1c1c1e; --quiet: #6b6b70; --line: #d9d9de;
-  --card: #ffffff; --best: #0a7d38; --warn: #9a5b00; --warn-paper: #fff4e0; }
-@media (prefers-color-scheme: dark) { :root { --paper: #161618; --ink: #ececf0; --quiet: #9c9ca4; --line: #38383e;
-  --card: #1f1f23; --best: #5ed38a; --warn: #ffc46b; --warn-paper: #33280f; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem; max-width: 1500px; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; }
-p, ul { margin: .3rem 0; } ul { padding-left: 1.2rem; } .quiet { color: var(--quiet); font-size: .87rem; }
-.warn { background: var(--warn-paper); color: var(--warn); border-radius: 6px; padding: .35rem .7rem; margin: .3rem 0; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; background: var(--card); width: 100%; }
-th, td { padding: .4rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } thead th { font-size: .83rem; vertical-align: bottom; }
-td small { display: block; color: var(--quiet); font-size: .75rem; } td.best { color: var(--best); font-weight: 650; }
-td.level { color: var(--best); } tr.baseline td:not(.best, .level) { color: var(--quiet); }
-.bar { position: sticky; top: 0; z-index: 1; background: var(--paper); padding: .5rem 0; display: flex; gap: .7rem;
-  align-items: center; border-bottom: 1px solid var(--line); } .bar input { width: 14rem; }
-.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .6rem; margin: .4rem 0 1.4rem;
-  --x: 50%; --y: 50%; }
-figure { margin: 0; max-width: 22rem; }
-figcaption { font-size: .83rem; overflow-wrap: anywhere; margin-bottom: .15rem; }
-.view { overflow: hidden; border-radius: 4px; background: var(--line); cursor: crosshair; touch-action: pan-y; }
-.view img { display: block; width: 100%; image-rendering: pixelated; transform-origin: var(--x) var(--y);
-  transform: scale(var(--zoom)); }
-summary { cursor: pointer; margin: .3rem 0; }
+STYLE = f"""{html.STYLE}
+:root {{ --zoom: 1; }} body {{ max-width: 1500px; }} .warn {{ margin: .3rem 0; }}
+td small {{ display: block; color: var(--quiet); font-size: .75rem; }}
+td.best {{ color: var(--best); font-weight: 650; }} td.level {{ color: var(--best); }}
+tr.baseline td:not(.best, .level) {{ color: var(--quiet); }}
+.bar {{ position: sticky; top: 0; z-index: 1; background: var(--paper); padding: .5rem 0; display: flex; gap: .7rem;
+  align-items: center; border-bottom: 1px solid var(--line); }} .bar input {{ width: 14rem; }}
+.row {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .6rem; margin: .4rem 0 1.4rem;
+  --x: 50%; --y: 50%; }}
+figure {{ max-width: 22rem; }} figcaption {{ color: inherit; margin-bottom: .15rem; }}
+.view {{ overflow: hidden; border-radius: 4px; background: var(--line); cursor: crosshair; touch-action: pan-y; }}
+.view img {{ display: block; width: 100%; image-rendering: pixelated; transform-origin: var(--x) var(--y);
+  transform: scale(var(--zoom)); }}
+summary {{ cursor: pointer; margin: .3rem 0; }}
 """
 
 SCRIPT = """
@@ -74,29 +60,23 @@ def report_html(result: ShootoutResult) -> str:
     pictures = f"{len(result.pictures)} picture{'s' * (len(result.pictures) != 1)}"
     sections = [
         f"<h1>Model shoot-out</h1><p class='quiet'>{len(result.models) - 1} models and {BASELINE}, {pictures}, "
-        f"scale {result.scale}. {_text(' '.join(result.setting))}</p>",
+        f"scale {result.scale}. {html.text(' '.join(result.setting))}</p>",
         _advice(result),
         _figures(result),
         _crops(result),
         _by_picture(result),
-        _list("Problems", result.all_problems),
-        _list("How the figures came about", result.notes),
+        html.section("Problems", html.items(result.all_problems)),
+        html.section("How the figures came about", html.items(result.notes)),
     ]
-    head = (
-        "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>"
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>Model shoot-out</title><style>{STYLE}</style></head>"
-    )
-    script = f"<script>{SCRIPT}</script>" if result.crops else ""
-    return f"{head}<body>{''.join(sections)}{script}</body></html>\n"
+    script = SCRIPT if result.crops else ""
+    return html.page("Model shoot-out", "".join(sections), style=STYLE, policy=POLICY, script=script)
 
 
 def _advice(result: ShootoutResult) -> str:
     if not result.advice:
         return ""
-    warnings = "".join(f"<p class='warn'>{_text(flag)}</p>" for flag in result.flags)
-    return f"<h2>Which model for what</h2>{_items(result.advice)}{warnings}"
+    warnings = "".join(f"<p class='warn'>{html.text(flag)}</p>" for flag in result.flags)
+    return f"<h2>Which model for what</h2>{html.items(result.advice)}{warnings}"
 
 
 def _figures(result: ShootoutResult) -> str:
@@ -104,16 +84,16 @@ def _figures(result: ShootoutResult) -> str:
         return ""
     head = "".join(f"<th>{_head(name)}</th>" for name in result.metrics)
     rows = "".join(
-        f"<tr{_baseline(model)}><td>{_text(model)}</td>"
+        f"<tr{_baseline(model)}><td>{html.text(model)}</td>"
         + "".join(_figure(result, model, name) for name in result.metrics)
         + "</tr>"
         for model in result.rows
     )
     return (
         f"<h2>Figures</h2><div class='scroll'><table><thead><tr><th></th>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>{_items(result.verdicts)}"
+        f"<tbody>{rows}</tbody></table></div>{html.items(result.verdicts)}"
         f"<p class='quiet'>Means over the pictures. Bold: clearly the best; coloured only: no clear winner among "
-        f"these; *: not ranked, some pictures are missing. {_text(INTERVAL_CONVENTION)}</p>"
+        f"these; *: not ranked, some pictures are missing. {html.text(INTERVAL_CONVENTION)}</p>"
     )
 
 
@@ -121,7 +101,7 @@ def _figure(result: ShootoutResult, model: str, name: str) -> str:
     ranking = result.rankings.get(name)
     standing = next((each for each in ranking.standings if each.model == model), None) if ranking else None
     if ranking is None or standing is None:
-        return f"<td>{_text(result.mean_text(model, name))}</td>"
+        return f"<td>{html.text(result.mean_text(model, name))}</td>"
     bounds = standing.interval
     text = result.mean_text(model, name)
     if bounds:
@@ -150,11 +130,11 @@ def _crops(result: ShootoutResult) -> str:
 def _crop_row(crop: Crop) -> str:
     place = f"{crop.picture}: {crop.box.size} pixels at ({crop.box.x}, {crop.box.y})"
     views = "".join(
-        f"<figure><figcaption>{_text(label)}</figcaption><div class='view'>"
-        f"<img alt='{_text(label)} of {_text(crop.picture)}' src='{_data_uri(crop, label)}'></div></figure>"
+        f"<figure><figcaption>{html.text(label)}</figcaption><div class='view'>"
+        f"<img alt='{html.text(label)} of {html.text(crop.picture)}' src='{_data_uri(crop, label)}'></div></figure>"
         for label in (SOURCE, *(label for label in crop.views if label != SOURCE))
     )
-    return f"<p class='quiet'>{_text(place)}</p><div class='row'>{views}</div>"
+    return f"<p class='quiet'>{html.text(place)}</p><div class='row'>{views}</div>"
 
 
 def _by_picture(result: ShootoutResult) -> str:
@@ -162,40 +142,28 @@ def _by_picture(result: ShootoutResult) -> str:
     parts: list[str] = []
     for picture in result.pictures:
         rows = "".join(
-            f"<tr{_baseline(cell.model)}><td>{_text(cell.model)}</td>"
+            f"<tr{_baseline(cell.model)}><td>{html.text(cell.model)}</td>"
             + "".join(f"<td>{METRICS[name].format(cell.values.get(name))}</td>" for name in result.metrics)
             + "</tr>"
             for cell in result.cells
             if cell.picture == picture.name
         )
         parts.append(
-            f"<details><summary>{_text(picture.name)} <span class='quiet'>{picture.source} to {picture.result}"
+            f"<details><summary>{html.text(picture.name)} <span class='quiet'>{picture.source} to {picture.result}"
             f"</span></summary><div class='scroll'><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody>"
             "</table></div></details>"
         )
     return f"<h2>Every picture</h2>{''.join(parts)}" if parts else ""
 
 
-def _list(title: str, sentences: Sequence[str]) -> str:
-    return f"<h2>{title}</h2>{_items(sentences)}" if sentences else ""
-
-
-def _items(sentences: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{_text(sentence)}</li>" for sentence in sentences) + "</ul>"
-
-
 def _head(name: str) -> str:
     metric = METRICS[name]
     arrow = "&uarr;" if metric.higher_is_better else "&darr;"
-    return f"{_text(metric.label)} {arrow}<br><span class='quiet'>{_text(metric.unit) or '&nbsp;'}</span>"
+    return f"{html.text(metric.label)} {arrow}<br><span class='quiet'>{html.text(metric.unit) or '&nbsp;'}</span>"
 
 
 def _baseline(model: str) -> str:
     return " class='baseline'" if model in (BASELINE, REFERENCE) else ""
-
-
-def _text(text: str) -> str:
-    return escape(text, quote=True)
 
 
 def _data_uri(crop: Crop, label: str) -> str:

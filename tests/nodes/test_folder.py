@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tiny_models
 import torch
+from backplate.core.errors import InputError
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -122,3 +124,28 @@ def test_extra_roots_are_offered_read_and_written(host: Host, products: Path, mo
 def test_every_prompt_looks_at_the_files_again(host: Host) -> None:
     fingerprint = host.node("folder", "UpscaleFolder").fingerprint_inputs
     assert fingerprint(folder=".") != fingerprint(folder=".")
+
+
+def preset(host: Host, name: str, sha256: str, sharpen: float) -> None:
+    data = {"kind": "backplate preset", "format": 1, "label": "B", "model": "compact.pth", "sha256": sha256}
+    (host.folders / "input" / name).write_text(json.dumps({**data, "sharpen": sharpen}))
+
+
+def test_a_preset_sharpens_and_names_its_model(host: Host, products: Path) -> None:
+    content = hashlib.sha256((host.models / "compact.pth").read_bytes()).hexdigest()
+    preset(host, "winner.json", content, 0.7)
+    preset(host, "other.json", "0" * 64, 0.7)
+    run(host, format="png")
+    run(host, format="png", output_folder="by hand", sharpen=0.7)
+    run(host, format="png", output_folder="by preset", preset="winner.json")
+    plain, hand, won = (
+        Image.open(host.folders / "output" / folder / "a 9.png").tobytes()
+        for folder in ("done", "by hand", "by preset")
+    )
+    assert won == hand != plain
+    with pytest.raises(InputError, match=r"other\.json is about the model compact\.pth .* is connected"):
+        run(host, preset="other.json")
+    with pytest.raises(InputError, match="leads out"):
+        run(host, preset="../output/winner.json")
+    with pytest.raises(InputError, match="cannot be read"):
+        run(host, preset="none.json")

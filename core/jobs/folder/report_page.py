@@ -7,7 +7,6 @@ import io
 import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from html import escape
 from itertools import repeat
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ...errors import InputError
 from ...image.colour import to_rgb
 from ...image.resize import resize
 from ...media.picture.read import read_picture
+from ...report import html
 from ...types import Size
 from .job import FolderJob
 from .manifest import Entry, Status
@@ -32,31 +32,18 @@ SIDE = 240
 LARGE_SIDE = 480
 QUALITY = 82
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""A browser that reads this will not even try the network."""
-
-STYLE = """
-:root { color-scheme: light dark; --paper: #fafafa; --ink: #1c1c1e; --quiet: #6b6b70; --line: #d9d9de; --card: #fff;
-  --bad: #b3261e; --warn: #9a5b00; --check: #e4e4e8; }
-@media (prefers-color-scheme: dark) { :root { --paper: #161618; --ink: #ececf0; --quiet: #9c9ca4; --line: #38383e;
-  --card: #1f1f23; --bad: #ff8a80; --warn: #ffc46b; --check: #2c2c31; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem; max-width: 1300px; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; } p { margin: .3rem 0; }
-.quiet { color: var(--quiet); font-size: .87rem; } .failed { color: var(--bad); } .flagged { color: var(--warn); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
-.tiles.large { grid-template-columns: repeat(auto-fill, minmax(34rem, 1fr)); }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .7rem; }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .4rem; } figure { margin: 0; }
-figure div { position: relative; aspect-ratio: 1; border-radius: 4px; overflow: hidden; background: var(--line); }
-figure img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
-figure .clear { background: repeating-conic-gradient(var(--check) 0 25%, transparent 0 50%) 0 0 / 16px 16px; }
-figcaption { font-size: .8rem; color: var(--quiet); } .name { overflow-wrap: anywhere; font-weight: 600; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; background: var(--card); }
-th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, td:last-child, th:last-child { text-align: left; }
-td:first-child, td:last-child { white-space: normal; overflow-wrap: anywhere; }
+STYLE = f"""{html.STYLE}
+:root {{ --check: #e4e4e8; }} @media (prefers-color-scheme: dark) {{ :root {{ --check: #2c2c31; }} }}
+.failed {{ color: var(--bad); }} .flagged {{ color: var(--warn); }}
+.tiles {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }}
+.tiles.large {{ grid-template-columns: repeat(auto-fill, minmax(34rem, 1fr)); }}
+.card {{ background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .7rem; }}
+.pair {{ display: grid; grid-template-columns: 1fr 1fr; gap: .4rem; }}
+figure div {{ position: relative; aspect-ratio: 1; border-radius: 4px; overflow: hidden; background: var(--line); }}
+figure img {{ position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }}
+figure .clear {{ background: repeating-conic-gradient(var(--check) 0 25%, transparent 0 50%) 0 0 / 16px 16px; }}
+.name {{ overflow-wrap: anywhere; font-weight: 600; }} td:last-child, th:last-child {{ text-align: left; }}
+td:first-child, td:last-child {{ white-space: normal; overflow-wrap: anywhere; }}
 """
 
 
@@ -82,21 +69,15 @@ def report_page(job: FolderJob, summary: Summary) -> str:
         large = pool.map(card, worst, repeat(LARGE_SIDE))
         small = pool.map(card, rest, repeat(SIDE))
         sections = [
-            f"<h1>Folder report</h1><p>{_text(summary.counts())} {_text(' '.join(summary.pace()))}</p>",
-            f"<p class='quiet'>{_text(_about(job))}</p>",
+            f"<h1>Folder report</h1><p>{html.text(summary.counts())} {html.text(' '.join(summary.pace()))}</p>",
+            f"<p class='quiet'>{html.text(_about(job))}</p>",
             _list("Failed", summary.with_status(Status.FAILED)),
             _list("To be looked at", summary.with_status(Status.FLAGGED)),
             _tiles("Least faithful to their sources", large, "tiles large"),
             _tiles("Before and after", small, "tiles"),
             _table(summary.entries[:LISTED]),
         ]
-    head = (
-        "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>"
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>Folder report</title><style>{STYLE}</style></head>"
-    )
-    return f"{head}<body>{''.join(sections)}</body></html>\n"
+    return html.page("Folder report", "".join(sections), style=STYLE)
 
 
 def _shown_beside(summary: Summary) -> list[Entry]:
@@ -122,9 +103,9 @@ def _pair(entry: Entry, source: Path, output: Path, side: int) -> str:
 
 def _figure(path: Path, caption: str, side: int) -> str:
     uri, transparent = thumbnail_uri(path, side)
-    view = f"<img alt='{_text(caption)}' src='{uri}'>" if uri else "<span class='quiet'>not there</span>"
+    view = f"<img alt='{html.text(caption)}' src='{uri}'>" if uri else "<span class='quiet'>not there</span>"
     kind = " class='clear'" if transparent else ""
-    return f"<figure><div{kind}>{view}</div><figcaption>{_text(caption)}</figcaption></figure>"
+    return f"<figure><div{kind}>{view}</div><figcaption>{html.text(caption)}</figcaption></figure>"
 
 
 def thumbnail_uri(path: Path, side: int) -> tuple[str, bool]:
@@ -145,11 +126,11 @@ def thumbnail_uri(path: Path, side: int) -> tuple[str, bool]:
 
 
 def _card(entry: Entry, pair: str) -> str:
-    reason = f"<p class='flagged'>{_text(entry.reason)}</p>" if entry.reason else ""
+    reason = f"<p class='flagged'>{html.text(entry.reason)}</p>" if entry.reason else ""
     figures = f"LR-PSNR {_decibels(entry)}, colour difference {_number(entry.delta_e)}"
     return (
-        f"<div class='card'><p class='name'>{_text(entry.source)}</p>{pair}<p class='quiet'>{figures}</p>{reason}"
-        f"{''.join(f'<p class=quiet>{_text(note)}</p>' for note in entry.notes)}</div>"
+        f"<div class='card'><p class='name'>{html.text(entry.source)}</p>{pair}<p class='quiet'>{figures}</p>{reason}"
+        f"{''.join(f'<p class=quiet>{html.text(note)}</p>' for note in entry.notes)}</div>"
     )
 
 
@@ -160,7 +141,7 @@ def _tiles(title: str, cards: Iterable[str], kind: str) -> str:
 
 def _list(title: str, entries: Sequence[Entry]) -> str:
     rows = "".join(
-        f"<li class='{entry.status.value}'><b>{_text(entry.source)}</b>: {_text(entry.reason)}</li>"
+        f"<li class='{entry.status.value}'><b>{html.text(entry.source)}</b>: {html.text(entry.reason)}</li>"
         for entry in entries[:LISTED]
     )
     return f"<h2>{title}</h2><ul>{rows}</ul>" if rows else ""
@@ -184,7 +165,7 @@ def _table(entries: Sequence[Entry]) -> str:
     head = "".join(f"<th>{title}</th>" for title, _ in COLUMNS)
     rows = "".join(
         f"<tr class='{entry.status.value}'>"
-        + "".join(f"<td>{_text(cell(entry))}</td>" for _, cell in COLUMNS)
+        + "".join(f"<td>{html.text(cell(entry))}</td>" for _, cell in COLUMNS)
         + "</tr>"
         for entry in entries
     )
@@ -207,7 +188,3 @@ def _number(value: float | None) -> str:
 
 def _bytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
-
-
-def _text(text: str) -> str:
-    return escape(text.encode("utf-8", "replace").decode("utf-8"), quote=True)

@@ -1,0 +1,48 @@
+"""What won a study, as the options of a command."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .errors import UsageProblem, say
+
+if TYPE_CHECKING:
+    from ..core.study.preset import Preset
+
+Options = TypeVar("Options")
+
+
+def with_preset(options: Options, written: frozenset[str]) -> Options:
+    """The options with what the file named by ``preset`` says; what was ``written`` on the command line stays. A
+    ``preset`` that is no path and no .json file is none of ours. Raises ``InputError`` and ``UsageProblem``."""
+    given: Any = options
+    named: Path | str | None = given.preset
+    if not named or (isinstance(named, str) and not named.lower().endswith(".json")):
+        return options
+    from ..core.study.preset import model_of, read_preset
+    from ..model_loader.find import default_folders
+
+    preset = read_preset(Path(named))
+    known = {field.name for field in fields(given)}
+    changes = {name: value for name, value in _wanted(preset, written).items() if name in known and name not in written}
+    if preset.sharpen and "sharpen" not in known:
+        raise UsageProblem(
+            f"{named} sharpens by {preset.sharpen:g}, which this command cannot; set sharpen to 0 in it."
+        )
+    if "model" not in written:
+        changes["model"] = str(model_of(preset, default_folders(given.models_dir)))
+    if isinstance(named, str):
+        changes["preset"] = ""
+    say(f"{named}: {preset.label}, which is {preset.model} (SHA-256 {preset.sha256[:12]}).")
+    return replace(given, **changes)
+
+
+def _wanted(preset: Preset, written: frozenset[str]) -> dict[str, object]:
+    wanted: dict[str, object] = {"engine": preset.engine, "precision": preset.precision}
+    if preset.sharpen:
+        wanted["sharpen"] = preset.sharpen
+    if not {"size", "scale", "megapixels"} & written:
+        wanted |= {"size": preset.size, "scale": preset.scale, "fit": preset.fit}
+    return wanted

@@ -1,0 +1,1 @@
+"""Blind A/B studies: design, pictures, votes, analysis, page and server."""

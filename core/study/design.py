@@ -1,0 +1,225 @@
+"""What a study asks, fixed before the first vote, and what each voter is shown in which order.
+
+Three files: ``study.json`` is what voters may know, ``pictures/`` holds what they see under opaque tokens, and
+``key.json`` says which token is which model; nothing of the last leaves the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..atomic_write import whole_file, write_atomic
+from ..errors import InputError
+
+FORMAT = 1
+DESIGN, KEY, PICTURES, VOTES, PAGE = "study.json", "key.json", "pictures", "votes", "page.html"
+LOOKS, TRUER = "looks", "truer"
+QUESTIONS = {
+    LOOKS: "Which looks better?",
+    TRUER: "Which is truer to the source in the middle?",
+}
+REPEATS = 30
+"""One trial in so many is shown to the voter a second time, sides swapped; at least one."""
+WIN = (
+    "A side wins a question if the 97.5 % interval of its preference share, a 'no difference' counting half for each "
+    "side, lies above 50 % against every other side; otherwise there is no clear winner."
+)
+"""Stricter than the 95 % interval that is shown, which of two equal sides would call one the winner in 5 of 100
+studies."""
+STOP = "The study ends when the planned number of voters have voted; results seen before that are preliminary."
+
+
+def new_token() -> str:
+    """128 random bits, from the system's own source: nothing about a study can be worked out from it."""
+    return secrets.token_hex(16)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A pair of pictures under one question. ``first``, ``second``: tokens, in an order that means nothing.
+    ``middle``: the token of the source, for the question that shows it. ``frames``: more than one for a clip, which
+    plays at ``rate`` frames per second."""
+
+    item: str
+    question: str
+    first: str
+    second: str
+    middle: str | None
+    width: int
+    height: int
+    frames: int = 1
+    rate: float = 0.0
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        return (self.first, self.second) if self.middle is None else (self.first, self.second, self.middle)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a voter is shown as the ``number``-th, from 0."""
+
+    number: int
+    item: str
+    question: str
+    left: str
+    right: str
+    middle: str | None
+    width: int
+    height: int
+    frames: int
+    rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """``study.json``. ``voters``: how many are planned. ``trials``: most items that one voter is asked about, 0 for
+    all. ``decides``: the question whose answer names the winner."""
+
+    study: str
+    title: str
+    seed: int
+    voters: int
+    items: tuple[Item, ...]
+    decides: str = LOOKS
+    trials: int = 0
+    win: str = WIN
+    stop: str = STOP
+    format: int = FORMAT
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        return tuple(name for name in QUESTIONS if any(item.question == name for item in self.items))
+
+    def to_json(self) -> bytes:
+        return (json.dumps(asdict(self), indent=1) + "\n").encode()
+
+    def by_item(self) -> dict[str, Item]:
+        return {item.item: item for item in self.items}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an item is. ``kind``: pair, identical or obvious. ``right``: the token that is right for an obvious one."""
+
+    kind: str
+    picture: str
+    right: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """``key.json``: the model behind each token, what each item is, and what was measured.
+
+    ``design``: SHA-256 of ``study.json``. ``figures``: by token and metric. ``settings``: by label, what made it."""
+
+    study: str
+    design: str
+    labels: tuple[str, ...]
+    models: Mapping[str, str]
+    answers: Mapping[str, Answer]
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    captions: Mapping[str, str] = field(default_factory=dict[str, str])
+    format: int = FORMAT
+
+    def to_json(self) -> bytes:
+        return (json.dumps(asdict(self), indent=1) + "\n").encode()
+
+
+def schedule(design: Design, voter: int) -> list[Trial]:
+    """What the voter of that place in the study, from 0, is shown. Two voters who come one after the other see every
+    pair with its sides swapped; each has an order of his own. The same place gives the same trials."""
+    count = len(design.items)
+    shown = min(design.trials or count, count)
+    side = random.Random(f"{design.seed} sides")
+    bases = [side.random() < 0.5 for _ in range(count)]
+    turns = range(voter * shown, (voter + 1) * shown)
+    wanted = [(design.items[turn % count], bases[turn % count] ^ bool(turn // count % 2)) for turn in turns]
+    order = random.Random(f"{design.seed} voter {voter}")
+    order.shuffle(wanted)
+    repeats = order.sample(range(max(1, shown // 2)), max(1, shown // REPEATS)) if shown > 1 else []
+    wanted += [(wanted[index][0], not wanted[index][1]) for index in sorted(repeats)]
+    return [_trial(number, item, swapped) for number, (item, swapped) in enumerate(wanted)]
+
+
+def _trial(number: int, item: Item, swapped: bool) -> Trial:
+    left, right = (item.second, item.first) if swapped else (item.first, item.second)
+    return Trial(
+        number=number,
+        item=item.item,
+        question=item.question,
+        left=left,
+        right=right,
+        middle=item.middle,
+        width=item.width,
+        height=item.height,
+        frames=item.frames,
+        rate=item.rate,
+    )
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_design(folder: Path) -> Design:
+    """Raises ``InputError`` for a folder without a study, or one that cannot be read."""
+    data = _read(folder / DESIGN, "backplate study new makes one")
+    try:
+        items = tuple(Item(**item) for item in data.pop("items"))
+        design = Design(items=items, **data)
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"{folder / DESIGN} is not the design of a study ({error}); make it anew.") from error
+    if design.format != FORMAT:
+        raise InputError(f"{folder / DESIGN} has format {design.format}, and this version reads {FORMAT}; update it.")
+    return design
+
+
+def read_key(folder: Path) -> Key:
+    """Raises ``InputError`` if there is no key, it belongs to another study, or the design is no longer the one that
+    it was written for."""
+    data = _read(folder / KEY, "without it nobody can say which picture came from which model; bring it back")
+    try:
+        answers = {item: Answer(**answer) for item, answer in data.pop("answers").items()}
+        labels = tuple(data.pop("labels"))
+        key = Key(answers=answers, labels=labels, **data)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise InputError(f"{folder / KEY} is not the key of a study ({error}); bring back the right one.") from error
+    if key.study != read_design(folder).study:
+        raise InputError(f"{folder / KEY} belongs to another study; bring back the key of this one.")
+    if key.design != digest((folder / DESIGN).read_bytes()):
+        raise InputError(
+            f"{folder / DESIGN} was changed after the study was made; votes count only under the design that they "
+            "were given for: bring it back, or make a new study."
+        )
+    return key
+
+
+def write_study(folder: Path, design: Design, key: Key) -> None:
+    """Writes design and key, the key first, which only its owner may read. Raises ``OSError``."""
+    with whole_file(folder / KEY) as temporary:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(key.to_json())
+    write_atomic(folder / DESIGN, design.to_json())
+
+
+def _read(path: Path, hint: str) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] | None = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"There is no {path}: {hint}.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); bring back a whole copy.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path} cannot be read (no object); bring back a whole copy.")
+    return data

@@ -1,0 +1,54 @@
+"""Personal links: who knows the token votes as that voter; nobody's name or address is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..atomic_write import whole_file
+from ..errors import InputError
+from .design import digest
+
+INVITES = "invites.json"
+
+
+@dataclass(frozen=True)
+class Invite:
+    """``place``: of the voter in the study, from 0, which decides what is shown in which order."""
+
+    token: str
+    place: int
+
+    @property
+    def voter(self) -> str:
+        """The name under which votes are stored; the link cannot be worked out from it."""
+        return digest(self.token.encode())[:16]
+
+
+def read_invites(folder: Path) -> list[Invite]:
+    """Those that were made so far. Raises ``InputError`` for a file that cannot be read."""
+    path = folder / INVITES
+    try:
+        data: Any = json.loads(path.read_text("utf-8"))
+        return [Invite(str(token), place) for place, token in enumerate(data["invites"])]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); bring back a whole copy, or links stop working.") from error
+
+
+def more_invites(folder: Path, wanted: int) -> list[Invite]:
+    """At least ``wanted`` invites: those that there are, and new ones. Only their owner may read the file. Raises
+    ``InputError`` and ``OSError``."""
+    tokens = [invite.token for invite in read_invites(folder)]
+    if len(tokens) < wanted:
+        tokens += [secrets.token_urlsafe(24) for _ in range(wanted - len(tokens))]
+        with whole_file(folder / INVITES) as temporary:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                json.dump({"invites": tokens}, file, indent=1)
+    return [Invite(token, place) for place, token in enumerate(tokens)]

@@ -51,7 +51,9 @@ class FolderScreen(FolderProgress):
     def start_picture(self, name: str) -> None:
         self._screen.start_picture(self._errands[name].source)
 
-    def finish_picture(self, entry: Entry, picture: torch.Tensor | None, skipped: bool) -> None:
+    def finish_picture(
+        self, entry: Entry, picture: torch.Tensor | None, skipped: bool, alpha: torch.Tensor | None = None
+    ) -> None:
         task = self._errands[entry.source]
         if not entry.written:
             self._screen.line(f"{task.source}: {entry.reason}")

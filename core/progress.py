@@ -28,3 +28,34 @@ class Progress:
 
     def check(self) -> None:
         """Raise to stop the work."""
+
+
+STRETCH_STEPS = 1000
+
+
+class Stretch(Progress):
+    """A part of a longer work, which is ``share`` (0 to 1) of its ``STRETCH_STEPS`` steps, however many its own are."""
+
+    def __init__(self, whole: Progress, share: float) -> None:
+        self._whole, self._share = whole, share
+        self._total, self._done, self._told = 1, 0, 0
+
+    def begin(self, total: int, what: str = "") -> None:
+        self._total, self._done = max(total, 1), 0
+        self._whole.check()
+
+    def advance(self, steps: int = 1) -> None:
+        self._done += steps
+        reached = round(min(self._done / self._total, 1.0) * self._share * STRETCH_STEPS)
+        if reached > self._told:
+            self._whole.advance(reached - self._told)
+            self._told = reached
+
+    def extend(self, steps: int) -> None:
+        self._total += steps
+
+    def note(self, sentence: str) -> None:
+        self._whole.note(sentence)
+
+    def check(self) -> None:
+        self._whole.check()

@@ -12,6 +12,15 @@ from pathlib import Path
 from .download import check_existing, download
 from .errors import LicenceError
 
+_MIRROR = "https://huggingface.co/leonelhs/realesrgan/resolve/6907f85a9095e201ec4b3c7e91bbb66cdec0f04d"
+_MIRRORED = (
+    "realesr-animevideov3.pth",
+    "realesr-general-x4v3.pth",
+    "realesr-general-wdn-x4v3.pth",
+    "RealESRGAN_x2plus.pth",
+)
+"""Files of that repository that were compared with the published ones by their SHA-256."""
+
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
@@ -32,6 +41,8 @@ class CatalogueEntry:
     scale: int
     good_at: str
     """One sentence for somebody who has to choose."""
+    mirror: str = ""
+    """The same file on a host from which ComfyUI's front end downloads; empty if there is none, or ``url`` is such."""
 
     @property
     def name(self) -> str:
@@ -52,6 +63,7 @@ def _real_esrgan(
         architecture=architecture,
         scale=scale,
         good_at=good_at,
+        mirror=f"{_MIRROR}/{file}" if file in _MIRRORED else "",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import logging
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from ..core.engines.export.files import SUFFIXES as ENGINE_SUFFIXES
 from ..core.engines.memory import set_free_memory
 from ..core.engines.pytorch.eager import tile_bytes, usable_dtype
 from ..core.progress import Progress
+from ..model_loader.catalogue import CATALOGUE
 from ..model_loader.find import BUNDLED, DEFAULT_MODEL, SUFFIXES, find_model, model_files
 from ..model_loader.loaded import LoadedModel
 from ..model_loader.precision import Precision
@@ -28,6 +31,12 @@ logger = logging.getLogger(__name__)
 
 MODEL_FOLDER = "upscale_models"
 PREVIEW_SIDE = 512
+LIVE_PREVIEW = "backplate.preview"
+"""The message that ``web/js/text.js`` listens to."""
+
+CHECKS = (0.6, 0.8)
+"""Greys of the checkerboard that shows what is transparent."""
+CHECK_SIDE = 8
 
 
 HANDLES = ("dynamic_pins", "dynamic_vbars", "dynamic_patchers")
@@ -49,12 +58,22 @@ class UncopiedSet(set[Any]):
 
 
 def model_names() -> list[str]:
-    """The bundled models, then files in the folders for upscale models that can hold weights for us (ncnn's
-    ``.bin`` cannot), then exported models, which ComfyUI does not list."""
+    """What ComfyUI offers, the first of which is its choice: files of the catalogue that everybody may use, in its
+    order, the bundled models, other files that can hold weights for us (ncnn's ``.bin`` cannot), then exported models,
+    which ComfyUI does not list."""
     names = folder_paths.get_filename_list(MODEL_FOLDER)
     found = [name for name in names if name.lower().endswith(SUFFIXES)]
+    known = sorted((name for name in found if _rank(name) < len(CATALOGUE)), key=_rank)
     bundled = sorted(model_files([BUNDLED]), key=lambda name: Path(name).stem != DEFAULT_MODEL)
-    return list(dict.fromkeys([*bundled, *found, *model_files(model_folders(), tuple(ENGINE_SUFFIXES))]))
+    exported = model_files(model_folders(), tuple(ENGINE_SUFFIXES))
+    return list(dict.fromkeys([*known, *bundled, *found, *exported]))
+
+
+def _rank(name: str) -> int:
+    """Place in the catalogue; behind it for what is not in it, or not for everybody."""
+    file = name.replace("\\", "/").rpartition("/")[2]
+    places = (place for place, each in enumerate(CATALOGUE) if each.file == file and each.commercial_use)
+    return next(places, len(CATALOGUE))
 
 
 def model_folders() -> list[Path]:
@@ -141,16 +160,33 @@ def say(text: str) -> None:
         server.send_progress_text(printable(text), context.node_id)
 
 
+def show_live(picture: torch.Tensor) -> None:
+    """A small view of (B, C, H, W) on the node while it runs, which goes when it ends. ComfyUI's own preview would
+    stay, and where nodes are drawn with Vue it would be played in the place of a video."""
+    context = get_executing_context()
+    server = getattr(PromptServer, "instance", None)
+    if context is None or server is None:
+        return
+    stream = io.BytesIO()
+    thumbnail(picture).save(stream, "JPEG", quality=85)
+    address = f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+    server.send_sync(LIVE_PREVIEW, {"node": context.node_id, "image": address}, server.client_id)
+
+
 class HostProgress(Progress):
-    """ComfyUI's progress bar and Cancel button; notes go to the log and under the node."""
+    """ComfyUI's progress bar and Cancel button; what is being done stands under the node, and notes go to the log and
+    to what the node shows in the end."""
 
     def __init__(self) -> None:
         self.total, self.done = 0, 0
         self.bar = comfy.utils.ProgressBar(1)
+        self.notes: list[str] = []
 
     def begin(self, total: int, what: str = "") -> None:
         self.total, self.done = max(total, 1), 0
         self.bar = comfy.utils.ProgressBar(self.total)
+        if what:
+            say(what if " " in what else f"{total} {what}")
         self.check()
 
     def advance(self, steps: int = 1) -> None:
@@ -162,22 +198,41 @@ class HostProgress(Progress):
 
     def note(self, sentence: str) -> None:
         logger.warning("Backplate: %s", printable(sentence))
+        if sentence not in self.notes:
+            self.notes.append(sentence)
         say(sentence)
 
     def check(self) -> None:
         mm.throw_exception_if_processing_interrupted()
 
-    def show(self, picture: torch.Tensor) -> None:
-        """A small view of the first picture of (B, C, H, W) on the node."""
+    def show(self, picture: torch.Tensor, alpha: torch.Tensor | None = None) -> None:
+        """A small view of the first picture of (B, C, H, W) on the node, on a checkerboard where transparent."""
         total = max(self.total, 1)
-        self.bar.update_absolute(total, total, ("JPEG", thumbnail(picture), PREVIEW_SIDE))
+        self.bar.update_absolute(total, total, ("JPEG", thumbnail(picture, alpha), PREVIEW_SIDE))
+
+    def told(self, *lines: str) -> dict[str, Any]:
+        """What the node shows in the end, and ``/history`` keeps: these lines, then the notes that are not in them."""
+        text = "\n".join(lines)
+        rest = [note for note in self.notes if note not in text]
+        return {"text": (printable("\n".join([*lines, *rest])),)}
 
 
-def thumbnail(picture: torch.Tensor) -> Image.Image:
-    """The first picture of (B, C, H, W), reduced to at most ``PREVIEW_SIDE`` pixels."""
+def thumbnail(picture: torch.Tensor, alpha: torch.Tensor | None = None) -> Image.Image:
+    """The first picture of (B, C, H, W), reduced to at most ``PREVIEW_SIDE`` pixels; with its ``alpha`` (B, 1, H, W)
+    over a checkerboard."""
     height, width = picture.shape[-2:]
     reduction = max(1.0, max(height, width) / PREVIEW_SIDE)
     size = (max(1, round(height / reduction)), max(1, round(width / reduction)))
-    small = functional.interpolate(picture[:1].float(), size=size, mode="area")
-    values = small[0].expand(3, -1, -1).mul(255).round().clamp(0, 255).to(torch.uint8)
+    small = functional.interpolate(picture[:1].float(), size=size, mode="area")[0].expand(3, -1, -1)
+    if alpha is not None:
+        visible = functional.interpolate(alpha[:1].float(), size=size, mode="area")[0]
+        small = torch.lerp(checkerboard(*size).to(small.device), small, visible)
+    values = small.mul(255).round().clamp(0, 255).to(torch.uint8)
     return Image.fromarray(values.movedim(0, 2).cpu().numpy())
+
+
+def checkerboard(height: int, width: int) -> torch.Tensor:
+    """(1, height, width)"""
+    rows, columns = torch.arange(height) // CHECK_SIDE, torch.arange(width) // CHECK_SIDE
+    dark, light = CHECKS
+    return torch.where((rows[:, None] + columns) % 2 == 0, dark, light)[None]

@@ -30,7 +30,7 @@ from ..core.study.preset import read_preset
 from ..core.tiled.pipeline import TileSettings
 from . import comfy_host as host
 from . import paths as places
-from .resolution import target_inputs, target_of
+from .resolution import CheckedTarget, target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 
@@ -48,14 +48,16 @@ class CountingPictures(host.HostProgress, FolderProgress):
     def start_picture(self, name: str) -> None:
         host.say(f"{self.done + 1} of {self.total}: {name}")
 
-    def finish_picture(self, entry: Entry, picture: torch.Tensor | None, skipped: bool) -> None:
+    def finish_picture(
+        self, entry: Entry, picture: torch.Tensor | None, skipped: bool, alpha: torch.Tensor | None = None
+    ) -> None:
         if not entry.written:
             self.note(f"{entry.source}: {entry.reason}")
         self.done += 1
         if picture is None:
             self.bar.update_absolute(self.done, self.total)
         else:
-            self.bar.update_absolute(self.done, self.total, ("JPEG", host.thumbnail(picture), host.PREVIEW_SIDE))
+            self.bar.update_absolute(self.done, self.total, ("JPEG", host.thumbnail(picture, alpha), host.PREVIEW_SIDE))
 
     def begin(self, total: int, what: str = "") -> None:
         self.check()
@@ -133,7 +135,7 @@ def job_inputs() -> list[io.Input]:
     ]  # fmt: skip
 
 
-class UpscaleFolder(io.ComfyNode):
+class UpscaleFolder(CheckedTarget, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -163,7 +165,19 @@ class UpscaleFolder(io.ComfyNode):
                 io.String.Output("results", tooltip="The folder of the results, with manifest.jsonl and index.html."),
             ],
             is_output_node=True,
-            **searchable("batch", "folder", "directory", "product pictures", "upscale many", "resume"),
+            **searchable(
+                "upscale folder",
+                "batch",
+                "folder",
+                "directory",
+                "product pictures",
+                "upscale many",
+                "resume",
+                "enlarge",
+                "resize many",
+                "esrgan",
+                "4k",
+            ),
         )
 
     @classmethod
@@ -196,11 +210,20 @@ class UpscaleFolder(io.ComfyNode):
             passed_over=others,
         )
         progress = CountingPictures()
-        run = run_folder(job, upscaler_for(upscale_model, progress, wanted["tile_size"]), progress)
-        summary = summarise(job, run)
-        write_report(job, summary)
+        opening = host.HostProgress()
+        upscaler = upscaler_for(upscale_model, opening, wanted["tile_size"])
+        progress.notes += opening.notes
+        summary = summarise(job, run_folder(job, upscaler, progress))
+        pages = write_report(job, summary)
         text = host.printable(summary.text())
-        return io.NodeOutput(text, str(output), ui={"text": (text,)})
+        counts, _, details = text.partition("\n")
+        lines = [
+            counts,
+            f"Before and after, the least faithful first: {places.shown(pages[-1])}",
+            "",
+            *details.split("\n"),
+        ]
+        return io.NodeOutput(text, str(output), ui=progress.told(*lines) | {"files": places.listed(pages)})
 
 
 def with_preset(wanted: dict[str, Any], model: Model) -> dict[str, Any]:

@@ -11,20 +11,29 @@ from typing import Any
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.errors import InputError
+from ..model_loader.errors import Named
+from . import comfy_host as host
 
-_LISTED_LATER = ("model_name", "input_folder")
+_LISTED_LATER = ("model_name", "folder")
 """Choices that are looked up where they are used: files may have been added since the list was made."""
 
 
 def within_limits(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """A node that refuses numbers and choices that its schema does not have; otherwise the same."""
+    """A node that refuses numbers and choices that its schema does not have, and says on itself why it failed;
+    otherwise the same."""
     execute: Callable[..., Any] = node.__dict__["execute"].__func__
     inputs = functools.cache(lambda: node.define_schema().inputs)
 
     @functools.wraps(execute)
     def checked(cls: type[io.ComfyNode], *given: Any, **named: Any) -> Any:
-        refuse_beyond_limits(inputs(), named)
-        return execute(cls, *given, **named)
+        try:
+            refuse_beyond_limits(inputs(), named)
+            return execute(cls, *given, **named)
+        except Exception as error:
+            if isinstance(error, Named):
+                # ComfyUI's own message names the node only; the sentence is two clicks away.
+                host.say(str(error))
+            raise
 
     if not hasattr(execute, "__wrapped__"):
         node.execute = classmethod(checked)

@@ -56,7 +56,7 @@ class LoadUpscaleModel(io.ComfyNode):
                 io.UpscaleModel.Output("upscale_model", tooltip="Works with every node that takes an upscale model."),
                 io.String.Output("facts", tooltip="Architecture, scale, size, licence and hash of the model."),
             ],
-            **searchable("load esrgan", "4x model", "super resolution model"),
+            **searchable("load esrgan", "esrgan", "upscale model", "4x model", "super resolution model"),
         )
 
     @classmethod

@@ -19,7 +19,7 @@ from ..core.metrics.compare import (
 )
 from ..core.metrics.lpips import LpipsNet
 from ..core.metrics.pair import Align, Channel
-from ..core.metrics.registry import WITH_REFERENCE, CompareSettings, metric_names
+from ..core.metrics.registry import METRICS, WITH_REFERENCE, CompareSettings, metric_names
 from ..core.metrics.source_figures import compare_with_source
 from ..core.metrics.vmaf import VmafModel
 from ..model_loader.errors import Named
@@ -31,6 +31,20 @@ REFERENCE_FIGURES = ("psnr", "ssim", "ms_ssim", "lpips", "vmaf")
 """Outputs of a published node: a metric that is new to the registry does not shift them."""
 SOURCE_FIGURES = ("lr_psnr", "delta_e", "overshoot", "edge_width")
 MOST_MISSES_NAMED = 3
+
+PLAIN = {
+    "psnr": ("Likeness to the reference, PSNR", "higher is closer"),
+    "ssim": ("Likeness of structure, SSIM", "1 is equal"),
+    "ms_ssim": ("Likeness of structure at five sizes, MS-SSIM", "1 is equal"),
+    "lpips": ("Difference as people see it, LPIPS", "0 is equal"),
+    "vmaf": ("VMAF", "100 is the best"),
+    "lr_psnr": ("Likeness to the source", "LR-PSNR; 30 or more is faithful, under 20 is another picture"),
+    "delta_e": ("Change of colours", "1 is just visible side by side"),
+    "overshoot": ("Rims at edges", "0 has none"),
+    "edge_width": ("Width of edges", "smaller is sharper"),
+    "defects": ("Broken places", "black or flat where the source is not"),
+}
+"""What a figure says, and how to read it."""
 
 
 class QualityMissed(Named, RuntimeError):
@@ -51,6 +65,14 @@ def shown(text: str, report: ComparisonReport) -> dict[str, Any]:
 def on_cpu(picture: torch.Tensor | None) -> torch.Tensor | None:
     """Metrics are worked out on the CPU, wherever this ComfyUI keeps its images."""
     return None if picture is None else picture.cpu()
+
+
+def known_metrics(metrics: str | None) -> bool | str:
+    """Before the run: True, or why these cannot be measured. None comes over a link."""
+    try:
+        return metrics is None or bool(metric_names(metrics.split(",")))
+    except InputError as error:
+        return str(error)
 
 
 def metrics_input(default: str) -> io.Input:
@@ -134,6 +156,10 @@ class CompareToReference(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, metrics: str | None = None) -> bool | str:
+        return known_metrics(metrics)
+
+    @classmethod
     def execute(
         cls,
         image: torch.Tensor,
@@ -166,8 +192,8 @@ class CompareToReference(io.ComfyNode):
         )
         if not report.means:
             raise InputError(report.all_problems[0])
-        text = report.text()
-        return io.NodeOutput(*figures(report, REFERENCE_FIGURES), text, ui=shown(text, report))
+        plain = "\n\n".join(filter(None, [plainly(report), "\n".join(report.all_problems)]))
+        return io.NodeOutput(*figures(report, REFERENCE_FIGURES), report.text(), ui=shown(plain, report))
 
 
 class FidelityReport(io.ComfyNode):
@@ -258,10 +284,37 @@ class FidelityReport(io.ComfyNode):
         misses = missed_anywhere(report, thresholds)
         if misses and stop_on_fail:
             raise QualityMissed(stopped(misses))
-        verdict = "\n".join(misses) if misses else "Passed." if thresholds else "No limit was set."
-        text = f"{verdict}\n\n{report.text()}"
+        first = verdict(misses, thresholds)
+        text = f"{first}\n\n{report.text()}"
         means = figures(report, SOURCE_FIGURES)
-        return io.NodeOutput(result, *means, not misses, text, ui=shown(text, report))
+        return io.NodeOutput(result, *means, not misses, text, ui=shown(f"{first}\n\n{plainly(report)}", report))
+
+
+def verdict(misses: list[str], thresholds: list[Threshold]) -> str:
+    """What is to be known first. A result is only called good in what a limit was set for."""
+    if misses:
+        return "\n".join(misses)
+    limits = [METRICS[each.metric].label for each in thresholds if each.metric != "defects"]
+    checked = len(limits) < len(thresholds)
+    if not limits:
+        return "No defects; no limit was set for anything else." if checked else "No limit was set."
+    return f"Within the limits that were set: {', '.join(limits)}{' and no defects' if checked else ''}."
+
+
+def plainly(report: ComparisonReport) -> str:
+    """A line for each figure, as somebody reads it who makes pictures; of several images the mean and the worst."""
+    lines: list[str] = []
+    for name, mean in report.means.items():
+        metric = METRICS[name]
+        values = [row.values[name] for row in report.rows if name in row.values]
+        what, hint = PLAIN.get(name, (metric.label, ""))
+        worst = ""
+        if len(values) > 1:
+            pick = min if metric.higher_is_better else max
+            worst = f" on average, {metric.format(pick(values))} at worst"
+        unit = metric.unit if metric.unit in ("dB", "%", "px") else ""
+        lines.append(f"{what}: {' '.join(filter(None, [metric.format(mean), unit]))}{worst}{hint and f' ({hint})'}")
+    return "\n".join(lines)
 
 
 def missed_anywhere(report: ComparisonReport, thresholds: list[Threshold]) -> list[str]:

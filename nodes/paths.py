@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import folder_paths  # pyright: ignore[reportMissingImports]
@@ -54,6 +55,24 @@ def input_file(name: str) -> Path:
     ``InputError`` for one that leads out of them."""
     inside, *others = input_roots()
     return contained(name, inside, others)
+
+
+def listed(paths: Iterable[Path]) -> list[dict[str, str]]:
+    """The files as /history lists them and /view takes them; without those outside of ComfyUI's output folder."""
+    base = Path(folder_paths.get_output_directory()).resolve()
+    inside = [path.resolve() for path in paths if within(path, [base])]
+    return [
+        {"filename": path.name, "subfolder": path.parent.relative_to(base).as_posix(), "type": "output"}
+        for path in inside
+    ]
+
+
+def shown(path: Path) -> str:
+    """The file as its user finds it: from ComfyUI's folder on, if it lies there."""
+    for base in (folder_paths.get_output_directory(), folder_paths.get_temp_directory()):
+        if within(path, [Path(base)]):
+            return f"{Path(base).name}/{path.resolve().relative_to(Path(base).resolve()).as_posix()}"
+    return str(path)
 
 
 def result_file(name: str, suffix: str) -> Path:

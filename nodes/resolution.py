@@ -7,14 +7,20 @@ from typing import Any
 import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from ..core.image.canvas import Background, Fill
-from ..core.image.fit import Anchor, Fit, Target
+from ..core.errors import InputError
+from ..core.image.canvas import Background, Fill, parse_colour
+from ..core.image.fit import Anchor, Fit, Target, plan_fit
 from ..core.image.tiling import Edge
 from ..core.tiled.pipeline import FitResult, TileSettings, upscale_to
+from ..core.types import Size
 from . import comfy_host as host
 from . import convert
+from .limits import refuse_beyond_limits
 from .schema import CATEGORY, LARGEST_SIDE, mask_input, searchable, tile_inputs, values
 from .upscale_model import upscaler_for
+
+BY_SIDES = tuple(fit.value for fit in Fit if fit not in (Fit.MEGAPIXELS, Fit.FACTOR))
+"""Fits that need a width or a height."""
 
 
 def image_inputs() -> list[io.Input]:
@@ -35,8 +41,9 @@ def target_inputs() -> list[io.Input]:
         io.Combo.Input(
             "fit",
             options=values(Fit),
-            default=Fit.COVER.value,
-            tooltip="cover: fill width x height and crop the rest. contain: the largest that lies inside. "
+            default=Fit.CONTAIN.value,
+            tooltip="contain: the largest that lies inside width x height; nothing is cropped. cover: fill it and "
+            "crop the rest. "
             "pad: the same, padded to width x height. stretch: distort. longest: the longer side becomes the larger "
             "number. shortest: the shorter side becomes the smaller number. megapixels: a certain area. "
             "factor: a certain enlargement.",
@@ -120,20 +127,71 @@ def target_of(wanted: dict[str, Any]) -> tuple[Target, Background]:
     return target, Background(Fill(wanted["pad_with"]), wanted["pad_colour"])
 
 
-def send(result: FitResult, has_channel: bool, background: Background) -> io.NodeOutput:
+def known_target(inputs: list[io.Input], **given: Any) -> bool | str:
+    """Before the run: True, or why no picture can be brought to that. A value that is None comes over a link."""
+    what = ""
+    try:
+        refuse_beyond_limits(inputs, given)
+        if given["pad_colour"] is not None and given["pad_with"] in (None, Fill.COLOUR.value):
+            what = "pad_colour: "  # ComfyUI writes the sentence beside every input that is looked at here
+            parse_colour(given["pad_colour"])
+            what = ""
+        sides, fit = (given["width"], given["height"]), given["fit"]
+        if None not in sides and fit in BY_SIDES and not any(sides):
+            plan_fit(Size(1, 1), Target(fit=Fit(fit)))
+    except InputError as error:
+        return f"{what}{error}"
+    return True
+
+
+class CheckedTarget:
+    """What is known of ``target_inputs`` before the run is refused before the run."""
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        width: int | None = None,
+        height: int | None = None,
+        fit: str | None = None,
+        pad_with: str | None = None,
+        pad_colour: str | None = None,
+    ) -> bool | str:
+        return known_target(
+            target_inputs(), width=width, height=height, fit=fit, pad_with=pad_with, pad_colour=pad_colour
+        )
+
+
+def send(
+    result: FitResult, received: convert.Received, background: Background, progress: host.HostProgress
+) -> io.NodeOutput:
     """The outputs of ``fitted_outputs``. Transparent bars are worth an alpha channel of their own."""
     transparent_bars = result.plan.padded and background.fill is Fill.TRANSPARENT
-    channel = result.alpha if has_channel or transparent_bars else None
+    channel = result.alpha if received.has_channel or transparent_bars else None
     device, dtype = host.where()
     return io.NodeOutput(
         convert.to_image(result.picture, channel, device, dtype),
         convert.area_to_mask(result.padded, device, dtype),
         *result.plan.canvas,
         convert.to_mask(result.alpha, result.picture, device, dtype),
+        ui=progress.told(what_was_done(result, received)),
     )
 
 
-class UpscaleToResolution(io.ComfyNode):
+def what_was_done(result: FitResult, received: convert.Received) -> str:
+    """Sizes, and what became of the rest of the picture, in a sentence."""
+    source, plan = Size(received.picture.shape[3], received.picture.shape[2]), result.plan
+    if plan.padded:
+        rest = f", of which {plan.canvas.pixels - plan.placed.size.pixels:,} pixels are padding"
+    else:
+        lost = 1 - plan.source_box.width * plan.source_box.height / source.pixels
+        rest = f", {lost:.0%} of the picture was cropped" if lost >= 0.005 else ""
+    passes = (
+        "" if not result.passes else f" in {result.passes} {'pass' if result.passes == 1 else 'passes'} of the model"
+    )
+    return f"{source} to {plan.canvas}{passes}{rest}."
+
+
+class UpscaleToResolution(CheckedTarget, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -150,7 +208,21 @@ class UpscaleToResolution(io.ComfyNode):
                 mask_beside(),
             ],
             outputs=fitted_outputs(),
-            **searchable("upscale to size", "4k", "delivery size", "resize with model", "super resolution"),
+            **searchable(
+                "upscale",
+                "upscale to size",
+                "4k",
+                "8k",
+                "enlarge",
+                "resize",
+                "resize with model",
+                "delivery size",
+                "super resolution",
+                "esrgan",
+                "360",
+                "panorama",
+                "seamless texture",
+            ),
         )
 
     @classmethod
@@ -169,11 +241,11 @@ class UpscaleToResolution(io.ComfyNode):
         progress = host.HostProgress()
         upscaler = upscaler_for(upscale_model, progress, tile_size)
         result = upscale_to(received.picture, received.alpha, upscaler, target, tiles, background, progress)
-        progress.show(result.picture)
-        return send(result, received.has_channel, background)
+        progress.show(result.picture, result.alpha)
+        return send(result, received, background, progress)
 
 
-class FitToResolution(io.ComfyNode):
+class FitToResolution(CheckedTarget, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -184,7 +256,7 @@ class FitToResolution(io.ComfyNode):
             "pads. The aspect is kept unless fit is stretch.",
             inputs=[*image_inputs(), *target_inputs(), mask_beside()],
             outputs=fitted_outputs(),
-            **searchable("resize", "scale", "crop", "pad", "outpaint padding", "downscale"),
+            **searchable("resize", "scale", "crop", "pad", "outpaint padding", "downscale", "fit", "canvas"),
         )
 
     @classmethod
@@ -193,8 +265,8 @@ class FitToResolution(io.ComfyNode):
         target, background = target_of(wanted)
         progress = host.HostProgress()
         result = upscale_to(received.picture, received.alpha, None, target, background=background, progress=progress)
-        progress.show(result.picture)
-        return send(result, received.has_channel, background)
+        progress.show(result.picture, result.alpha)
+        return send(result, received, background, progress)
 
 
 NODES: list[type[io.ComfyNode]] = [UpscaleToResolution, FitToResolution]

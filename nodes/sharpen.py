@@ -79,7 +79,7 @@ class SharpenBlend(io.ComfyNode):
                 io.Image.Output("image", tooltip="The sharpened image."),
                 io.Mask.Output("acted", tooltip="Where it changed, 1 from a change of four levels of 255 on."),
             ],
-            **searchable("sharpen", "unsharp mask", "detail transfer", "crisp", "halo"),
+            **searchable("sharpen", "sharpen without halos", "unsharp mask", "detail transfer", "crisp", "halo"),
         )
 
     @classmethod
@@ -104,17 +104,20 @@ class SharpenBlend(io.ComfyNode):
             protect_lines=protect_lines,
         )
         received = convert.receive(base)
-        note = host.HostProgress().note
+        progress = host.HostProgress()
+        note = progress.note
         size = Size(received.picture.shape[3], received.picture.shape[2])
         other = None
         if detail is not None:
             other = convert.scaled_picture(convert.receive(detail).continued, size, "detail", note)
         area = convert.receive_area(convert.scaled_mask(mask, received.picture, note), received.picture)
-        picture, acted = sharpen_blend(received.continued, settings, other, area)
-        host.HostProgress().show(picture)
+        picture, acted = sharpen_blend(received.continued, settings, other, area, progress)
+        progress.show(picture, received.alpha)
         device, dtype = host.where()
         return io.NodeOutput(
-            convert.to_image(picture, received.alpha, device, dtype), convert.area_to_mask(acted, device, dtype)
+            convert.to_image(picture, received.alpha, device, dtype),
+            convert.area_to_mask(acted, device, dtype),
+            ui=progress.told(f"{float((acted > 0).float().mean()):.0%} of the pixels changed."),
         )
 
 

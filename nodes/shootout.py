@@ -34,7 +34,7 @@ from ..model_loader.errors import ModelError
 from . import comfy_host as host
 from . import convert
 from . import paths as places
-from .measure import metrics_input
+from .measure import known_metrics, metrics_input
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs, values
 from .upscale_model import identify, upscaler_for
 
@@ -123,6 +123,10 @@ class ModelShootout(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, metrics: str | None = None) -> bool | str:
+        return known_metrics(metrics)
+
+    @classmethod
     def execute(
         cls,
         model_1: Any,
@@ -154,8 +158,9 @@ class ModelShootout(io.ComfyNode):
         result = run_shootout(entries, samples, settings, progress)
         refuse_without_results(result, entries)
         text = result.text()
-        files = [entry(path, output) for path in write_report(result, folder)]
-        ui = {"text": (text,), "files": files, "images": [each for each in files if each["filename"].endswith(".png")]}
+        files = places.listed(write_report(result, folder))
+        pictures = [each for each in files if each["filename"].endswith(".png")]
+        ui = progress.told(short_text(result, folder)) | {"files": files, "images": pictures}
         return io.NodeOutput(sheet_image(result), text, str(folder), ui=ui)
 
 
@@ -234,10 +239,15 @@ def refuse_without_results(result: ShootoutResult, entries: list[ModelEntry]) ->
         raise InputError(f"None of the {len(names)} models gave a result: {why}")
 
 
-def entry(path: Path, output: Path) -> dict[str, str]:
-    """A file as /history lists it and /view takes it."""
-    inside = path.resolve().relative_to(output.resolve())
-    return {"filename": inside.name, "subfolder": inside.parent.as_posix(), "type": "output"}
+def short_text(result: ShootoutResult, folder: Path) -> str:
+    """Which model to use first, then where the report is, then the figures; how they came about is in the report."""
+    parts = [
+        "\n".join(result.advice),
+        f"Report: {places.shown(folder / 'report.html')}",
+        result.table(),
+        "\n".join(result.flags),
+    ]
+    return host.printable("\n\n".join(part for part in [*parts, "\n".join(result.all_problems)] if part))
 
 
 def sheet_image(result: ShootoutResult) -> torch.Tensor:

@@ -9,6 +9,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.image.tiling import Edge
 from ..core.tiled.pipeline import TileSettings, upscale_with_alpha
+from ..core.types import Size
 from . import comfy_host as host
 from . import convert
 from .schema import CATEGORY, mask_input, searchable, tile_inputs
@@ -40,7 +41,19 @@ class TiledUpscale(io.ComfyNode):
                 io.Image.Output("image", tooltip="The enlarged image, with an alpha channel if it came with one."),
                 io.Mask.Output("mask", tooltip="The enlarged transparency: 1 where transparent, 0 if there is none."),
             ],
-            **searchable("upscale", "enlarge", "super resolution", "esrgan", "seamless tiles"),
+            **searchable(
+                "upscale",
+                "enlarge",
+                "4x",
+                "super resolution",
+                "esrgan",
+                "seamless tiles",
+                "360",
+                "panorama",
+                "equirectangular",
+                "seamless texture",
+                "wrap",
+            ),
         )
 
     @classmethod
@@ -57,11 +70,14 @@ class TiledUpscale(io.ComfyNode):
         progress = host.HostProgress()
         upscaler = upscaler_for(upscale_model, progress, tile_size)
         picture, alpha = upscale_with_alpha(received.picture, received.alpha, upscaler, tiles, progress)
-        progress.show(picture)
+        progress.show(picture, alpha)
         device, dtype = host.where()
+        size = Size(received.picture.shape[3], received.picture.shape[2])
         channel = alpha if received.has_channel else None
         return io.NodeOutput(
-            convert.to_image(picture, channel, device, dtype), convert.to_mask(alpha, picture, device, dtype)
+            convert.to_image(picture, channel, device, dtype),
+            convert.to_mask(alpha, picture, device, dtype),
+            ui=progress.told(f"{size} to {size.scaled(upscaler.spec.scale)}."),
         )
 
 

@@ -19,9 +19,10 @@ from comfy_api.latest import Input, InputImpl, io  # pyright: ignore[reportMissi
 
 from ..core.image.frame_difference import LARGEST_THRESHOLD, FrameReuse
 from ..core.image.tiling import Edge
-from ..core.jobs.video.compare import compare_videos
+from ..core.jobs.video.compare import VideoComparison, compare_videos
 from ..core.jobs.video.frame import Finished
 from ..core.jobs.video.plan import VideoJob, VideoSettings, identity_of, plan_video
+from ..core.jobs.video.report import VideoReport as Report
 from ..core.jobs.video.run import VideoProgress, run_video
 from ..core.media.video.carry import Carry
 from ..core.media.video.decode import ReadSettings
@@ -32,7 +33,7 @@ from ..core.tiled.pipeline import TileSettings
 from ..core.types import Box, Size
 from . import comfy_host as host
 from . import paths as places
-from .resolution import target_inputs, target_of
+from .resolution import CheckedTarget, target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 
@@ -68,8 +69,7 @@ class CountingFrames(host.HostProgress, VideoProgress):
         self.shown = now
         pixels = torch.from_numpy(frame.pixels.astype("float32"))
         pixels /= 65280 if frame.pixels.dtype.itemsize > 1 else 255
-        preview = ("JPEG", host.thumbnail(pixels.permute(2, 0, 1)[None]), host.PREVIEW_SIDE)
-        self.bar.update_absolute(self.done, self.total, preview)
+        host.show_live(pixels.permute(2, 0, 1)[None])
         rate = (self.done + 1) / max(now - self.started, 1e-6)
         host.say(f"{self.done + 1} of {self.total} frames, {rate:.1f} fps, {self.reused} reused")
 
@@ -265,7 +265,7 @@ class Results:
 RESULTS = Results()
 
 
-class UpscaleVideo(io.ComfyNode):
+class UpscaleVideo(CheckedTarget, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -289,7 +289,18 @@ class UpscaleVideo(io.ComfyNode):
                 io.String.Output("report_json", tooltip="The same for scripts."),
             ],
             is_output_node=True,
-            **searchable("video", "upscale video", "anime", "1080p", "4k video", "held frames"),
+            **searchable(
+                "video",
+                "upscale video",
+                "anime",
+                "1080p",
+                "4k",
+                "4k video",
+                "enlarge",
+                "resize video",
+                "esrgan",
+                "held frames",
+            ),
         )
 
     @classmethod
@@ -325,8 +336,14 @@ class UpscaleVideo(io.ComfyNode):
             InputImpl.VideoFromFile(str(output)),
             text,
             json.dumps(report.as_dict(), indent=1),
-            ui={"images": [shown], "animated": (True,), "text": (text,)},
+            ui={"images": [shown], "animated": (True,), **progress.told(*short_text(report))},
         )
+
+
+def short_text(report: Report) -> list[str]:
+    """What became of the video and where it lies, without the times of its stages."""
+    lines = [line for line in report.text().split("\n") if not line.startswith("milliseconds a frame")]
+    return [lines[0], "", f"File: {places.shown(report.output)}", *lines[1:]]
 
 
 class VideoReport(io.ComfyNode):
@@ -380,7 +397,18 @@ class VideoReport(io.ComfyNode):
         levels = found.flicker.levels
         vmaf = next((score for name, score in found.vmaf.items() if name.endswith("neg")), -1.0)
         kept = found.times_kept is not False and found.sound_kept is not False
-        return io.NodeOutput(text, -1.0 if levels is None else levels, vmaf, kept, ui={"text": (text,)})
+        told = host.printable(f"{verdict(found)}\n\n{text}")
+        return io.NodeOutput(text, -1.0 if levels is None else levels, vmaf, kept, ui={"text": (told,)})
+
+
+def verdict(found: VideoComparison) -> str:
+    """What is to be known first."""
+    known = {"frame times": found.times_kept, "sound": found.sound_kept}
+    lost = [name for name, kept in known.items() if kept is False]
+    kept = [name for name, kept in known.items() if kept]
+    if lost:
+        return f"Not those of the source: {' and '.join(lost)}."
+    return f"As in the source: {' and '.join(kept)}." if kept else "There was no source to compare with."
 
 
 NODES: list[type[io.ComfyNode]] = [UpscaleVideo, VideoReport]

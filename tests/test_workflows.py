@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 from backplate.model_loader.catalogue import CATALOGUE
+from backplate.model_loader.find import BUNDLED
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+BUNDLED_FILES = {path.name for path in BUNDLED.glob("*.safetensors")}
 OBJECT_INFO = sorted((ROOT / "tests" / "object_info").glob("*.json"))
 
 
@@ -31,16 +33,108 @@ def read(path: Path) -> Any:
 
 
 def twin(workflow: Path) -> Path:
-    return workflow.parent / "api" / workflow.name
+    """The same as a prompt for scripts, whose name has no blanks in it."""
+    return workflow.parent / read(workflow)["extra"]["prompt"]
+
+
+SIZES = read(ROOT / "tests" / "node_sizes.json")
+TITLE = 30
+
+
+def boxes(workflow: Path, when: str) -> list[tuple[str, float, float, float, float]]:
+    """Name, left, top, right and lower side of each node, with its title: as it is ``loaded``, or after a ``run``."""
+    found = []
+    for node in read(workflow)["nodes"]:
+        (left, top), (width, height) = node["pos"], node["size"]
+        if when == "run":
+            width, height = (
+                max(now, then) for now, then in zip((width, height), SIZES[node["type"]]["run"], strict=True)
+            )
+        found.append((node.get("title", node["type"]), left, top - TITLE, left + width, top + height))
+    return found
+
+
+@pytest.mark.parametrize("when", ["loaded", "run"])
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=name_of)
+def test_no_node_covers_another(workflow: Path, when: str):
+    found = boxes(workflow, when)
+    pairs = [
+        (one[0], other[0])
+        for number, one in enumerate(found)
+        for other in found[number + 1 :]
+        if min(one[3], other[3]) > max(one[1], other[1]) and min(one[4], other[4]) > max(one[2], other[2])
+    ]
+    assert pairs == []
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=name_of)
+def test_the_first_row_lies_below_the_bars_and_every_node_in_a_group(workflow: Path):
+    graph = read(workflow)
+    scale, offset = graph["extra"]["ds"]["scale"], graph["extra"]["ds"]["offset"]
+    assert min((top + offset[1]) * scale for _, _, top, _, _ in boxes(workflow, "loaded")) > 100
+    assert min((left + offset[0]) * scale for _, left, _, _, _ in boxes(workflow, "loaded")) > 60
+    groups = [group["bounding"] for group in graph["groups"]]
+    assert len(groups) >= 2
+    for name, left, top, right, low in boxes(workflow, "run"):
+        around = [g for g in groups if g[0] <= left and g[1] <= top and right <= g[0] + g[2] and low <= g[1] + g[3]]
+        assert len(around) == 1, name
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=name_of)
+def test_what_to_change_stands_out_and_a_note_says_what_for(workflow: Path):
+    nodes = read(workflow)["nodes"]
+    assert any(node.get("bgcolor") == "#353" for node in nodes)
+    (note,) = [node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote"]
+    assert "Green nodes are the ones to change." in note
+    assert "`" not in note, "the front end draws code in a colour that cannot be read on a note"
+
+
+def test_a_name_can_be_part_of_an_address_and_says_whose_it_is():
+    """The front end shows the name of the file, and puts it into addresses as it is."""
+    for workflow in WORKFLOWS:
+        assert workflow.stem.endswith(" (Backplate)")
+        assert not set(workflow.stem) & set('#?%&+,/\\:*"<>|')
+
+
+DOWNLOADABLE = ("https://civitai.com/", "https://huggingface.co/")
+ALSO = "https://github.com/xinntao/Real-ESRGAN/releases/download/v0.1.0/RealESRGAN_x4plus.pth"
+"""Hosts, and one file, that ComfyUI's front end 1.49 has a Download button for."""
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=name_of)
+def test_every_model_can_be_downloaded_from_the_dialog_or_comes_with_the_pack(workflow: Path):
+    for node in read(workflow)["nodes"]:
+        if not node["type"].startswith(("BackplateLoad", "CheckpointLoader")):
+            continue
+        models = node["properties"].get("models", [])
+        if node["widgets_values"][0] in BUNDLED_FILES:
+            assert models == []
+            continue
+        (model,) = models
+        assert model["name"] == node["widgets_values"][0]
+        assert model["url"].startswith(DOWNLOADABLE) or model["url"] == ALSO
+        assert model["name"].endswith((".safetensors", ".pth"))
+        assert (len(model["hash"]), model["hash_type"]) == (64, "SHA256")
+
+
+def test_the_templates_are_what_their_script_makes():
+    """Whoever changes one by hand loses it with the next change of the script."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "templates.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_there_are_workflows_and_each_has_its_twin_and_thumbnail():
     assert len(WORKFLOWS) >= 5
-    assert sorted(path.name for path in (ROOT / "workflows" / "api").glob("*.json")) == [w.name for w in WORKFLOWS]
+    assert sorted((ROOT / "workflows" / "api").glob("*.json")) == sorted(map(twin, WORKFLOWS))
+    sizes = set()
     for workflow in WORKFLOWS:
         with Image.open(workflow.with_suffix(".jpg")) as thumbnail:
             assert thumbnail.format == "JPEG"
             assert max(thumbnail.size) <= 1024
+            sizes.add(thumbnail.size)
+    assert len(sizes) == 1, "cards of one shape"
 
 
 def test_no_other_folder_that_comfyui_takes_for_templates():
@@ -83,10 +177,16 @@ def test_model_nodes_say_where_their_published_file_comes_from(workflow: Path):
     loaders = [node for node in read(workflow)["nodes"] if node["type"] == "BackplateLoadUpscaleModel"]
     assert loaders
     for node in loaders:
+        if node["widgets_values"][0] in BUNDLED_FILES:
+            continue
         (model,) = node["properties"]["models"]
         entry = known[model["name"]]
         assert node["widgets_values"][0] == model["name"]
-        assert (model["url"], model["hash"], model["directory"]) == (entry.url, entry.sha256, "upscale_models")
+        assert (model["url"], model["hash"], model["directory"]) == (
+            entry.mirror or entry.url,
+            entry.sha256,
+            "upscale_models",
+        )
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=name_of)

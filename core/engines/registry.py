@@ -146,7 +146,7 @@ def open_upscaler(
     _, note = usable_dtype(precision, model, device)
     if note:
         progress.note(note)
-    return open_pytorch(model, device, precision, place, tune=tune, check=progress.check)
+    return open_pytorch(model, device, precision, place, tune=tune, progress=progress)
 
 
 def auto_candidates(request: EngineRequest) -> list[Candidate]:
@@ -164,9 +164,15 @@ def auto_candidates(request: EngineRequest) -> list[Candidate]:
 
 
 def _open_auto(request: EngineRequest) -> Upscaler:
-    candidates, check = auto_candidates(request), request.progress.check
+    candidates, progress = auto_candidates(request), request.progress
     choice = choose_plan(
-        request.model.facts.sha256, request.device, candidates, tune=request.tune, limit=AUTO_SECONDS, check=check
+        request.model.facts.sha256,
+        request.device,
+        candidates,
+        tune=request.tune,
+        limit=AUTO_SECONDS,
+        check=progress.check,
+        progress=progress,
     )
     best = _opened(candidates, choice.best)
     alone = choice.best_alone

@@ -9,6 +9,7 @@ structure tensor; Foerstner and Guelch, 1987), one side each, so that the paint 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -78,7 +79,9 @@ def _smoothstep(values: Tensor, low: float, high: float) -> Tensor:
     return t * t * (3.0 - 2.0 * t)
 
 
-def steepen(planes: Tensor, radius: float, gain: float, grain: float = 0.0) -> Tensor:
+def steepen(
+    planes: Tensor, radius: float, gain: float, grain: float = 0.0, step_done: Callable[[], None] | None = None
+) -> Tensor:
     """Steeper slopes in (N, 1, H, W), each plane on its own.
 
     Every pixel is placed between the floor and the ceiling of the slope it lies on: the extremes met when walking
@@ -86,13 +89,13 @@ def steepen(planes: Tensor, radius: float, gain: float, grain: float = 0.0) -> T
     Its relative height t becomes t^g / (t^g + (1-t)^g): 0, 1/2 and 1 stay, so the slope turns about its half-depth
     point, keeps its ends and makes no new extremes. g is ``gain``, less where the slope would get steeper than an
     antialiased edge. What the walks meet is averaged along the line and over its neighbours, so that grain neither
-    lifts the paint beside a line nor frays its edge.
+    lifts the paint beside a line nor frays its edge. ``step_done`` is called 2 * ``STEPS`` times on the way.
     """
     x, y = _uphill(planes, radius)
     along = sum((_sample_at(planes, -y * d, x * d) for d in (-2.0, -1.0, 1.0, 2.0)), planes) / 5
     step, slack = 2.5 * radius / STEPS, 0.003 + 2.0 * grain
-    ceiling = _climb(along, planes, x * step, y * step, slack)
-    floor = -_climb(-along, -planes, -x * step, -y * step, slack)
+    ceiling = _climb(along, planes, x * step, y * step, slack, step_done)
+    floor = -_climb(-along, -planes, -x * step, -y * step, slack, step_done)
     ceiling = torch.maximum(gaussian(ceiling, radius / 3), planes)
     floor = torch.minimum(gaussian(floor, radius / 3), planes)
     contrast = (ceiling - floor).clamp_min(1e-6)
@@ -130,7 +133,9 @@ def _neighbour_difference(planes: Tensor) -> Tensor:
     return torch.hypot(padded[..., :-1, 1:] - planes, padded[..., 1:, :-1] - planes)
 
 
-def _climb(ground: Tensor, start: Tensor, x: Tensor, y: Tensor, slack: float) -> Tensor:
+def _climb(
+    ground: Tensor, start: Tensor, x: Tensor, y: Tensor, slack: float, step_done: Callable[[], None] | None
+) -> Tensor:
     """Highest value met from each pixel in steps of (x, y), until the way falls by more than ``slack``."""
     highest = start
     rising = torch.ones_like(start, dtype=torch.bool)
@@ -138,6 +143,8 @@ def _climb(ground: Tensor, start: Tensor, x: Tensor, y: Tensor, slack: float) ->
         value = _sample_at(ground, x * i, y * i)
         rising = rising & (value > highest - slack)
         highest = torch.where(rising, torch.maximum(highest, value), highest)
+        if step_done:
+            step_done()
     return highest
 
 

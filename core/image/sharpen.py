@@ -7,15 +7,17 @@ lines and flat paint (``lines``).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..progress import Progress
 from .colour import luma
 from .filters import gaussian, local_maximum, local_minimum
-from .lines import find_structure, steepen
+from .lines import STEPS, find_structure, steepen
 from .validate import check_alpha, check_picture
 
 RANGES = {
@@ -62,7 +64,11 @@ class SharpenSettings:
 
 
 def sharpen_blend(
-    base: Tensor, settings: SharpenSettings, detail: Tensor | None = None, mask: Tensor | None = None
+    base: Tensor,
+    settings: SharpenSettings,
+    detail: Tensor | None = None,
+    mask: Tensor | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Sharpen ``base`` (B, C, H, W), grey or RGB, and tell where that changed it.
 
@@ -83,6 +89,8 @@ def sharpen_blend(
     ``mask`` (B, 1, H, W), 0 to 1, scales the limited change. A ``detail`` or ``mask`` with batch 1 serves the
     whole batch.
 
+    ``progress`` hears of several steps for each picture, and may end the work between them.
+
     Returns the picture (float32, 0 to 1, B, C, H, W) and ``acted`` (B, 1, H, W): 0 where nothing changed, rising
     in proportion to the largest change of any channel, 1 from 1/64 (4 levels of 255) on.
 
@@ -96,15 +104,24 @@ def sharpen_blend(
         check_alpha(mask, base, "mask")
     result = torch.empty_like(base, dtype=torch.float32, memory_format=torch.contiguous_format)
     acted = torch.empty_like(result[:, :1])
+    progress = progress or Progress()
+    progress.begin(base.shape[0] * _steps(settings))
     for i in range(base.shape[0]):  # one at a time: the intermediate planes of a long batch would not fit
         picture = base[i : i + 1].float().clamp(0.0, 1.0)
-        sharpened = _sharpen(picture, settings, _sample(detail, i, picture))
+        sharpened = _sharpen(picture, settings, _sample(detail, i, picture), progress)
         weight = _sample(mask, i, picture)
         if weight is not None:
             sharpened = _mix(picture, sharpened, weight.clamp(0.0, 1.0))
         result[i : i + 1] = sharpened
         acted[i : i + 1] = ((sharpened - picture).abs().amax(1, keepdim=True) / FULLY_ACTED).clamp_max(1.0)
     return result, acted
+
+
+def _steps(settings: SharpenSettings) -> int:
+    """Of one picture."""
+    if settings.amount == 0.0:
+        return 0
+    return 2 + (2 * STEPS if settings.protect_lines > 0.0 else 0)
 
 
 def _check_match(base: Tensor, detail: Tensor) -> None:
@@ -135,19 +152,27 @@ def _sample(batch: Tensor | None, index: int, like: Tensor) -> Tensor | None:
     return batch[start : start + 1].to(like.device, torch.float32)
 
 
-def _sharpen(picture: Tensor, settings: SharpenSettings, detail: Tensor | None) -> Tensor:
+def _sharpen(picture: Tensor, settings: SharpenSettings, detail: Tensor | None, progress: Progress) -> Tensor:
     """The limited result for one float32 sample (1, C, H, W)."""
     if settings.amount == 0.0:
         return picture
+
+    def step_done() -> None:
+        progress.check()
+        progress.advance()
+
     in_luma = settings.luma_only and picture.shape[1] == 3
     planes = luma(picture) if in_luma else picture
     other = luma(detail) if in_luma and detail is not None else detail
     change = _change(planes, other, settings)
+    step_done()
     if settings.protect_lines > 0.0:
-        change = _protect(luma(picture), planes, change, settings)
+        change = _protect(luma(picture), planes, change, settings, step_done)
     if in_luma:
         change = _limit(planes, change, settings) - planes
-    return _limit(picture, change, settings)
+    result = _limit(picture, change, settings)
+    step_done()
+    return result
 
 
 def _change(planes: Tensor, detail: Tensor | None, settings: SharpenSettings) -> Tensor:
@@ -159,11 +184,13 @@ def _change(planes: Tensor, detail: Tensor | None, settings: SharpenSettings) ->
     return settings.amount * high
 
 
-def _protect(luma_plane: Tensor, planes: Tensor, change: Tensor, settings: SharpenSettings) -> Tensor:
+def _protect(
+    luma_plane: Tensor, planes: Tensor, change: Tensor, settings: SharpenSettings, step_done: Callable[[], None]
+) -> Tensor:
     """``change`` with lines steepened in place and flat paint left alone, as far as ``protect_lines`` asks."""
     found = find_structure(luma_plane, settings.radius)
     gain = 1.0 + 2.0 * settings.amount
-    steeper = steepen(planes.transpose(0, 1), settings.radius, gain, found.grain).transpose(0, 1)
+    steeper = steepen(planes.transpose(0, 1), settings.radius, gain, found.grain, step_done).transpose(0, 1)
     protected = torch.lerp(change * found.edges, steeper - planes, found.lines)
     return torch.lerp(change, protected, settings.protect_lines)
 

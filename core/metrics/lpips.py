@@ -117,7 +117,7 @@ def load_lpips(net: LpipsNet, backbone: Path) -> LpipsNetwork:
         import lpips  # pyright: ignore[reportMissingTypeStubs, reportMissingImports]
     except ImportError as error:
         raise MetricUnavailable(
-            "LPIPS needs the package lpips; install it with: pip install backplate[metrics]"
+            "LPIPS needs the package lpips in the Python that runs this: python -m pip install lpips"
         ) from error
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
         warnings.simplefilter("ignore", UserWarning)  # the package still calls torchvision by its old options

@@ -135,8 +135,8 @@ def _ffmpeg() -> str:
         import imageio_ffmpeg  # pyright: ignore[reportMissingTypeStubs, reportMissingImports]
     except ImportError as error:
         raise MetricUnavailable(
-            "VMAF needs the package imageio-ffmpeg, which brings an ffmpeg with libvmaf; install it with: "
-            "pip install backplate[metrics]"
+            "VMAF needs the package imageio-ffmpeg, which brings an ffmpeg with libvmaf, in the Python that runs this: "
+            "python -m pip install imageio-ffmpeg"
         ) from error
     try:
         return imageio_ffmpeg.get_ffmpeg_exe()

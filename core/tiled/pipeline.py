@@ -19,7 +19,7 @@ from ..image.resize import LOBES, RowResampler
 from ..image.room import check_room, room_for
 from ..image.tiling import Edge
 from ..image.validate import check_alpha, check_picture
-from ..progress import Progress
+from ..progress import STRETCH_STEPS, Progress, Stretch
 from ..types import Box, FloatBox, Size
 from ..upscaler import Upscaler, UpscalerSpec
 from .model_pass import Rows, run_pass
@@ -111,7 +111,8 @@ def upscale_to(
     colour = picture if alpha is None else bleed(picture, alpha)
     size = plan.placed.size
     if upscaler and passes:
-        fitted = _pass_to(colour, plan.source_box, size, upscaler, passes, tiles, progress, reuse)
+        stretches = _stretches(plan.source_box, size, upscaler.spec.scale, passes, progress)
+        fitted = _pass_to(colour, plan.source_box, size, upscaler, stretches, tiles, reuse)
     else:
         fitted = resize_part(colour, plan.source_box, size, tiles.edge)
     if alpha is not None:
@@ -125,13 +126,13 @@ def _pass_to(
     box: FloatBox,
     size: Size,
     upscaler: Upscaler,
-    passes: int,
+    stretches: list[Progress],
     tiles: TileSettings,
-    progress: Progress,
     reuse: Reuse | None,
 ) -> torch.Tensor:
-    """``box`` of the picture at ``size`` after ``passes`` passes of the model, each resampled as it arrives."""
-    spec = upscaler.spec
+    """``box`` of the picture at ``size`` after a pass of the model for each of the ``stretches`` of work, each
+    resampled as it arrives."""
+    spec, passes = upscaler.spec, len(stretches)
     if passes > 1:
         # The margin keeps the last pass from reading past the region, also where the picture wraps.
         region = context_of(box, picture, tiles.edge, spec.aligned_halo + spec.alignment + 2 * LOBES)
@@ -141,12 +142,22 @@ def _pass_to(
         )
         inner = FloatBox(*map(float, region))
         step_x, step_y = ratio.width / region.width, ratio.height / region.height
-        picture = _pass_to(picture, inner, ratio, upscaler, passes - 1, tiles, progress, reuse)
+        picture = _pass_to(picture, inner, ratio, upscaler, stretches[:-1], tiles, reuse)
         box = FloatBox(
             (box.x - region.x) * step_x, (box.y - region.y) * step_y, box.width * step_x, box.height * step_y
         )
     memories = [reuse.of_pass(passes, place) if reuse else None for place in range(len(picture))]
-    return _fused_pass(picture, box, size, upscaler, tiles, progress, memories)
+    return _fused_pass(picture, box, size, upscaler, tiles, stretches[-1], memories)
+
+
+def _stretches(box: FloatBox, size: Size, scale: int, passes: int, progress: Progress) -> list[Progress]:
+    """A progress for each pass: all are parts of one, by the pixels that they give to the model."""
+    if passes == 1:
+        return [progress]
+    areas = [box.width * box.height * scale ** (2 * number) for number in range(passes - 1)]
+    areas.append(size.width * size.height / scale**2)
+    progress.begin(STRETCH_STEPS, f"{passes} passes of the model")
+    return [Stretch(progress, area / sum(areas)) for area in areas]
 
 
 def _before_last_pass(length: int, magnification: float, scale: int) -> int:

@@ -206,7 +206,7 @@ def _yaml() -> Any:
     try:
         return importlib.import_module("yaml")
     except ImportError as error:
-        raise InputError("Settings files need the package PyYAML; install backplate[train].") from error
+        raise InputError("Settings files need the package PyYAML; run: python -m pip install pyyaml") from error
 
 
 def settings_text(settings: TrainSettings) -> str:

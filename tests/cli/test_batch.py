@@ -85,7 +85,7 @@ def test_without_ray(backplate, drawn, model, tmp_path, monkeypatch):
     drawn("in/a.png")
     refused = backplate("batch", tmp_path / "in", "-o", tmp_path / "out", "--model", model)
     assert refused.exit_code == 1
-    assert 'pip install "backplate[cluster]"' in refused.stderr
+    assert 'pip install "ray[data]"' in refused.stderr
 
 
 @pytest.mark.parametrize(

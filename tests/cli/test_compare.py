@@ -148,7 +148,7 @@ def test_vmaf_without_its_package_says_what_to_install(program, pair):
     process = program("compare", *pair(size=(64, 64)), "--metrics", "vmaf", without=["imageio_ffmpeg"])
     _, stderr = process.communicate()
     assert process.returncode == 1
-    assert "pip install backplate[metrics]" in _ + stderr
+    assert "pip install imageio-ffmpeg" in _ + stderr
 
 
 @pytest.mark.parametrize("code", ["import runpy; runpy.run_module('backplate.cli', run_name='__main__')", "name"])

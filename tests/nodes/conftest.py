@@ -40,6 +40,7 @@ class Host:
     loaded: list[Any] = field(default_factory=list)
     bars: list[tuple[int, int]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    sent: list[tuple[str, Any]] = field(default_factory=list)
     interrupt_after: int | None = None
     checks: int = 0
 
@@ -56,7 +57,8 @@ class Port:
     """An input or output of a schema."""
 
     def __init__(self, id: str, **options: Any) -> None:
-        self.id, self.options = id, options
+        self.id, self.given = id, options
+        self.options, self.min, self.max = (options.get(name) for name in ("options", "min", "max"))
 
 
 def io_module() -> types.SimpleNamespace:
@@ -162,7 +164,11 @@ def comfy_modules(host: Host) -> dict[str, types.ModuleType]:
         },
         "server": {
             "PromptServer": types.SimpleNamespace(
-                instance=types.SimpleNamespace(send_progress_text=lambda text, node: host.said.append(text))
+                instance=types.SimpleNamespace(
+                    send_progress_text=lambda text, node: host.said.append(text),
+                    send_sync=lambda event, data, client: host.sent.append((event, data)),
+                    client_id="browser",
+                )
             )
         },
     }

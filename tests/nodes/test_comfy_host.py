@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ import pytest
 import spandrel
 import tiny_models
 import torch
+from PIL import Image
 
 if TYPE_CHECKING:
     from conftest import Host, Interrupted
@@ -181,3 +184,31 @@ def test_the_preview_is_small_and_rgb(host: Host, channels: int, height: int, wi
     assert small.mode == "RGB"
     assert max(small.size) == min(max(height, width), side)
     assert small.getpixel((0, 0)) == (128, 128, 128)
+
+
+def test_what_is_transparent_is_shown_on_a_checkerboard(host: Host) -> None:
+    thumbnail = host.node("comfy_host", "thumbnail")
+    picture, alpha = torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
+    picture[:, 0] = 1.0
+    alpha[..., :16] = 1.0
+    shown = thumbnail(picture, alpha)
+    assert shown.getpixel((4, 4)) == (255, 0, 0)
+    assert {shown.getpixel((20, y)) for y in (4, 12)} == {(153, 153, 153), (204, 204, 204)}
+
+
+def test_notes_are_told_once_after_what_was_done(host: Host) -> None:
+    progress = host.node("comfy_host", "HostProgress")()
+    for sentence in ("It runs in ncnn.", "It runs in ncnn.", "12x12 to 24x24."):
+        progress.note(sentence)
+    assert progress.told("12x12 to 24x24.") == {"text": ("12x12 to 24x24.\nIt runs in ncnn.",)}
+
+
+def test_a_live_view_is_no_preview_of_comfyui(host: Host) -> None:
+    """That one would outlast the run, and be taken for the video."""
+    host.node("comfy_host", "show_live")(torch.full((1, 3, 8, 8), 0.5))
+    ((event, data),) = host.sent
+    assert (event, data["node"]) == ("backplate.preview", "7")
+    kind, _, content = data["image"].partition(",")
+    assert kind == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+        assert (image.format, image.size) == ("JPEG", (8, 8))

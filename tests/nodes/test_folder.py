@@ -30,7 +30,7 @@ def products(host: Host) -> Path:
 
 def run(host: Host, **changed: Any) -> tuple[str, str]:
     node = host.node("folder", "UpscaleFolder")
-    inputs = {port.id: port.options["default"] for port in node.define_schema().inputs if "default" in port.options}
+    inputs = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
     model, _ = host.node("load", "LoadUpscaleModel").execute("compact.pth", "auto")
     inputs |= {"folder": "products", "output_folder": "done", "width": 32, "height": 32, "fit": "pad"}
     return node.execute(**(inputs | {"upscale_model": model} | changed))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 import pytest
+import torch
 from backplate.core.engines.registry import EngineUnusable
 from backplate.core.errors import InputError, OutOfMemory
 from backplate.core.types import Size
@@ -154,3 +155,24 @@ def test_errors_have_a_readable_name_and_can_be_sent_to_other_processes(kind: ty
     assert type(sent) is kind
     assert str(sent) == "two words"
     assert isinstance(sent, kind.__mro__[-3])
+
+
+def test_a_node_that_fails_says_its_sentence_on_itself(host: Any) -> None:
+    with pytest.raises(InputError) as refused:
+        host.node("extension", "within_limits")(host.node("resolution", "FitToResolution")).execute(
+            image=torch.zeros(1, 8, 8, 2), width=8, height=8
+        )
+    assert host.said == [str(refused.value)]
+    assert "1, 3 or 4 channels" in host.said[0]
+
+
+def test_a_folder_that_was_made_after_the_first_run_is_taken(host: Any) -> None:
+    """The list of choices is as old as the first run."""
+    node = host.node("extension", "within_limits")(host.node("folder", "UpscaleFolder"))
+    wanted = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
+    for name in ("first", "later"):
+        with pytest.raises(InputError, match="There is no folder"):
+            node.execute(upscale_model=None, folder=f"{name}/", **wanted)
+        (host.folders / "input" / name).mkdir()
+        with pytest.raises(ValueError, match="upscale_model|NoneType|no upscale model"):
+            node.execute(upscale_model=None, folder=name, **wanted)

@@ -16,9 +16,7 @@ FAMILIES = ("load", "export", "upscale", "resolution", "sharpen", "folder", "mea
 
 def interface(schema: Any) -> dict[str, dict[str, str]]:
     def ports(of: list[Any], optional: bool | None = None) -> dict[str, str]:
-        return {
-            port.id: port.kind for port in of if optional is None or port.options.get("optional", False) is optional
-        }
+        return {port.id: port.kind for port in of if optional is None or port.given.get("optional", False) is optional}
 
     return {
         "required": ports(schema.inputs, optional=False),
@@ -46,7 +44,7 @@ def test_execute_takes_every_input_and_no_other(host: Host) -> None:
         for node in host.node(family, "NODES"):
             signature = inspect.signature(node.execute)
             ports = node.define_schema().inputs
-            needed = {port.id for port in ports if not port.options.get("optional")}
+            needed = {port.id for port in ports if not port.given.get("optional")}
             named = {name for name, each in signature.parameters.items() if each.kind is not each.VAR_KEYWORD}
             signature.bind(**dict.fromkeys(needed))
             signature.bind(**{port.id: None for port in ports})
@@ -56,8 +54,8 @@ def test_execute_takes_every_input_and_no_other(host: Host) -> None:
 def test_defaults_are_among_the_choices(host: Host) -> None:
     for schema in schemas(host):
         for port in schema.inputs:
-            if port.kind == "COMBO" and "default" in port.options:
-                assert port.options["default"] in port.options["options"], f"{schema.node_id}.{port.id}"
+            if port.kind == "COMBO" and "default" in port.given:
+                assert port.given["default"] in port.given["options"], f"{schema.node_id}.{port.id}"
 
 
 def test_every_node_has_a_help_page_that_names_its_inputs() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def defaults(host: Host) -> dict[str, Any]:
     ports = host.node("video", "UpscaleVideo").define_schema().inputs
-    return {port.id: port.options.get("default") for port in ports if port.id not in ("upscale_model", "video")}
+    return {port.id: port.given.get("default") for port in ports if port.id not in ("upscale_model", "video")}
 
 
 def settings(host: Host, **changed: Any) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
 from ....model_loader.loaded import LoadedModel
 from ....model_loader.precision import Precision, may_gain_from_half
+from ...progress import Progress
 from ...upscaler import Upscaler
 from ..plan import Candidate, RunPlan
 from ..pytorch.eager import EagerUpscaler, Placer, default_plan, usable_dtype
@@ -53,11 +53,13 @@ def open_pytorch(
     place: Placer | None = None,
     *,
     tune: bool = True,
-    check: Callable[[], None] | None = None,
+    progress: Progress | None = None,
 ) -> Upscaler:
     """The model in PyTorch, as it was measured to be fastest on this device; see ``choose_plan`` for the rest."""
     candidates = pytorch_candidates(model, device, precision, place)
-    best = choose_plan(model.facts.sha256, device, candidates, tune=tune, check=check).best
+    best = choose_plan(
+        model.facts.sha256, device, candidates, tune=tune, check=progress and progress.check, progress=progress
+    ).best
     return next(candidate for candidate in candidates if candidate.plan == best.plan).open()
 
 

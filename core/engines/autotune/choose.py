@@ -7,16 +7,18 @@ does for one call; fixed defaults are used then.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
+from ...progress import Progress
 from ..memory import release_cached
 from ..plan import Candidate, Choice, Trial
 from .store import identify, keep, recall
 from .trial import TRIAL_SECONDS, measure
 
 SWITCH = "BACKPLATE_TUNE"
+MEASURING = "measuring once which way of running this model is fastest here"
 
 
 def tuning_wanted(tune: bool = True) -> bool:
@@ -33,21 +35,34 @@ def choose_plan(
     tune: bool = True,
     limit: float = TRIAL_SECONDS,
     check: Callable[[], None] | None = None,
+    progress: Progress | None = None,
 ) -> Choice:
     """The measured choice among ``candidates``, from an earlier trial with the same model, machine, versions and
     candidates if there is one that ``limit`` seconds would not add to, unless ``anew``. One candidate alone, or the
     first where ``tune`` or the environment switches trials off, is chosen without one. ``check`` is called before each
-    candidate; what it raises ends the trial. A trial that the machine disturbed holds for this process only."""
+    candidate; what it raises ends the trial. ``progress`` hears of a trial, candidate by candidate. A trial that the
+    machine disturbed holds for this process only."""
     if not anew and (len(candidates) == 1 or not tuning_wanted(tune)):
         why = "it is the only way" if len(candidates) == 1 else "trials are switched off"
         return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=why),))
     identity = identify(model_sha256, device, candidates)
     choice = None if anew else recall(identity, limit)
     if choice is None:
-        choice = Choice(tuple(measure(candidates, limit, check, on_cpu=device.type == "cpu")), limit)
+        trials = measure(candidates, limit, check, on_cpu=device.type == "cpu")
+        choice = Choice(_told(trials, len(candidates), progress or Progress()), limit)
         keep(identity, choice)
         release_cached(torch.device("cpu"))
     return choice
+
+
+def _told(trials: Iterable[Trial], count: int, progress: Progress) -> tuple[Trial, ...]:
+    """The trials, each of them told when it is made."""
+    progress.begin(count, MEASURING)
+    made: list[Trial] = []
+    for trial in trials:
+        made.append(trial)
+        progress.advance()
+    return tuple(made)
 
 
 def keep_part(model_sha256: str, device: torch.device, candidates: Sequence[Candidate], choice: Choice) -> Choice:

@@ -58,8 +58,11 @@ class FolderProgress(Progress):
     def start_picture(self, name: str) -> None:
         """The model works on this picture now."""
 
-    def finish_picture(self, entry: Entry, picture: torch.Tensor | None, skipped: bool) -> None:
-        """A picture has its entry in the manifest, or had it before. ``picture`` is the result (1, C, H, W)."""
+    def finish_picture(
+        self, entry: Entry, picture: torch.Tensor | None, skipped: bool, alpha: torch.Tensor | None = None
+    ) -> None:
+        """A picture has its entry in the manifest, or had it before. ``picture`` is the result (1, C, H, W), ``alpha``
+        (1, 1, H, W) if it has one."""
 
     @property
     def stopping(self) -> bool:

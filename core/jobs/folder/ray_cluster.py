@@ -235,7 +235,7 @@ def _import_ray(*, own: bool) -> Any:
 
         importlib.import_module("ray.data")  # has requirements of its own
     except ImportError as error:
-        raise InputError('Ray is not installed; run: pip install "backplate[cluster]"') from error
+        raise InputError('Ray is not installed; run: python -m pip install "ray[data]"') from error
     return ray
 
 

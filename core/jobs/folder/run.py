@@ -46,6 +46,7 @@ class _Finished:
     entry: Entry
     picture: torch.Tensor | None = None
     skipped: bool = False
+    alpha: torch.Tensor | None = None
     disk_full: bool = False
 
 
@@ -300,7 +301,7 @@ class _Run:
             lr_psnr=round(figures.lr_psnr, 3) if figures else None,
             delta_e=round(figures.delta_e, 3) if figures else None,
         )
-        return _Finished(self._append(entry), enlarged.picture)
+        return _Finished(self._append(entry), enlarged.picture, alpha=enlarged.alpha)
 
     def _judged(self, source: SourcePicture, enlarged: Enlarged) -> tuple[Figures | None, str]:
         """Figures and why somebody should look; what cannot be measured is written all the same. One at a time: what
@@ -337,7 +338,7 @@ class _Run:
 
     def _collect(self, finished: _Finished) -> None:
         (self._skipped if finished.skipped else self._entries).append(finished.entry)
-        self._progress.finish_picture(finished.entry, finished.picture, finished.skipped)
+        self._progress.finish_picture(finished.entry, finished.picture, finished.skipped, finished.alpha)
         if finished.picture is not None:
             release_cached(torch.device("cpu"))
         if finished.disk_full:

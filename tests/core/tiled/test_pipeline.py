@@ -400,3 +400,28 @@ def test_another_error_of_a_device_is_not_taken_for_a_full_one():
     with pytest.raises(RuntimeError, match="illegal memory access"):
         upscale(torch.rand(4, 3, 64, 64), upscaler, TileSettings(size=64), notes)
     assert not notes.notes
+
+
+def test_several_passes_are_one_progress_that_ends_where_it_was_announced() -> None:
+    class Count(Progress):
+        def __init__(self) -> None:
+            self.begun: list[tuple[int, str]] = []
+            self.done: list[int] = [0]
+
+        def begin(self, total: int, what: str = "") -> None:
+            self.begun.append((total, what))
+
+        def advance(self, steps: int = 1) -> None:
+            assert steps > 0
+            self.done.append(self.done[-1] + steps)
+
+    count, picture = Count(), torch.rand(1, 3, 20, 24)
+    target = Target(fit=Fit.FACTOR, factor=5.0)
+    result = upscale_to(picture, None, Nearest(scale=2), target, TileSettings(size=32), progress=count)
+    assert result.passes == 3
+    ((total, what),) = count.begun
+    assert what == "3 passes of the model"
+    assert abs(count.done[-1] - total) <= 3, "every pass is rounded once"
+    # Passes over 20x24, 40x48 and what is reduced to 50x60 give the model 480, 1920 and 3000 pixels.
+    assert any(abs(done / total - 480 / 5400) < 0.002 for done in count.done)
+    assert any(abs(done / total - 2400 / 5400) < 0.002 for done in count.done)

@@ -11,11 +11,11 @@ import torch
 from backplate.core.engines.autotune import store as plan_store
 from backplate.core.engines.autotune import timing as plan_timing
 from backplate.core.engines.autotune.candidates import describe_plan, open_pytorch, pytorch_candidates
-from backplate.core.engines.autotune.choose import SWITCH, choose_plan
+from backplate.core.engines.autotune.choose import MEASURING, SWITCH, choose_plan
 from backplate.core.engines.autotune.tiles_and_rows import TilesAndRows
 from backplate.core.engines.autotune.trial import measure
 from backplate.core.engines.plan import EXACT_BAR, Candidate, RunPlan
-from backplate.core.progress import Cancelled
+from backplate.core.progress import Cancelled, Progress
 from backplate.core.tiled.pipeline import upscale
 from backplate.core.types import SizeRule
 from backplate.core.upscaler import Halo, UpscalerSpec
@@ -399,3 +399,21 @@ def test_what_the_others_are_compared_with_is_opened_once_where_it_comes_first(c
     list(measure([opening("first", half=half_first), opening("second")]))
     # Kept until its turn, it would take memory while the first is measured.
     assert opened == (["second", "first", "second"] if half_first else ["first", "second"])
+
+
+def test_a_trial_is_told_once_candidate_by_candidate(clock: Clock) -> None:
+    class Listening(Progress):
+        def __init__(self) -> None:
+            self.heard: list[object] = []
+
+        def begin(self, total: int, what: str = "") -> None:
+            self.heard.append((total, what))
+
+        def advance(self, steps: int = 1) -> None:
+            self.heard.append(steps)
+
+    listening = Listening()
+    candidates = [candidate("a", Paced(clock, 1e-6)), candidate("b", Paced(clock, 2e-6))]
+    for _ in range(2):
+        choose_plan("model", CPU, candidates, progress=listening)
+    assert listening.heard == [(2, MEASURING), 1, 1], "the second time it is known"

@@ -77,7 +77,7 @@ class Listening(FolderProgress):
     def start_folder(self, total: int) -> None:
         self.total = total
 
-    def finish_picture(self, entry, picture, skipped) -> None:
+    def finish_picture(self, entry, picture, skipped, alpha=None) -> None:
         self.finished.append((entry.source, skipped))
 
     def note(self, sentence: str) -> None:

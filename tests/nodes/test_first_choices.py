@@ -1,0 +1,47 @@
+"""What a node does before anybody sets it: nothing of a picture is lost, and the best model that is there is taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+SIZED = [
+    ("resolution", "UpscaleToResolution"),
+    ("resolution", "FitToResolution"),
+    ("folder", "UpscaleFolder"),
+    ("video", "UpscaleVideo"),
+]
+
+
+@pytest.mark.parametrize(("module", "name"), SIZED)
+def test_nothing_is_cropped_unless_asked(host: Any, module: str, name: str) -> None:
+    (fit,) = [port for port in host.node(module, name).define_schema().inputs if port.id == "fit"]
+    assert fit.given["default"] == "contain"
+    assert "cover" in fit.given["options"]
+
+
+def test_a_portrait_keeps_its_shape_and_says_so(host: Any) -> None:
+    node = host.node("resolution", "FitToResolution")
+    wanted = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
+    _, _, width, height, _ = node.execute(torch.rand(1, 36, 24, 3), **wanted)
+    assert (width, height) == (1365, 2048)
+
+
+@pytest.mark.parametrize(
+    ("installed", "first"),
+    [
+        ([], "backplate-lite-x4.safetensors"),
+        (["1x-mine.pth", "4x-UltraSharp.pth"], "backplate-lite-x4.safetensors"),
+        (["realesr-general-x4v3.pth"], "realesr-general-x4v3.pth"),
+        (["1x-mine.pth", "realesr-general-x4v3.pth", "RealESRGAN_x4plus.pth"], "RealESRGAN_x4plus.pth"),
+    ],
+)
+def test_the_first_model_is_the_best_that_everybody_may_use(host: Any, installed: list[str], first: str) -> None:
+    for name in installed:
+        (host.models / name).touch()
+    names = host.node("comfy_host", "model_names")()
+    assert names[0] == first
+    assert set(installed) < set(names)
+    assert len(names) == len(set(names))

@@ -552,13 +552,13 @@ STUDY = Template(
                 loader(GENERAL, "Photos", change_me=True),
                 loader(ANIME, "Anime", change_me=True),
                 note(
-                    "# Which branch do people prefer?\n1. Load a picture and run; then the next one. Each run adds "
-                    "what both branches made of it to the study, as a blind pair; 20 to 40 pictures are a good number."
-                    "\n2. The study lies in ComfyUI's output folder. Hand *page.html* to the voters, or send them "
-                    "personal links with *backplate study serve*.\n3. *backplate study tally* says who won; *Result of Blind "
-                    "Study* says it in a graph.\n\nPut anything into the branches: another model, another prompt, a "
-                    "whole workflow. Only the sizes must be the same. *key.json* says which picture came from which "
-                    "branch: keep it to yourself.\n\n" + needs(GENERAL, ANIME),
+                    "# Which branch do people prefer?\n1. Load a picture and run; then the next one. Each run "
+                    "adds what both branches made of it to the study, as a blind pair; 20 to 40 pictures are a "
+                    "good number.\n2. The study lies in ComfyUI's output folder. Hand *page.html* to the "
+                    "voters, or send them personal links with *backplate study serve*.\n3. *backplate study "
+                    "tally* says who won; *Result of Blind Study* says it in a graph.\n\nPut anything into the "
+                    "branches: another model, another prompt, a whole workflow. Only the sizes must be the "
+                    "same. *key.json* says which picture came from which branch: keep it to yourself.\n\n" + needs(GENERAL, ANIME),
                     460,
                 ),
             ],

@@ -558,7 +558,8 @@ STUDY = Template(
                     "voters, or send them personal links with *backplate study serve*.\n3. *backplate study "
                     "tally* says who won; *Result of Blind Study* says it in a graph.\n\nPut anything into the "
                     "branches: another model, another prompt, a whole workflow. Only the sizes must be the "
-                    "same. *key.json* says which picture came from which branch: keep it to yourself.\n\n" + needs(GENERAL, ANIME),
+                    "same. *key.json* says which picture came from which branch: keep it to yourself.\n\n"
+                    + needs(GENERAL, ANIME),
                     460,
                 ),
             ],

@@ -102,17 +102,17 @@ def _read(picture: torch.Tensor, region: Box, plan: BandPlan, spec: UpscalerSpec
 
 
 def _plan_tiles(area: Box, spec: UpscalerSpec, settings: TileSettings, most: int = 0) -> list[list[Tile]]:
-    """The tiles of ``area``, a block of rows at a time. ``most``: longest side of a tile that the device decides on, 0 for
-    no limit.
+    """The tiles of ``area``, a block of rows at a time.
 
-    Where a tile's size comes from, in order:
+    ``most``: longest side of a tile that the device decides on, 0 for no limit. Where a tile's size comes from, in
+    order:
 
     1. A size that the user set is taken as it is.
-    2. A model that runs tiles of its own, or that sees the whole picture where memory allows (``spec.whole_pixels``), gets
-       the whole area.
+    2. A model that runs tiles of its own, or that sees the whole picture where memory allows (``spec.whole_pixels``),
+       gets the whole area.
     3. Otherwise ``spec.max_tile_pixels`` is the budget. The engine sets it: PyTorch by the device's memory and the
-       model's need of it (``eager.default_plan``), or by what was measured fastest (``autotune``); other engines by what
-       they were built for. ``choose_tile`` splits the area so that the least pixels are computed within that budget.
+       model's need of it (``eager.default_plan``) or by what was measured fastest (``autotune``), other engines by
+       what they were built for. ``choose_tile`` splits the area so that the least pixels are computed within it.
     4. ``most`` caps the side after memory ran out (``RegionRunner`` halves single tiles on its own).
     """
     if not spec.tileable or (spec.halo.unbounded and not settings.size and area.size.pixels <= spec.whole_pixels):

@@ -127,6 +127,12 @@ def target_of(wanted: dict[str, Any]) -> tuple[Target, Background]:
     return target, Background(Fill(wanted["pad_with"]), wanted["pad_colour"])
 
 
+def pixels_of_job(picture: torch.Tensor, target: Target) -> int:
+    """About what a model of four times is given, over all passes. Raises ``InputError`` for a target that cannot be."""
+    source = Size(picture.shape[3], picture.shape[2])
+    return len(picture) * max(source.pixels, plan_fit(source, target).canvas.pixels // 16)
+
+
 def known_target(inputs: list[io.Input], **given: Any) -> bool | str:
     """Before the run: True, or why no picture can be brought to that. A value that is None comes over a link."""
     what = ""
@@ -239,7 +245,7 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
         target, background = target_of(wanted)
         tiles = TileSettings(size=tile_size, edge=Edge(edge))
         progress = host.HostProgress()
-        upscaler = upscaler_for(upscale_model, progress, tile_size)
+        upscaler = upscaler_for(upscale_model, progress, tile_size, pixels_of_job(received.picture, target))
         result = upscale_to(received.picture, received.alpha, upscaler, target, tiles, background, progress)
         progress.show(result.picture, result.alpha)
         return send(result, received, background, progress)

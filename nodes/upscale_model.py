@@ -95,10 +95,10 @@ def identify(upscale_model: Any) -> Model:
     return Model(name=facts.name, sha256=facts.sha256, precision=received.precision.value)
 
 
-def upscaler_for(upscale_model: Any, progress: Progress, tile: int = 0) -> Upscaler:
+def upscaler_for(upscale_model: Any, progress: Progress, tile: int = 0, pixels: int = 0) -> Upscaler:
     """Ready to run on the device that ComfyUI has for the model, brought there by its memory management. An engine that
     cannot run it is replaced by PyTorch, with a note; building one shows progress and can be cancelled.
-    ``tile``: see ``EngineRequest``."""
+    ``tile`` and ``pixels``: see ``EngineRequest``."""
     if isinstance(upscale_model, ExportedModel):
         return upscale_model.open()
     received = receive_model(upscale_model)
@@ -113,4 +113,5 @@ def upscaler_for(upscale_model: Any, progress: Progress, tile: int = 0) -> Upsca
         place=host.place,
         tile=tile,
         progress=progress,
+        pixels=pixels,
     )

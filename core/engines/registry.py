@@ -54,7 +54,7 @@ class EngineRequest:
 
     ``tile``: side in input pixels of the tiles that will be run, without their halo; 0 if the engine decides.
     ``place``: how PyTorch models are brought to the device; see ``EagerUpscaler``. ``tune``: whether the fastest way
-    may be found by a trial.
+    may be found by a trial. ``pixels``: what the job gives to the model, 0 if that is not known; see ``choose_plan``.
     """
 
     model: LoadedModel
@@ -64,6 +64,7 @@ class EngineRequest:
     tile: int = 0
     tune: bool = True
     progress: Progress = field(default_factory=Progress)
+    pixels: int = 0
 
 
 class EngineModule(Protocol):
@@ -119,12 +120,13 @@ def open_upscaler(
     tile: int = 0,
     tune: bool = True,
     progress: Progress | None = None,
+    pixels: int = 0,
 ) -> Upscaler:
     """The model in the engine that was asked for, or in PyTorch if that engine cannot run it; a sentence about that,
     and about another precision than the one asked for, goes to ``progress.note``.
 
-    See ``EngineRequest`` for ``place``, ``tile`` and ``tune``. Whatever ``progress.check`` raises ends the building of
-    an engine, or the trial of a plan, and passes through.
+    See ``EngineRequest`` for ``place``, ``tile``, ``tune`` and ``pixels``. Whatever ``progress.check`` raises ends
+    the building of an engine, or the trial of a plan, and passes through.
     """
     progress = progress or Progress()
     request = EngineRequest(
@@ -135,6 +137,7 @@ def open_upscaler(
         tile=tile,
         tune=tune,
         progress=progress,
+        pixels=pixels,
     )
     if engine is Engine.AUTO:
         return _open_auto(request)
@@ -146,7 +149,7 @@ def open_upscaler(
     _, note = usable_dtype(precision, model, device)
     if note:
         progress.note(note)
-    return open_pytorch(model, device, precision, place, tune=tune, progress=progress)
+    return open_pytorch(model, device, precision, place, tune=tune, progress=progress, pixels=pixels)
 
 
 def auto_candidates(request: EngineRequest) -> list[Candidate]:
@@ -173,6 +176,7 @@ def _open_auto(request: EngineRequest) -> Upscaler:
         limit=AUTO_SECONDS,
         check=progress.check,
         progress=progress,
+        pixels=request.pixels,
     )
     best = _opened(candidates, choice.best)
     alone = choice.best_alone

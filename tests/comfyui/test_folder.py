@@ -72,7 +72,9 @@ def test_one_prompt_makes_the_folder_and_tells_history(comfy: Client, products: 
     text = comfy.string(run, node)
     assert text.startswith("9 of 10 pictures are done, 1 failed.")
     assert "broken.jpg: not a picture" in text
-    assert comfy.string(run, shown) == text
+    assert "Before and after, the least faithful first: output/whole_done/index.html" in text
+    assert comfy.string(run, shown).split("\n")[0] == text.split("\n")[0]
+    assert {"filename": "index.html", "subfolder": "whole_done", "type": "output"} in run.outputs[node]["files"]
     output = comfy.server.base / "output" / "whole_done"
     assert len(list(output.rglob("*.png"))) == 9
     assert (output / "index.html").is_file()

@@ -54,11 +54,18 @@ def open_pytorch(
     *,
     tune: bool = True,
     progress: Progress | None = None,
+    pixels: int = 0,
 ) -> Upscaler:
     """The model in PyTorch, as it was measured to be fastest on this device; see ``choose_plan`` for the rest."""
     candidates = pytorch_candidates(model, device, precision, place)
     best = choose_plan(
-        model.facts.sha256, device, candidates, tune=tune, check=progress and progress.check, progress=progress
+        model.facts.sha256,
+        device,
+        candidates,
+        tune=tune,
+        check=progress and progress.check,
+        progress=progress,
+        pixels=pixels,
     ).best
     return next(candidate for candidate in candidates if candidate.plan == best.plan).open()
 

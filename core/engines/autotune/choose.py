@@ -6,6 +6,7 @@ does for one call; fixed defaults are used then.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,7 +16,11 @@ from ...progress import Progress
 from ..memory import release_cached
 from ..plan import Candidate, Choice, Trial
 from .store import identify, keep, recall
+from .timing import quick_pace
 from .trial import TRIAL_SECONDS, measure
+
+JOB_SHARE = 0.25
+"""Longest trial, as a part of the time that the job itself would take without one."""
 
 SWITCH = "BACKPLATE_TUNE"
 MEASURING = "measuring once which way of running this model is fastest here"
@@ -36,23 +41,36 @@ def choose_plan(
     limit: float = TRIAL_SECONDS,
     check: Callable[[], None] | None = None,
     progress: Progress | None = None,
+    pixels: int = 0,
 ) -> Choice:
     """The measured choice among ``candidates``, from an earlier trial with the same model, machine, versions and
     candidates if there is one that ``limit`` seconds would not add to, unless ``anew``. One candidate alone, or the
     first where ``tune`` or the environment switches trials off, is chosen without one. ``check`` is called before each
-    candidate; what it raises ends the trial. ``progress`` hears of a trial, candidate by candidate. A trial that the
-    machine disturbed holds for this process only."""
+    candidate; what it raises ends the trial. ``progress`` hears of a trial, candidate by candidate. ``pixels``: what
+    the job gives to the model, 0 if that is not known; a small job gets a shorter trial, which a larger one does not
+    take for its own. A trial that the machine disturbed holds for this process only."""
     if not anew and (len(candidates) == 1 or not tuning_wanted(tune)):
         why = "it is the only way" if len(candidates) == 1 else "trials are switched off"
         return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=why),))
     identity = identify(model_sha256, device, candidates)
     choice = None if anew else recall(identity, limit)
+    if choice is None and pixels:
+        limit = min(limit, _share_of_job(candidates[0], pixels))
+        choice = None if anew else recall(identity, limit)
     if choice is None:
         trials = measure(candidates, limit, check, on_cpu=device.type == "cpu")
         choice = Choice(_told(trials, len(candidates), progress or Progress()), limit)
         keep(identity, choice)
         release_cached(torch.device("cpu"))
     return choice
+
+
+def _share_of_job(first: Candidate, pixels: int) -> float:
+    """Seconds. Without a limit if the first candidate cannot be run: the trial finds out why."""
+    try:
+        return JOB_SHARE * quick_pace(first.open()) * pixels
+    except RuntimeError:
+        return math.inf
 
 
 def _told(trials: Iterable[Trial], count: int, progress: Progress) -> tuple[Trial, ...]:

@@ -73,6 +73,12 @@ def _timing(upscaler: Upscaler, plan: RunPlan, limit: float, *, on_cpu: bool) ->
     return Timing(paces=paces, spent=wall)
 
 
+def quick_pace(upscaler: Upscaler) -> float:
+    """Seconds for a pixel of a small picture; more than for those of a large one."""
+    small = probe(upscaler, WARM_UP_SIDE, WARM_UP_SIDE)
+    return min(_timed(lambda: _finished(upscaler(small))) for _ in range(2)) / (small.shape[2] * small.shape[3])
+
+
 def _paces(upscaler: Upscaler, plan: RunPlan, limit: float) -> Paces | None:
     """``seconds`` and ``alone`` of a trial; None if that takes over ``limit`` seconds to find out."""
     small = probe(upscaler, WARM_UP_SIDE, WARM_UP_SIDE)

@@ -11,7 +11,7 @@ import torch
 from backplate.core.engines.autotune import store as plan_store
 from backplate.core.engines.autotune import timing as plan_timing
 from backplate.core.engines.autotune.candidates import describe_plan, open_pytorch, pytorch_candidates
-from backplate.core.engines.autotune.choose import MEASURING, SWITCH, choose_plan
+from backplate.core.engines.autotune.choose import JOB_SHARE, MEASURING, SWITCH, choose_plan
 from backplate.core.engines.autotune.tiles_and_rows import TilesAndRows
 from backplate.core.engines.autotune.trial import measure
 from backplate.core.engines.plan import EXACT_BAR, Candidate, RunPlan
@@ -417,3 +417,20 @@ def test_a_trial_is_told_once_candidate_by_candidate(clock: Clock) -> None:
     for _ in range(2):
         choose_plan("model", CPU, candidates, progress=listening)
     assert listening.heard == [(2, MEASURING), 1, 1], "the second time it is known"
+
+
+def test_a_small_job_gets_a_short_trial_that_a_large_one_does_not_take_for_its_own(clock: Clock) -> None:
+    def tried() -> list[str]:
+        return [trial.name for trial in choice.trials if trial.seconds is not None]
+
+    candidates = [candidate("first", Paced(clock, 1e-5)), candidate("faster", Paced(clock, 5e-6))]
+    choice = choose_plan("model", CPU, candidates, pixels=1000)
+    assert choice.best.name == "first"
+    assert choice.limit == pytest.approx(JOB_SHARE * 1000 * 1e-5)
+    assert tried() == [], "a trial of 64x64 pixels is longer than a quarter of the job"
+    choice = choose_plan("model", CPU, candidates, pixels=100_000_000)
+    assert choice.best.name == "faster"
+    assert tried() == ["first", "faster"]
+    before = clock.now
+    assert choose_plan("model", CPU, candidates, pixels=1000) == choice
+    assert clock.now == before, "what is known costs nothing"

@@ -181,5 +181,5 @@ def test_a_file_with_code_is_not_run(tmp_path):
 
 def test_without_the_package_a_sentence_names_the_extra(monkeypatch, backbones):
     monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(MetricUnavailable, match=r"pip install backplate\[metrics\]"):
+    with pytest.raises(MetricUnavailable, match=r"python -m pip install lpips"):
         load_lpips(LpipsNet.ALEX, backbones[LpipsNet.ALEX])

@@ -164,7 +164,7 @@ def test_an_ffmpeg_without_libvmaf_is_named(drawn, monkeypatch, tmp_path):
 
 def test_without_the_package_a_sentence_names_the_extra(drawn, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(MetricUnavailable, match=r"pip install backplate\[metrics\]"):
+    with pytest.raises(MetricUnavailable, match=r"python -m pip install imageio-ffmpeg"):
         vmaf_pictures(drawn(32, 32), drawn(32, 32))
 
 

@@ -171,7 +171,7 @@ class Listening(Progress):
 def test_an_unknown_operation_leaves_the_model_to_pytorch(
     build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(ncnn_engine, "portable", lambda descriptor: Rolling())
+    monkeypatch.setattr(ncnn_engine, "fuse_for_export", lambda descriptor: Rolling())
     progress = Listening()
     assert isinstance(open_upscaler(build("compact"), CPU, engine=Engine.NCNN, progress=progress), EagerUpscaler)
     assert len(progress.notes) == 1

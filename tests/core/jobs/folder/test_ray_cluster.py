@@ -83,5 +83,5 @@ def test_another_model_under_the_same_name_on_a_machine_ends_the_job(ten, job, u
 
 def test_without_ray_a_sentence_names_the_extra(ten, job, upscaler, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"backplate\[cluster\]"):
+    with pytest.raises(InputError, match=r'python -m pip install "ray\[data\]"'):
         run_folder_on_cluster(job(ten), load(upscaler), 2, Cluster())

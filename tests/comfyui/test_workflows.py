@@ -54,7 +54,11 @@ def test_workflow_runs(path: Path, comfy: Client, server: Server, tmp_path: Path
     savers = [key for key, node in graph.nodes.items() if node["class_type"] == "SaveImage"]
     folders = [node["inputs"] for node in graph.nodes.values() if node["class_type"] == "BackplateUpscaleFolder"]
     videos = [key for key, node in graph.nodes.items() if node["class_type"] == "BackplateUpscaleVideo"]
-    assert savers or folders or videos
+    studies = [node["inputs"]["study"] for node in graph.nodes.values() if node["class_type"] == "BackplateStudyAdd"]
+    assert savers or folders or videos or studies
+    for study in studies:
+        assert (server.base / "output" / study / "page.html").is_file()
+        assert len(list((server.base / "output" / study / "pictures").iterdir())) >= 2
     for key in videos:
         (file,) = run.outputs[key]["images"]
         frames = pictures_of(server.base / file["type"] / file["subfolder"] / file["filename"])

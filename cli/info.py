@@ -21,7 +21,8 @@ def info(
     from dataclasses import asdict
 
     from ..core.engines.export.files import is_engine_file, open_engine_file
-    from ..model_loader import default_folders, find_model, load_model
+    from ..model_loader.find import default_folders, find_model
+    from ..model_loader.loaded import load_model
     from ..model_loader.precision import choose_device
 
     path = find_model(model, default_folders(models_dir))

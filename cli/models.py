@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..model_loader import CATALOGUE, CatalogueEntry, default_folders, entry_by_name, fetch, model_files
+from ..model_loader.catalogue import CATALOGUE, CatalogueEntry, entry_by_name, fetch
+from ..model_loader.find import default_folders, model_files
 from .errors import UsageProblem, reporting, say
 
 PIPED_WIDTH = 160

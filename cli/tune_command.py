@@ -34,7 +34,8 @@ def tune(
     from ..core.engines.autotune.choose import choose_plan, keep_part
     from ..core.engines.json_cache import device_name
     from ..core.engines.registry import AUTO_SECONDS, Engine, EngineRequest, auto_candidates
-    from ..model_loader import default_folders, find_model, load_model
+    from ..model_loader.find import default_folders, find_model
+    from ..model_loader.loaded import load_model
     from ..model_loader.precision import Precision, choose_device
     from .parsing import as_usage, choice
 

@@ -22,7 +22,9 @@ METRICS = "psnr,ssim,ms_ssim,lpips,vmaf"
 BELOW_THRESHOLD = 3
 """Exit code when a mean misses its threshold."""
 
-VmafModelName = Annotated[str, typer.Option("--vmaf-model", metavar=VMAF_MODELS, help="Named with every VMAF.")]
+VmafModelName = Annotated[
+    str, typer.Option("--vmaf-model", metavar=VMAF_MODELS, help="Shown next to every VMAF score.")
+]
 LpipsNetName = Annotated[str, typer.Option("--lpips-net", metavar=LPIPS_NETS, help="Backbone of LPIPS.")]
 LpipsBackbone = Annotated[
     Path | None, typer.Option("--lpips-backbone", metavar="FILE", help="torchvision's weights for it.")

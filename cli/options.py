@@ -34,7 +34,10 @@ Scale = Annotated[float | None, typer.Option(help="Enlarge both sides by this fa
 WantedFit = Annotated[
     str | None, typer.Option(metavar=FITS, help="How --size is met where the aspect differs. Default: cover.")
 ]
-WantedAnchor = Annotated[str, typer.Option(metavar=ANCHORS, help="What stays in a crop, or where padding is not.")]
+WantedAnchor = Annotated[
+    str,
+    typer.Option(metavar=ANCHORS, help="Which part to keep when cropping, or where to place the image when padding."),
+]
 TileSize = Annotated[int, typer.Option(min=0, help="Side of a tile in source pixels; 0 is automatic.")]
 WantedEdge = Annotated[str, typer.Option(metavar=EDGES, help="What lies beyond the border; wrap for textures.")]
 WantedPrecision = Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the model runs in.")]

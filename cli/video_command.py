@@ -81,7 +81,9 @@ class VideoOptions:
     budget_ms: Annotated[
         float | None, typer.Option(metavar="MS", help="Time a frame may take; measured before the start.")
     ] = None
-    live: Annotated[bool, typer.Option("--live", help="Take the model that holds --budget-ms, least delay.")] = False
+    live: Annotated[bool, typer.Option("--live", help="Switch to a model that meets --budget-ms; lowest latency.")] = (
+        False
+    )
     reference: Annotated[Path | None, typer.Option(help="A video of the result's size, for VMAF.")] = None
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None
     resume: Annotated[bool, typer.Option(help="Go on after the last segment that an earlier run finished.")] = True

@@ -92,7 +92,7 @@ def file_inputs() -> list[io.Input]:
     return [
         io.Boolean.Input("trim", default=False, tooltip="Cut uniform borders off before fitting."),
         io.Float.Input(
-            "sharpen", default=0.0, min=low, max=high, step=0.05, tooltip="Sharpen the results, without halos. 0: not."
+            "sharpen", default=0.0, min=low, max=high, step=0.05, tooltip="Sharpen the results, without halos. 0: off."
         ),
         io.Combo.Input(
             "format", options=[AS_SOURCE, *SUFFIXES], default=AS_SOURCE, tooltip="File format of the results."

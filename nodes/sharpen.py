@@ -27,7 +27,7 @@ class SharpenBlend(io.ComfyNode):
             category=CATEGORY,
             description="Sharpens an image without halos, or gives it the fine detail of another version of itself.",
             inputs=[
-                io.Image.Input("base", tooltip="The image that is sharpened. An alpha channel is kept as it is."),
+                io.Image.Input("base", tooltip="The image that is sharpened. An alpha channel is kept unchanged."),
                 setting(
                     "amount",
                     defaults.amount,

@@ -82,7 +82,7 @@ def encoding_inputs() -> list[io.Input]:
             default=USUAL_CRF,
             min=USUAL_CRF,
             max=63,
-            tooltip="Constant quality on the codec's own scale, lower is better and larger; -1 takes the usual one "
+            tooltip="Constant quality on the codec's own scale; lower is better and larger. -1 takes the usual value "
             "(18 for h264). Not for prores and ffv1.",
         ),
         io.Combo.Input(
@@ -96,7 +96,7 @@ def encoding_inputs() -> list[io.Input]:
             options=list(DEPTHS),
             default=AS_SOURCE,
             extra_dict=ADVANCED,
-            tooltip="Bits a channel; as source keeps 10 where the source has them.",
+            tooltip="Bits per channel; as source keeps 10 bits if the source has them.",
         ),
     ]
 
@@ -107,8 +107,8 @@ def held_inputs() -> list[io.Input]:
             "held_frames",
             options=[EXACT, NOISE, OFF],
             default=EXACT,
-            tooltip="Frames and tiles that did not change are not computed again. exact: not by one bit; they "
-            "keep their very result. within noise: not by more than held_threshold, for anime whose drawings are held.",
+            tooltip="Reuse results for unchanged frames and tiles. exact: only if bit-identical. within noise: also if "
+            "the change is below held_threshold, for anime with held drawings.",
         ),
         io.Float.Input(
             "held_threshold",
@@ -127,8 +127,8 @@ def file_inputs() -> list[io.Input]:
             "save_to",
             options=[OUTPUT, TEMP],
             default=OUTPUT,
-            tooltip="output keeps the file, and a run that was cancelled goes on where it was. temp is emptied when "
-            "ComfyUI starts: for results that go on to another node.",
+            tooltip="output keeps the file, and a cancelled run continues where it stopped. temp is emptied when "
+            "ComfyUI starts; use it for results that feed another node.",
         ),
         io.String.Input(
             "filename_prefix",
@@ -140,7 +140,7 @@ def file_inputs() -> list[io.Input]:
             "subtitles",
             default=True,
             extra_dict=ADVANCED,
-            tooltip="Copy the subtitles. Those of MKV files need an mkv again.",
+            tooltip="Copy the subtitles. Subtitles of MKV files need mkv as container.",
         ),
         io.Boolean.Input(
             "round_even",
@@ -149,13 +149,16 @@ def file_inputs() -> list[io.Input]:
             tooltip="Round odd sizes, which most codecs cannot hold, instead of refusing them.",
         ),
         io.Boolean.Input(
-            "deinterlace", default=False, extra_dict=ADVANCED, tooltip="Mend interlaced video, which is refused else."
+            "deinterlace",
+            default=False,
+            extra_dict=ADVANCED,
+            tooltip="Deinterlace the input; interlaced video is refused otherwise.",
         ),
         io.Boolean.Input(
             "keep_partial",
             default=False,
             extra_dict=ADVANCED,
-            tooltip="Of a damaged file, give what could be decoded instead of stopping.",
+            tooltip="Keep what could be decoded of a damaged file instead of stopping.",
         ),
     ]
 
@@ -276,7 +279,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
             "its length, frame times, sound, subtitles and colours are kept, held frames are computed once.",
             inputs=[
                 io.UpscaleModel.Input("upscale_model", tooltip="From any upscale model loader."),
-                io.Video.Input("video", tooltip="It is read as a stream; a trimmed one only where it is shown."),
+                io.Video.Input("video", tooltip="Read as a stream. Of a trimmed video only the visible part is read."),
                 *target_inputs(),
                 *encoding_inputs(),
                 *held_inputs(),
@@ -357,7 +360,9 @@ class VideoReport(io.ComfyNode):
             "flickers where the source stands still, and VMAF against a reference.",
             inputs=[
                 io.Video.Input("result", tooltip="The video to judge, such as the one that Upscale Video made."),
-                io.Video.Input("source", optional=True, tooltip="What it was made of, for times, sound and flicker."),
+                io.Video.Input(
+                    "source", optional=True, tooltip="The video before upscaling; needed for times, sound and flicker."
+                ),
                 io.Video.Input(
                     "reference",
                     optional=True,
@@ -365,7 +370,7 @@ class VideoReport(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.String.Output("text", tooltip="All of it in words."),
+                io.String.Output("text", tooltip="The whole report as text."),
                 io.Float.Output(
                     "flicker",
                     tooltip="Levels of 255 by which still parts change from frame to frame beyond the source; "

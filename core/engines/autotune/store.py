@@ -17,7 +17,7 @@ from ..plan import Candidate, Choice, RunPlan, Trial
 
 logger = logging.getLogger(__name__)
 
-plans = FactStore("plans", version=10)
+plans = FactStore("plans", version=11)
 _chosen: dict[str, Choice] = {}
 
 

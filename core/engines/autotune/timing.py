@@ -16,7 +16,9 @@ from ..plan import RunPlan
 REPEAT_SECONDS = 0.3
 """A candidate is run again until this has passed, and its best run counts."""
 
-STREAM_WIDTH = 512
+STREAM_WIDTH = 1024
+"""As wide as the pictures that take long: an engine that splits rows into strips pays more for narrow ones."""
+
 STREAM_CHUNKS = (3, 24)
 """Fewest and most chunks of a trial. The first and the last pass of a stream are slower than those between, which are
 most of a large picture; so it is as many as take ``STREAM_SHARE`` of the time that is left."""

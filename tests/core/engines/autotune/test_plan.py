@@ -309,7 +309,7 @@ def test_a_process_that_waits_for_its_device_is_not_disturbed(clock: Clock):
     assert len(plan_store.plans.read()) == 1
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 10, "facts": {"KEY": {"trials": [1]}}}', "null"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 11, "facts": {"KEY": {"trials": [1]}}}', "null"])
 def test_a_damaged_file_is_measured_anew(clock: Clock, content: str, monkeypatch: pytest.MonkeyPatch):
     candidates = [candidate("a", Paced(clock, 2e-6)), candidate("b", Paced(clock, 1e-6))]
     kept = choose_plan("model", CPU, candidates)

@@ -63,20 +63,7 @@ def votes_of(plan: Any, key: Any, crowd: Any, dice: np.random.Generator) -> Iter
                 name = f"voter {voter:02d}"
             else:
                 choice, name = str(dice.choice([LEFT, RIGHT, NONE])), f"clicker {voter}"
-            yield vote_on(trial, choice, name, plan.study)
-
-
-def vote_on(trial: Any, choice: str, voter: str, study: str) -> Any:
-    return votes.Vote(
-        study=study,
-        voter=voter,
-        id=f"{voter} {trial.number}",
-        item=trial.item,
-        left=trial.left,
-        right=trial.right,
-        choice=choice,
-        number=trial.number,
-    )
+            yield simulate.vote_on(trial, choice, name, plan.study)
 
 
 def honest(trial: Any, key: Any, crowd: Any, moved: float, dice: np.random.Generator) -> str:

@@ -211,6 +211,5 @@ def _open(request: EngineRequest, engine: Engine) -> Upscaler:
     module = engine_module(engine)
     if reason := module.unusable():
         raise EngineUnusable(reason)
-    if request.device.type != "cpu":
-        make_room(request.device, round(ENGINE_SHARE * total_memory(request.device)))
+    make_room(request.device, round(ENGINE_SHARE * total_memory(request.device)))
     return module.open_model(request)

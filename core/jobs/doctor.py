@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
 import platform
 import re
@@ -15,7 +14,7 @@ import torch
 
 from ...model_loader.find import default_folders
 from ...model_loader.precision import choose_device
-from ..engines.json_cache import cache_folder, device_name
+from ..engines.json_cache import cache_folder, device_name, package_version
 from ..engines.memory import machine_memory, total_memory
 from ..engines.registry import list_engines
 
@@ -36,7 +35,7 @@ def diagnosis(version: str) -> str:
         f"backplate {version}, Python {platform.python_version()}, {platform.platform()}",
         f"device: {device}, {device_name(device)}, {total_memory(device) / 2**30:.0f} GiB; main memory {memory}",
         *_cuda(device),
-        "packages: " + ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name))),
+        "packages: " + ", ".join(f"{name} {found}" for name in PACKAGES if (found := package_version(name))),
         "FFmpeg: " + _ffmpeg(),
         *(f"engine {row.engine.value}: {row.reason or 'usable'}" for row in list_engines()),
         f"ComfyUI: {_comfyui()}",
@@ -53,15 +52,8 @@ def outdated() -> list[str]:
     return [
         f"{name} {found} has known holes; install {least} or newer."
         for name, least in SAFE_FROM.items()
-        if (found := _version(name)) and _numbers(found) < _numbers(least)
+        if (found := package_version(name)) and _numbers(found) < _numbers(least)
     ]
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _numbers(version: str) -> tuple[int, ...]:

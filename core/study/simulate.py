@@ -9,6 +9,8 @@ import numpy as np
 
 from .analysis import DECIDING, FEWEST_VOTERS, Preference, student
 from .davidson import Floats
+from .design import Trial
+from .votes import Vote
 
 SURE = NormalDist().inv_cdf((1 + DECIDING) / 2)
 """Standard errors that a share must be above 50 % to win."""
@@ -43,6 +45,20 @@ class Crowd:
         drawn = dice.random((voters, pictures))
         outcome = np.where(drawn < win, 1.0, np.where(drawn < win + tied, 0.5, 0.0))
         return [Preference(str(v), str(p), 0, 1, float(outcome[v, p])) for v in range(voters) for p in range(pictures)]
+
+
+def vote_on(trial: Trial, choice: str, voter: str, study: str) -> Vote:
+    """What a page sends for one trial."""
+    return Vote(
+        study=study,
+        voter=voter,
+        id=f"{voter} {trial.number}",
+        item=trial.item,
+        left=trial.left,
+        right=trial.right,
+        choice=choice,
+        number=trial.number,
+    )
 
 
 def gap_for(share: float, crowd: Crowd) -> float:

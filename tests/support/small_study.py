@@ -9,6 +9,7 @@ import torch
 from backplate.core.study.design import Design, Key, Trial, read_design, read_key, schedule
 from backplate.core.study.make import StudySettings, make_study
 from backplate.core.study.scenes import Scene
+from backplate.core.study.simulate import vote_on
 from backplate.core.study.votes import LEFT, NONE, RIGHT, Vote
 
 
@@ -26,19 +27,6 @@ def made(folder: Path, labels: list[str], count: int, **changes: object) -> tupl
     scenes = [(f"p{n}", lambda n=n: scene(f"p{n}", labels, seed=n)) for n in range(count)]
     make_study(folder, labels, scenes, StudySettings(**{"side": 16, "voters": 4, **changes}))  # pyright: ignore
     return read_design(folder), read_key(folder)
-
-
-def vote_on(trial: Trial, choice: str, voter: str, study: str) -> Vote:
-    return Vote(
-        study=study,
-        voter=voter,
-        id=f"{voter} {trial.number}",
-        item=trial.item,
-        left=trial.left,
-        right=trial.right,
-        choice=choice,
-        number=trial.number,
-    )
 
 
 def right_answer(trial: Trial, key: Key, favourite: Callable[[str], float]) -> str:

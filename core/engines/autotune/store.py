@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import logging
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..json_cache import FactStore, device_name, processor_name
+from ..json_cache import FactStore, device_name, package_version, processor_name
 from ..plan import Candidate, Choice, RunPlan, Trial
 
 logger = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ def identify(model_sha256: str, device: torch.device, candidates: Sequence[Candi
         "processor": processor_name(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "engines": {engine: _version(engine) for engine in engines},
+        "engines": {engine: package_version(engine) or package_version(f"{engine}-gpu") for engine in engines},
         "candidates": [{"name": each.name, **asdict(each.plan)} for each in candidates],
     }
 
@@ -74,12 +73,3 @@ def _read(key: str) -> Choice | None:
 def _trial(data: dict[str, Any]) -> Trial:
     values: dict[str, Any] = {**data, "plan": RunPlan(**data["plan"])}
     return Trial(**values)
-
-
-def _version(package: str) -> str:
-    for name in (package, f"{package}-gpu"):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return ""

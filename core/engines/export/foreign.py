@@ -8,7 +8,6 @@ user's cache folder; nothing that a file says about itself counts.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from ....model_loader.files import sha256_of
 from ...progress import Progress
 from ...upscaler import UpscalerSpec
-from ..json_cache import FactStore
+from ..json_cache import FactStore, package_version
 from ..registry import EngineUnusable
 from ..spec_values import spec_from, spec_values
 from ..worker_process import Limits, run_limited
@@ -72,10 +71,4 @@ def proved(
 
 
 def _versions() -> str:
-    found: list[str] = []
-    for name in _PACKAGES:
-        try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return ", ".join(found)
+    return ", ".join(f"{name} {found}" for name in _PACKAGES if (found := package_version(name)))

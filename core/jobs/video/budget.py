@@ -160,16 +160,7 @@ def measure_frame(
         estimate = _crop_milliseconds(upscaler, frame, job.device)
         if estimate > HOPELESS * milliseconds:
             return trial(estimate, estimated=True)
-        settings = FrameSettings(
-            shown=plan.facts.shown,
-            target=plan.target,
-            background=job.settings.background,
-            tiles=job.settings.tiles,
-            held=job.settings.held,
-            device=job.device,
-            deep=plan.encoding.deep,
-            flicker=False,
-        )
+        settings = FrameSettings.of(job, plan, flicker=False)
         frames = FrameUpscaler(upscaler, settings, progress)
 
         def run() -> None:

@@ -21,6 +21,7 @@ from ...tiled.pipeline import TileSettings, upscale_to
 from ...tiled.tile_cache import Reuse
 from ...types import Size
 from ...upscaler import Upscaler
+from .plan import VideoJob, VideoPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,20 @@ class FrameSettings:
     device: torch.device
     deep: bool
     flicker: bool
+
+    @classmethod
+    def of(cls, job: VideoJob, plan: VideoPlan, *, flicker: bool) -> FrameSettings:
+        """What a planned job does to each frame."""
+        return cls(
+            shown=plan.facts.shown,
+            target=plan.target,
+            background=job.settings.background,
+            tiles=job.settings.tiles,
+            held=job.settings.held,
+            device=job.device,
+            deep=plan.encoding.deep,
+            flicker=flicker,
+        )
 
 
 @dataclass(frozen=True)

@@ -112,16 +112,7 @@ class _Stream:
         self._done = store.counts.frames
         self._reader = Reader(job.source, plan.facts, read, job.room)
         self._writer = Writer(store, plan.encoding, job.settings.segment_frames, job.room)
-        frame_settings = FrameSettings(
-            shown=plan.facts.shown,
-            target=plan.target,
-            background=job.settings.background,
-            tiles=job.settings.tiles,
-            held=job.settings.held,
-            device=job.device,
-            deep=plan.encoding.deep,
-            flicker=job.measure,
-        )
+        frame_settings = FrameSettings.of(job, plan, flicker=job.measure)
         self._frames = FrameUpscaler(upscaler, frame_settings, _NotesOnly(progress, notes))
 
     def run(self) -> tuple[dict[str, Latency], str]:

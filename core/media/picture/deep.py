@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
 from PIL.ExifTags import IFD, Base
 
 from ...errors import InputError
-from .complete import byte_order, directory_entries
+from .complete import PNG_SIGNATURE, byte_order, directory_entries
 from .description import IPTC_TAG, XMP_TAG
 
 PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -109,7 +109,7 @@ def write_png16(
 ) -> None:
     """uint16 samples (H, W, 1 to 4) as PNG (W3C PNG, third edition)."""
     height, width, channels = samples.shape
-    file.write(b"\x89PNG\r\n\x1a\n")
+    file.write(PNG_SIGNATURE)
     header = struct.pack(">IIBBBBB", width, height, 16, PNG_COLOUR_TYPES[channels], 0, 0, 0)
     PngImagePlugin.putchunk(file, b"IHDR", header)
     if icc:

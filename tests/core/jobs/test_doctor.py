@@ -34,7 +34,7 @@ def test_the_comfyui_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch
     ("found", "is_old"), [("12.2.9", True), ("12.3", False), ("12.3.0", False), ("13.0.0", False), ("9.5", True)]
 )
 def test_parsers_with_known_holes_are_named(monkeypatch: pytest.MonkeyPatch, found: str, is_old: bool) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: found if name == "Pillow" else "")
+    monkeypatch.setattr(doctor, "package_version", lambda name: found if name == "Pillow" else "")
     expected = [f"Pillow {found} has known holes; install 12.3 or newer."] if is_old else []
     assert doctor.outdated() == expected
 

@@ -17,10 +17,10 @@ from backplate.core.study.analysis import Preference, standings
 from backplate.core.study.design import LOOKS, read_design, read_key, schedule
 from backplate.core.study.report import write_report
 from backplate.core.study.screening import screen
-from backplate.core.study.simulate import Crowd, gap_for, named
+from backplate.core.study.simulate import Crowd, gap_for, named, vote_on
 from backplate.core.study.tally import require_winner, tally
 from backplate.core.study.votes import Vote
-from small_study import made, vote_on, votes_by
+from small_study import made, votes_by
 
 
 def store(study: Path, votes: list[Vote]) -> None:

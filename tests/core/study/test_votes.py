@@ -9,8 +9,9 @@ import pytest
 from backplate.core.errors import InputError
 from backplate.core.study.design import read_design, read_key, schedule
 from backplate.core.study.importing import import_votes
+from backplate.core.study.simulate import vote_on
 from backplate.core.study.votes import UNDONE, count, parse_vote, read_votes
-from small_study import made, vote_on, votes_by
+from small_study import made, votes_by
 
 
 def write(study: Path, name: str, content: bytes) -> Path:

@@ -20,6 +20,8 @@ from expected import absent
 from tiny_models import write_tiny_models
 
 RUNNING: list[Server] = []
+REQUIRED = ("aiohttp", "alembic", "sqlalchemy", "torchsde", "transformers")
+"""Some of ComfyUI's requirements: an interpreter that lacks one of them cannot run it."""
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +41,11 @@ def comfyui_python(comfyui_home: Path) -> Path:
             absent("comfyui", f"COMFYUI_PYTHON is {named}, which is not a file")
         return Path(named)
     inside = [comfyui_home / folder / "bin" / "python" for folder in (".venv", "venv")]
-    return next((python for python in inside if python.is_file()), Path(sys.executable))
+    for python in filter(Path.is_file, inside):
+        return python
+    if missing := [name for name in REQUIRED if importlib.util.find_spec(name) is None]:
+        absent("comfyui", f"{sys.executable} has no {', '.join(missing)}, which ComfyUI needs (set COMFYUI_PYTHON)")
+    return Path(sys.executable)
 
 
 @pytest.fixture(scope="session")

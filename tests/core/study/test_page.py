@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="forks a server that takes over a listening socket"),
 ]
 UNTIL = "new Promise(done => {{ const look = () => ({0}) ? done(true) : requestAnimationFrame(look); look(); }})"
-NEXT = "ready || current === null"
+NEXT = "begun && (ready || current === null)"
 
 
 class Page:

@@ -326,10 +326,11 @@ def test_a_model_that_ends_its_process_ends_no_other(
     record_path(tmp_path / "m.param").unlink()
     ending = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
     monkeypatch.setattr(child, "SCRIPT", ending)
-    before = sorted(Path(child.tempfile.gettempdir()).glob("backplate-*"))
+    monkeypatch.setattr(child.tempfile, "tempdir", str(tmp_path / "own"))
+    (tmp_path / "own").mkdir()
     with pytest.raises(InputError, match="failed.*ended by signal 11"):
         open_engine_file(tmp_path / "m.param", CPU)
-    assert sorted(Path(child.tempfile.gettempdir()).glob("backplate-*")) == before
+    assert list((tmp_path / "own").iterdir()) == []
 
 
 class Stopped(Progress):

@@ -26,7 +26,7 @@ class BatchOptions(PictureOptions):
 
     engine: Annotated[
         str, typer.Option(metavar=ENGINES, help="What runs the model on each machine; see `backplate engines`.")
-    ] = "pytorch"
+    ] = "auto"
     scheduler: Annotated[str, typer.Option(metavar=SCHEDULERS, help="What spreads the work over machines.")] = "ray"
     address: Annotated[
         str | None,
@@ -74,7 +74,7 @@ def batch(options: BatchOptions) -> None:
 def _without_old_spelling(options: BatchOptions) -> BatchOptions:
     """Until there was ``--scheduler``, ``--engine ray`` said the same."""
     if options.engine in SCHEDULERS.split("|"):
-        return replace(options, engine="pytorch", scheduler=options.engine)
+        return replace(options, engine="auto", scheduler=options.engine)
     return options
 
 

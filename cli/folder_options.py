@@ -60,7 +60,7 @@ class PictureOptions:
     tile_size: TileSize = 0
     edge: WantedEdge = "plain"
     precision: WantedPrecision = "auto"
-    engine: EngineOption = "pytorch"
+    engine: EngineOption = "auto"
     no_tune: NoTune = False
     bit_depth: Annotated[int | None, typer.Option(metavar="8|16", help="Default: that of the source.")] = None
     sharpen: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Sharpen, without halos; try 0.5.")] = None

@@ -28,23 +28,25 @@ def load_upscaler(
     models_dir: Path | None,
     device: str | None,
     precision: Precision,
-    engine: Engine = Engine.PYTORCH,
+    engine: Engine = Engine.AUTO,
     tile: int = 0,
     *,
     tune: bool = True,
+    pixels: int = 0,
 ) -> tuple[Upscaler, Model]:
-    """The upscaler of that model or exported model, and what the model is. Raises ``ModelError`` and ``InputError``."""
+    """The upscaler of that model or exported model, and what the model is. ``pixels``: see ``EngineRequest``. Raises
+    ``ModelError`` and ``InputError``."""
     path, where = find_model(name, default_folders(models_dir)), choose_device(device)
     if is_engine_file(path):
         opened = open_engine_file(path, where)
-        if engine is not Engine.PYTORCH:
+        if engine not in (Engine.AUTO, Engine.PYTORCH):
             with ModelScreen(1) as screen:
                 screen.note(f"{opened.name} runs in the engine that it was made for; --engine is for other models.")
         return opened.upscaler, Model(name=opened.name, sha256=opened.sha256, precision=precision.value)
     model = load_model(path)
     with ModelScreen(1) as screen:
         screen.start_picture(Path(model.facts.name))
-        upscaler = open_upscaler(model, where, precision, engine, tile=tile, tune=tune, progress=screen)
+        upscaler = open_upscaler(model, where, precision, engine, tile=tile, tune=tune, progress=screen, pixels=pixels)
     return upscaler, Model(name=model.facts.name, sha256=model.facts.sha256, precision=precision.value)
 
 

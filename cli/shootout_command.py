@@ -62,7 +62,7 @@ class ShootoutOptions:
     lpips_download: LpipsDownload = False
     tile_size: TileSize = 0
     precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the models run in.")] = "auto"
-    engine: EngineOption = "pytorch"
+    engine: EngineOption = "auto"
     no_tune: NoTune = False
     device: Device = None
     models_dir: ModelsDir = None

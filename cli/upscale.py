@@ -26,6 +26,7 @@ def upscale(options: PictureOptions) -> None:
     """
     # Not at the top: PyTorch would make --help wait.
     from ..core.jobs.folder.run import run_folder
+    from ..core.media.picture_folder import source_pixels
     from .folder_job import run_folder_job
     from .picture_job import load_upscaler, run_picture
 
@@ -41,6 +42,7 @@ def upscale(options: PictureOptions) -> None:
         engine,
         options.tile_size,
         tune=not options.no_tune,
+        pixels=source_pixels([task.source for task in ([single] if single else tasks)]),
     )
     settings = settings_for_model(options, settings, model, upscaler.spec.scale)
     if single is None:

@@ -95,7 +95,7 @@ class VideoOptions:
     tile_size: TileSize = 0
     edge: WantedEdge = "plain"
     precision: WantedPrecision = "auto"
-    engine: EngineOption = "pytorch"
+    engine: EngineOption = "auto"
     no_tune: NoTune = False
     device: Device = None
     models_dir: ModelsDir = None
@@ -107,7 +107,7 @@ def video(options: VideoOptions) -> None:
     """Enlarge a video with a super-resolution model; times, sound, subtitles and colours are kept."""
     # Not at the top: PyTorch would make --help wait.
     from ..core.engines.registry import Engine
-    from ..core.jobs.video.plan import VideoJob, check_place
+    from ..core.jobs.video.plan import VideoJob, check_place, pixels_of
     from ..model_loader.precision import Precision, choose_device
     from .parsing import choice
     from .picture_job import load_upscaler, software_of
@@ -125,6 +125,7 @@ def video(options: VideoOptions) -> None:
         engine=choice(Engine, options.engine, "--engine"),
         tile=options.tile_size,
         tune=not options.no_tune,
+        pixels=pixels_of(options.source, settings.read),
     )
     upscaler, known = open_model(options.model)
     job = VideoJob(

@@ -25,6 +25,7 @@ from ..core.media.picture_folder import (
     passed_over_text,
     plan_tasks,
     refuse_inputs_as_outputs,
+    source_pixels,
 )
 from ..core.study.preset import read_preset
 from ..core.tiled.pipeline import TileSettings
@@ -211,7 +212,8 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
         )
         progress = CountingPictures()
         opening = host.HostProgress()
-        upscaler = upscaler_for(upscale_model, opening, wanted["tile_size"])
+        pixels = source_pixels([task.source for task in tasks])
+        upscaler = upscaler_for(upscale_model, opening, wanted["tile_size"], pixels)
         progress.notes += opening.notes
         summary = summarise(job, run_folder(job, upscaler, progress))
         pages = write_report(job, summary)

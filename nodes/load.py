@@ -44,12 +44,12 @@ class LoadUpscaleModel(io.ComfyNode):
                 io.Combo.Input(
                     "engine",
                     options=[each.value for each in Engine],
-                    default=Engine.PYTORCH.value,
+                    default=Engine.AUTO.value,
                     optional=True,
-                    tooltip="What runs the model in the Backplate nodes. pytorch works everywhere. ncnn is often "
-                    "faster on a CPU. auto measures what is installed once for each model and takes the fastest that "
-                    "computes the same. An engine that cannot run the model is replaced by pytorch, and that is said. "
-                    "Other nodes always run it in pytorch.",
+                    tooltip="What runs the model in the Backplate nodes. auto: pytorch on a GPU; on a CPU the fastest "
+                    "engine that computes the same, measured once for each model when a job is long enough. An engine "
+                    "that cannot run the model is replaced by pytorch, and the node says so. Other nodes always run it "
+                    "in pytorch.",
                 ),
             ],
             outputs=[
@@ -67,7 +67,7 @@ class LoadUpscaleModel(io.ComfyNode):
         return host.model_fingerprint(model_name) if model_name else ""
 
     @classmethod
-    def execute(cls, model_name: str, precision: str, engine: str = Engine.PYTORCH.value) -> io.NodeOutput:
+    def execute(cls, model_name: str, precision: str, engine: str = Engine.AUTO.value) -> io.NodeOutput:
         wish, path = Precision(precision), host.model_path(model_name)
         if is_engine_file(path):
             opened = open_engine_file(path, host.model_device(), host.HostProgress())

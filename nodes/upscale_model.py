@@ -25,7 +25,7 @@ class Received:
 
     model: LoadedModel
     precision: Precision = Precision.AUTO
-    engine: Engine = Engine.PYTORCH
+    engine: Engine = Engine.AUTO
 
 
 class NoNetwork(WrongModelError, AttributeError):

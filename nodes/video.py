@@ -21,7 +21,7 @@ from ..core.image.frame_difference import LARGEST_THRESHOLD, FrameReuse
 from ..core.image.tiling import Edge
 from ..core.jobs.video.compare import VideoComparison, compare_videos
 from ..core.jobs.video.frame import Finished
-from ..core.jobs.video.plan import VideoJob, VideoSettings, identity_of, plan_video
+from ..core.jobs.video.plan import VideoJob, VideoSettings, identity_of, pixels_of, plan_video
 from ..core.jobs.video.report import VideoReport as Report
 from ..core.jobs.video.run import VideoProgress, run_video
 from ..core.media.video.carry import Carry
@@ -325,7 +325,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
             software=known.software_tag(),
         )
         progress = CountingFrames()
-        upscaler = upscaler_for(upscale_model, progress, wanted["tile_size"])
+        upscaler = upscaler_for(upscale_model, progress, wanted["tile_size"], pixels_of(source, job.settings.read))
         plan = plan_video(job, upscaler)
         identity = json.dumps(identity_of(job, plan), sort_keys=True)
         name = f".backplate-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parts"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..progress import Progress
 from ..types import Size, SizeRule, ceil_to
 from ..upscaler import Halo
 from .influence import Run, find_grid, gathers_statistics, influence_of_cut, peak_bytes, runs_batches
@@ -29,6 +30,8 @@ NO_INFLUENCE = 1e-4
 """Rounding of single precision; a convolutional model's result does not change by more past its field."""
 
 MEMORY_SIDES = (48, 96)
+
+MEASURING = "measuring once how far this model looks"
 
 _STORE = FactStore("halo", 5)
 _LOCAL_MODULES = (
@@ -70,14 +73,24 @@ class Sight:
     batches: bool = True
 
 
-def find_sight(model: nn.Module, run: Run, *, scale: int, channels: int, size_rule: SizeRule, key: str) -> Sight:
+def find_sight(
+    model: nn.Module,
+    run: Run,
+    *,
+    scale: int,
+    channels: int,
+    size_rule: SizeRule,
+    key: str,
+    progress: Progress | None = None,
+) -> Sight:
     """How far a model looks, in input pixels. ``run`` calls ``model`` in single precision on (1, channels, H, W).
 
     For chains of stride-1 convolutions the halo is the sum of their radii (Araujo et al., "Computing Receptive Fields
     of Convolutional Neural Networks", Distill 2019), confirmed by a trial. For wider or unknown models it is the
     distance from a cut at which the result differs by less than 0.5/255, measured once, on the model's cells, and
     kept on disk under ``key`` (the hash of the weights). Where that distance is not found, or the model gathers
-    statistics of the whole picture, the halo is unbounded.
+    statistics of the whole picture, the halo is unbounded. ``progress`` hears when something is measured, which takes
+    half a minute for a wide network on a CPU.
     """
     bound = receptive_radius(model)
     if bound is not None and bound <= PRACTICAL:
@@ -86,6 +99,8 @@ def find_sight(model: nn.Module, run: Run, *, scale: int, channels: int, size_ru
             return Sight(halo=Halo(pixels=bound, exact=True))
     sight = _recalled(key)
     if sight is None:
+        if progress:
+            progress.begin(1, MEASURING)
         sight = _measure(run, scale, channels, size_rule, local=bound is not None)
         _STORE.add(key, asdict(sight))
     return sight

@@ -47,16 +47,27 @@ def find_grid(run: Run, *, scale: int, channels: int, size_rule: SizeRule) -> in
     pool over the whole picture, or look past the texture, show their cells as clearly as others do.
     """
     unit = size_rule.multiple_of
-    changes: dict[int, float] = {}
     still = _texture_result(run, 0, scale, channels, size_rule)
     span = float(still.max() - still.min()) or 1.0
-    for cell in (unit * factor for factor in GRIDS):
-        if cell > max(TEXTURE_SIDE, unit):
-            continue
+    changes: dict[int, float] = {}
+
+    def leaves_the_same(cell: int) -> bool:
         change = (_texture_result(run, cell, scale, channels, size_rule) - still).abs()
-        if float(change.max()) <= SAME * span:
-            return cell
         changes[cell] = float(change.mean())
+        return float(change.max()) <= SAME * span
+
+    cells = [unit * factor for factor in GRIDS if unit * factor <= max(TEXTURE_SIDE, unit)]
+    if leaves_the_same(unit):
+        return unit
+    # A shift by a multiple of the cell changes as little as one by the cell itself: where these change no less than
+    # one pixel does, there are no cells, and a wide network, which is slow, need not be asked for each.
+    largest = [cell for cell in cells[1:] if not any(other % cell == 0 for other in cells if other != cell)]
+    exact = {cell for cell in largest if leaves_the_same(cell)}
+    if not exact and changes[unit] <= NEARLY_LEAST * min(changes.values()):
+        return unit
+    for cell in cells[1:]:
+        if cell in exact or (cell not in changes and leaves_the_same(cell)):
+            return cell
     return _clearest(changes, unit)
 
 

@@ -66,10 +66,11 @@ class Choice:
 
     @property
     def best(self) -> Trial:
-        """The fastest; the first candidate, which is the default, if none was measured or none is clearly faster."""
+        """The fastest; the first candidate, which is the default, if none was measured or none is clearly faster. One
+        that failed is none of them."""
         measured = [trial for trial in self.trials if trial.seconds is not None]
         if not measured:
-            return self.trials[0]
+            return next((trial for trial in self.trials if trial.cut_short), self.trials[0])
         fastest = min(measured, key=_seconds)
         if measured[0] is self.trials[0] and _seconds(fastest) > _seconds(measured[0]) * CLEARLY_FASTER:
             return self.trials[0]

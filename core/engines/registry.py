@@ -22,20 +22,24 @@ from ...model_loader.precision import Precision
 from ..progress import Progress
 from ..upscaler import StreamingUpscaler, Upscaler
 from .autotune.candidates import open_pytorch, pytorch_candidates
-from .autotune.choose import choose_plan
+from .autotune.choose import choose_plan, tuning_wanted
 from .autotune.tiles_and_rows import TilesAndRows
 from .autotune.timing import STREAM_WIDTH
 from .memory import make_room, total_memory
 from .names import MODULES, Engine
 from .plan import Candidate, Choice, RunPlan, Trial
 from .pytorch.eager import Placer, usable_dtype
+from .spec import sight_of
 
 logger = logging.getLogger(__name__)
 
 
 AUTO_ENGINES = (Engine.NCNN, Engine.ONNXRUNTIME)
 AUTO_SECONDS = 90.0
-"""Longest trial when ``auto`` is asked for; it is made once for a model."""
+"""Longest trial of ``auto``; it is made once for a model."""
+
+SMALL_JOB = 256 * 256
+"""Pixels given to the model below which opening another engine takes longer than it can win."""
 
 ENGINE_SHARE = 0.25
 """Part of a device's memory that a host is asked to free for an engine that does not allocate through PyTorch."""
@@ -139,6 +143,7 @@ def open_upscaler(
         progress=progress,
         pixels=pixels,
     )
+    sight_of(model.facts, model.descriptor, device, progress)
     if engine is Engine.AUTO:
         return _open_auto(request)
     if engine is not Engine.PYTORCH:
@@ -146,27 +151,32 @@ def open_upscaler(
             return _open(request, engine)
         except EngineUnusable as reason:
             progress.note(f"{model.facts.name} runs in PyTorch instead of {engine.value}: {reason}.")
-    _, note = usable_dtype(precision, model, device)
-    if note:
-        progress.note(note)
-    return open_pytorch(model, device, precision, place, tune=tune, progress=progress, pixels=pixels)
+    return _open_pytorch(request)
 
 
 def auto_candidates(request: EngineRequest) -> list[Candidate]:
-    """The ways in which ``Engine.AUTO`` may run the model: PyTorch's default, the engines that are ready in seconds,
-    and other ways of PyTorch."""
+    """The ways in which ``Engine.AUTO`` may run the model: PyTorch's default, on a CPU the engines that are ready in
+    seconds, and other ways of PyTorch. The first is what runs where there is no time to measure: ncnn for plain chains
+    of convolutions, which it runs faster on every CPU tried (docs/engines.md), PyTorch's default for the rest. On
+    other devices ncnn would be Vulkan on the same card, which is slower and takes memory past everybody's count."""
     default, *others = pytorch_candidates(request.model, request.device, request.precision, request.place)
+    if request.device.type != "cpu":
+        return [default, *others]
     plan = RunPlan(max_tile_pixels=AUTO_TILE**2, stream_min_pixels=AUTO_TILE**2)
     engines = [
         Candidate(engine.value, replace(plan, engine=engine.value), partial(_open, request, engine))
         for engine in AUTO_ENGINES
-        # On CUDA ncnn would be Vulkan on the same card, which is slower and takes memory past everybody's count.
-        if engine in MODULES and not (engine is Engine.NCNN and request.device.type == "cuda")
+        if engine in MODULES
     ]
+    sight = sight_of(request.model.facts, request.model.descriptor, request.device)
+    if sight.halo.exact and engines and engines[0].plan.engine == Engine.NCNN.value and not _reason(Engine.NCNN):
+        return [engines[0], default, *engines[1:], *others]
     return [default, *engines, *others]
 
 
 def _open_auto(request: EngineRequest) -> Upscaler:
+    if request.device.type != "cpu" or 0 < request.pixels < SMALL_JOB or not tuning_wanted(request.tune):
+        return _open_pytorch(request)
     candidates, progress = auto_candidates(request), request.progress
     choice = choose_plan(
         request.model.facts.sha256,
@@ -178,7 +188,11 @@ def _open_auto(request: EngineRequest) -> Upscaler:
         progress=progress,
         pixels=request.pixels,
     )
-    best = _opened(candidates, choice.best)
+    try:
+        best = _opened(candidates, choice.best)
+    except EngineUnusable as reason:
+        progress.note(f"{request.model.facts.name} runs in PyTorch: {reason}.")
+        return _open_pytorch(request)
     alone = choice.best_alone
     if alone is None or not (isinstance(best, StreamingUpscaler) and best.stream_height(STREAM_WIDTH)):
         request.progress.note(_auto_sentence(request.model.facts.name, choice))
@@ -187,6 +201,21 @@ def _open_auto(request: EngineRequest) -> Upscaler:
     side = math.isqrt(both.spec.max_tile_pixels)
     request.progress.note(_auto_sentence(request.model.facts.name, choice, f"{alone.name} up to {side}x{side} pixels"))
     return both
+
+
+def _open_pytorch(request: EngineRequest) -> Upscaler:
+    _, note = usable_dtype(request.precision, request.model, request.device)
+    if note:
+        request.progress.note(note)
+    return open_pytorch(
+        request.model,
+        request.device,
+        request.precision,
+        request.place,
+        tune=request.tune,
+        progress=request.progress,
+        pixels=request.pixels,
+    )
 
 
 def _opened(candidates: Sequence[Candidate], trial: Trial) -> Upscaler:
@@ -201,7 +230,7 @@ def _auto_sentence(name: str, choice: Choice, small: str = "") -> str:
         if trial.seconds is not None:
             paces[trial.plan.engine] = min(trial.seconds, paces.get(trial.plan.engine, trial.seconds))
     if not paces:
-        return f"{name} runs in {choice.best.name}, which was not measured: {choice.best.reason}."
+        return f"{name} runs in {choice.best.name}, unmeasured: {choice.best.reason}."
     figures = ", ".join(f"{engine} {pace:.3g}" for engine, pace in sorted(paces.items(), key=lambda item: item[1]))
     what = f"{choice.best.name}, and in {small}" if small else choice.best.name
     return f"{name} runs in {what}, the fastest that computes the same here (seconds a megapixel: {figures})."

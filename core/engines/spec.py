@@ -9,6 +9,7 @@ from spandrel import ImageModelDescriptor  # pyright: ignore[reportMissingTypeSt
 from torch import nn
 
 from ...model_loader.loaded import ModelFacts
+from ..progress import Progress
 from ..types import size_rule_of
 from ..upscaler import UpscalerSpec
 from .fuse import merge_branches
@@ -50,19 +51,22 @@ def model_spec(
     )
 
 
-def sight_of(facts: ModelFacts, descriptor: Descriptor, device: torch.device) -> Sight:
-    """How far the model looks; see ``model_spec``."""
+def sight_of(
+    facts: ModelFacts, descriptor: Descriptor, device: torch.device, progress: Progress | None = None
+) -> Sight:
+    """How far the model looks; see ``model_spec``. ``progress`` hears where it must be measured, and may end it."""
     if facts.sha256 not in _sights:
-        _sights[facts.sha256] = _found_sight(facts, descriptor, device)
+        _sights[facts.sha256] = _found_sight(facts, descriptor, device, progress or Progress())
     return _sights[facts.sha256]
 
 
-def _found_sight(facts: ModelFacts, descriptor: Descriptor, device: torch.device) -> Sight:
+def _found_sight(facts: ModelFacts, descriptor: Descriptor, device: torch.device, progress: Progress) -> Sight:
     weights = next(descriptor.model.parameters())
     if weights.device != device or weights.dtype != torch.float32:
         descriptor = private_copy(descriptor, torch.float32, channels_last=False).to(device)
 
     def run(picture: torch.Tensor) -> torch.Tensor:
+        progress.check()
         with torch.inference_mode(), allow_tf32(tf32=False):
             return descriptor(picture.to(device, copy=True)).cpu()
 
@@ -73,6 +77,7 @@ def _found_sight(facts: ModelFacts, descriptor: Descriptor, device: torch.device
         channels=facts.input_channels,
         size_rule=size_rule_of(facts),
         key=facts.sha256,
+        progress=progress,
     )
 
 

@@ -17,7 +17,7 @@ from ..upscaler import Upscaler
 
 
 def load_model(
-    model: str | Path, *, device: str | None = None, precision: str = "auto", engine: str = "pytorch"
+    model: str | Path, *, device: str | None = None, precision: str = "auto", engine: str = "auto"
 ) -> Upscaler:
     """A model ready to enlarge pictures.
 

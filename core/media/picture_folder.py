@@ -271,6 +271,16 @@ def contained(name: str, base: Path, others: Sequence[Path] = ()) -> Path:
     return path
 
 
+HEADERS_READ = 64
+
+
+def source_pixels(paths: Sequence[Path]) -> int:
+    """About how many pixels the pictures have together, from the headers of up to ``HEADERS_READ`` of them."""
+    sizes = [size_in_header(path) for path in paths[:: len(paths) // HEADERS_READ + 1]]
+    known = [size.pixels for size in sizes if size is not None]
+    return round(sum(known) / len(known) * len(paths)) if known else 0
+
+
 def size_in_header(path: Path) -> Size | None:
     """Width and height as the file says, without decoding it and not turned upright; None if it cannot be read."""
     try:

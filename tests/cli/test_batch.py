@@ -91,9 +91,9 @@ def test_without_ray(backplate, drawn, model, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "engine"),
     [
-        ([], "pytorch"),
+        ([], "auto"),
         (["--engine", "ncnn"], "ncnn"),
-        (["--engine", "ray"], "pytorch"),
+        (["--engine", "ray"], "auto"),
         (["--engine", "onnxruntime", "--scheduler", "ray"], "onnxruntime"),
     ],
 )

@@ -19,8 +19,12 @@ from .store import identify, keep, recall
 from .timing import quick_pace
 from .trial import TRIAL_SECONDS, measure
 
-JOB_SHARE = 0.25
-"""Longest trial, as a part of the time that the job itself would take without one."""
+JOB_SHARE = 0.08
+"""Longest trial, openings included, as a part of the time that the job itself would take without one."""
+
+LEAST_TRIAL = 1.0
+"""Seconds. A shorter trial would find chance; the first candidate is taken without one."""
+TOO_SHORT = "this job is too short for a trial"
 
 SWITCH = "BACKPLATE_TUNE"
 MEASURING = "measuring once which way of running this model is fastest here"
@@ -48,7 +52,7 @@ def choose_plan(
     first where ``tune`` or the environment switches trials off, is chosen without one. ``check`` is called before each
     candidate; what it raises ends the trial. ``progress`` hears of a trial, candidate by candidate. ``pixels``: what
     the job gives to the model, 0 if that is not known; a small job gets a shorter trial, which a larger one does not
-    take for its own. A trial that the machine disturbed holds for this process only."""
+    take for its own, or none. A trial that the machine disturbed holds for this process only."""
     if not anew and (len(candidates) == 1 or not tuning_wanted(tune)):
         why = "it is the only way" if len(candidates) == 1 else "trials are switched off"
         return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=why),))
@@ -57,8 +61,11 @@ def choose_plan(
     if choice is None and pixels:
         limit = min(limit, _share_of_job(candidates[0], pixels))
         choice = None if anew else recall(identity, limit)
+        if choice is None and limit < LEAST_TRIAL:
+            return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=TOO_SHORT),))
     if choice is None:
-        trials = measure(candidates, limit, check, on_cpu=device.type == "cpu")
+        on_cpu = device.type == "cpu"
+        trials = measure(candidates, limit, check, on_cpu=on_cpu, count_opening=pixels > 0)
         choice = Choice(_told(trials, len(candidates), progress or Progress()), limit)
         keep(identity, choice)
         release_cached(torch.device("cpu"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -24,18 +25,20 @@ def measure(
     check: Callable[[], None] | None = None,
     *,
     on_cpu: bool = False,
+    count_opening: bool = False,
 ) -> Iterator[Trial]:
-    """Tries one candidate after the other; timed runs take at most ``limit`` seconds in all, not counting the opening
-    and, ``on_cpu``, the time in which the process could not run."""
+    """Tries one candidate after the other; timed runs take at most ``limit`` seconds in all, not counting the opening,
+    unless ``count_opening``, and, ``on_cpu``, the time in which the process could not run."""
     reference, opened = _reference(candidates)
     for candidate in candidates:
         if check:
             check()
         # Opening and checking take time too, which is lost where no time is left to measure.
         late = Trial(name=candidate.name, plan=candidate.plan, reason=TOO_LONG, cut_short=True)
+        started = time.perf_counter()
         trial, spent = _tried(candidate, opened, reference, limit, on_cpu=on_cpu) if limit > 0 else (late, 0.0)
         opened = None
-        limit -= spent
+        limit -= time.perf_counter() - started if count_opening else spent
         yield trial
 
 
@@ -58,16 +61,15 @@ def _tried(
 
 
 def _reference(candidates: Sequence[Candidate]) -> tuple[torch.Tensor | None, Upscaler | None]:
-    """What the first candidate in single precision makes of a small picture; and that candidate, opened, if it is the
-    first of all. A later one would take memory while others are measured."""
-    exact = next((candidate for candidate in candidates if not candidate.half), None)
-    if exact is None:
-        return None, None
-    try:
-        upscaler = exact.open()
-        return _small_result(upscaler), upscaler if exact is candidates[0] else None
-    except RuntimeError:
-        return None, None
+    """What the first candidate in single precision that opens makes of a small picture; and that candidate, opened, if
+    it is the first of all. A later one would take memory while others are measured."""
+    for exact in (candidate for candidate in candidates if not candidate.half):
+        try:
+            upscaler = exact.open()
+            return _small_result(upscaler), upscaler if exact is candidates[0] else None
+        except RuntimeError:
+            continue
+    return None, None
 
 
 def _sample(upscaler: Upscaler) -> torch.Tensor:

@@ -131,6 +131,12 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
     return plan
 
 
+def pixels_of(source: Source, read: ReadSettings) -> int:
+    """About how many pixels the job gives to the model. Raises what ``probe_video`` raises."""
+    facts = probe_video(source, read.crop)
+    return expected_frames(facts, read) * facts.stored.pixels
+
+
 def expected_frames(facts: VideoFacts, read: ReadSettings) -> int:
     """About how many frames the part has that is read, at least 1."""
     if not read.start and not read.seconds:

@@ -208,3 +208,15 @@ def test_a_model_that_chooses_by_the_whole_picture_gets_it_whole(seeded: Load) -
     upscaler = EagerUpscaler(model, CPU)
     assert upscaler.spec.halo.unbounded
     assert torch.equal(upscale(picture, upscaler), untiled(model, picture))
+
+
+def test_a_network_without_cells_is_not_asked_for_each():
+    """Whose result depends a little on where in the picture something lies, so that no shift leaves it the same."""
+    calls: list[int] = []
+
+    def run(picture: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return picture + 0.01 * torch.linspace(0, 1, picture.shape[3])
+
+    assert find_grid(run, scale=1, channels=3, size_rule=SizeRule()) == 1
+    assert len(calls) == 6, "still, by one pixel, and by the largest of each family of cells"

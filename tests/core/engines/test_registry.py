@@ -9,7 +9,7 @@ import pytest
 import torch
 from backplate.core.engines import registry as engines
 from backplate.core.engines.autotune import store as plan_store
-from backplate.core.engines.autotune.choose import SWITCH
+from backplate.core.engines.autotune.choose import SWITCH, TOO_SHORT
 from backplate.core.engines.autotune.tiles_and_rows import TilesAndRows
 from backplate.core.engines.plan import Candidate, Choice, RunPlan, Trial
 from backplate.core.engines.pytorch.eager import EagerUpscaler
@@ -105,12 +105,14 @@ def test_auto_may_take_one_engine_for_small_pictures_and_another_for_large_ones(
 ):
     model = build("compact")
     tiles = EagerUpscaler(model, CPU, plan=RunPlan(max_tile_pixels=48 * 48))
+    monkeypatch.setenv(SWITCH, "1")
     monkeypatch.setattr(
         engines, "engine_module", lambda _: SimpleNamespace(unusable=lambda: None, open_model=lambda _: tiles)
     )
 
     def choose(_sha256: str, _device: torch.device, candidates: list[Candidate], **_options: object) -> Choice:
-        figures = {candidates[0].name: (1.0, 1.0), "ncnn": (2.0, 0.5)}
+        assert [each.plan.engine for each in candidates[:2]] == ["ncnn", "pytorch"], "a chain of convolutions"
+        figures = {candidates[1].name: (1.0, 1.0), "ncnn": (2.0, 0.5)}
         return Choice(
             tuple(
                 Trial(name=each.name, plan=each.plan, seconds=figures[each.name][0], alone=figures[each.name][1])
@@ -128,3 +130,21 @@ def test_auto_may_take_one_engine_for_small_pictures_and_another_for_large_ones(
     for side in (40, 100):
         picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1))
         assert (upscale(picture, upscaler) - model.descriptor(picture)).abs().max() < 1e-5
+
+
+def test_auto_takes_ncnn_for_chains_of_convolutions_without_a_trial_where_the_job_is_short(
+    build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("ncnn")
+    monkeypatch.setenv(SWITCH, "1")
+    monkeypatch.setattr(plan_store, "_chosen", {})
+    model, progress = build("compact"), Listening()
+    small = open_upscaler(model, CPU, engine=Engine.AUTO, progress=progress, pixels=100 * 100)
+    assert isinstance(small, EagerUpscaler)
+    assert not progress.notes
+    upscaler = open_upscaler(model, CPU, engine=Engine.AUTO, progress=progress, pixels=300 * 300)
+    assert not isinstance(upscaler, EagerUpscaler)
+    assert progress.notes == [f"{model.facts.name} runs in ncnn, unmeasured: {TOO_SHORT}."]
+    picture = torch.rand(1, 3, 70, 50, generator=torch.Generator().manual_seed(1))
+    assert (upscale(picture, upscaler) - model.descriptor(picture)).abs().max() < 1e-4
+    assert not plan_store.plans.read(), "what was not measured is not kept"

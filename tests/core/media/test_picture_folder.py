@@ -20,6 +20,7 @@ from backplate.core.media.picture_folder import (
     plan_tasks,
     refuse_inputs_as_outputs,
     size_in_header,
+    source_pixels,
     within,
 )
 from backplate.core.shootout.pairing import files_in
@@ -258,3 +259,14 @@ def test_a_folder_of_nothing_but_other_kinds_says_so(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"x")
     with pytest.raises(InputError, match=r"no pictures directly inside.*1 file was passed over: 1 \.heic\."):
         list_pictures(tmp_path, recursive=False)
+
+
+def test_the_pixels_of_a_folder_are_estimated_from_some_of_its_headers(tmp_path: Path):
+    paths: list[Path] = []
+    for number in range(200):
+        paths.append(tmp_path / f"{number}.png")
+        Image.new("L", (30, 20)).save(paths[-1])
+    assert source_pixels(paths) == 200 * 600
+    paths[0].write_bytes(b"damaged")
+    assert source_pixels(paths) == 200 * 600
+    assert source_pixels(paths[:1]) == source_pixels([]) == 0

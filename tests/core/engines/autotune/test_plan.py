@@ -10,8 +10,9 @@ import pytest
 import torch
 from backplate.core.engines.autotune import store as plan_store
 from backplate.core.engines.autotune import timing as plan_timing
+from backplate.core.engines.autotune import trial as plan_trial
 from backplate.core.engines.autotune.candidates import describe_plan, open_pytorch, pytorch_candidates
-from backplate.core.engines.autotune.choose import JOB_SHARE, MEASURING, SWITCH, choose_plan
+from backplate.core.engines.autotune.choose import JOB_SHARE, MEASURING, SWITCH, TOO_SHORT, choose_plan
 from backplate.core.engines.autotune.tiles_and_rows import TilesAndRows
 from backplate.core.engines.autotune.trial import measure
 from backplate.core.engines.plan import EXACT_BAR, Candidate, RunPlan
@@ -70,6 +71,7 @@ class Paced:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(plan_timing, "time", clock)
+    monkeypatch.setattr(plan_trial, "time", clock)
     monkeypatch.setattr(torch, "get_num_threads", lambda: THREADS)
     monkeypatch.setenv(SWITCH, "1")
     monkeypatch.setattr(plan_store, "_chosen", {})
@@ -425,9 +427,12 @@ def test_a_small_job_gets_a_short_trial_that_a_large_one_does_not_take_for_its_o
 
     candidates = [candidate("first", Paced(clock, 1e-5)), candidate("faster", Paced(clock, 5e-6))]
     choice = choose_plan("model", CPU, candidates, pixels=1000)
-    assert choice.best.name == "first"
-    assert choice.limit == pytest.approx(JOB_SHARE * 1000 * 1e-5)
-    assert tried() == [], "a trial of 64x64 pixels is longer than a quarter of the job"
+    assert (choice.best.name, choice.best.reason, tried()) == ("first", TOO_SHORT, [])
+    job = 2_000_000
+    before = clock.now
+    choice = choose_plan("model", CPU, candidates, pixels=job)
+    assert choice.limit == pytest.approx(JOB_SHARE * job * 1e-5)
+    assert clock.now - before < 1.5 * JOB_SHARE * job * 1e-5, "openings are part of it"
     choice = choose_plan("model", CPU, candidates, pixels=100_000_000)
     assert choice.best.name == "faster"
     assert tried() == ["first", "faster"]

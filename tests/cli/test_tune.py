@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from backplate.core.engines import registry
 from backplate.core.engines.autotune import choose as plan_choice
 from backplate.core.engines.autotune import store as plan_store
 from backplate.core.engines.plan import Candidate, Trial
 from backplate.core.jobs.folder import ray_cluster as cluster
 from backplate.core.jobs.folder.run import run_folder
+from clips import drawing, write_clip
 from PIL import Image
 
 COMMANDS = {
     "upscale": ("upscale", "{pictures}/0.png", "-o", "{out}.png", "-m", "{model}"),
     "folder": ("upscale", "{pictures}", "-o", "{out}", "-m", "{model}"),
     "batch": ("batch", "{pictures}", "-o", "{out}", "-m", "{model}"),
-    # Models are opened before the source, which is no video.
-    "video": ("video", "{pictures}", "-o", "{out}.mp4", "-m", "{model}"),
+    "video": ("video", "{clip}", "-o", "{out}.mp4", "-m", "{model}"),
     "shootout": ("shootout", "-m", "{model}", "--images", "{pictures}", "-o", "{out}", "--scale", "2"),
     "diagnose": ("diagnose", "-m", "{model}", "--data", "{pictures}"),
 }
@@ -38,6 +39,9 @@ def trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         return run_folder(job, load()[0], progress)
 
     monkeypatch.setattr(plan_choice, "measure", measure)
+    # The jobs are short, which is another reason to try nothing.
+    monkeypatch.setattr(plan_choice, "LEAST_TRIAL", 0.0)
+    monkeypatch.setattr(registry, "SMALL_JOB", 0)
     monkeypatch.setattr(plan_store, "_chosen", {})
     monkeypatch.setattr(cluster, "run_folder_on_cluster", on_this_machine)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -48,7 +52,8 @@ def trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 def words(model: Path, tmp_path: Path) -> Callable[[str], list[str]]:
     (tmp_path / "pictures").mkdir()
     Image.effect_noise((48, 40), 60).convert("RGB").save(tmp_path / "pictures" / "0.png")
-    places = {"pictures": tmp_path / "pictures", "out": tmp_path / "out", "model": model}
+    clip = write_clip(tmp_path / "clip.mp4", pictures=[drawing(number) for number in range(3)])
+    places = {"clip": clip, "pictures": tmp_path / "pictures", "out": tmp_path / "out", "model": model}
     return lambda name: [word.format(**places) for word in COMMANDS[name]]
 
 
@@ -111,6 +116,9 @@ def test_a_disturbed_trial_is_shown_and_not_kept(backplate, trials, monkeypatch,
             yield Trial(name=each.name, plan=each.plan, seconds=1.0 if found else 2.0, disturbed=found)
 
     monkeypatch.setattr(plan_choice, "measure", measure)
+    # The jobs are short, which is another reason to try nothing.
+    monkeypatch.setattr(plan_choice, "LEAST_TRIAL", 0.0)
+    monkeypatch.setattr(registry, "SMALL_JOB", 0)
     done = backplate("tune", model, "--device", "cpu")
     assert done.exit_code == 0, done.stderr
     assert "<- the fastest (disturbed)" in done.stdout

@@ -217,11 +217,13 @@ class HostProgress(Progress):
         return {"text": (printable("\n".join([*lines, *rest])),)}
 
 
-def thumbnail(picture: torch.Tensor, alpha: torch.Tensor | None = None) -> Image.Image:
-    """The first picture of (B, C, H, W), reduced to at most ``PREVIEW_SIDE`` pixels; with its ``alpha`` (B, 1, H, W)
+def thumbnail(
+    picture: torch.Tensor, alpha: torch.Tensor | None = None, longest_side: int = PREVIEW_SIDE
+) -> Image.Image:
+    """The first picture of (B, C, H, W), reduced to at most ``longest_side`` pixels; with its ``alpha`` (B, 1, H, W)
     over a checkerboard."""
     height, width = picture.shape[-2:]
-    reduction = max(1.0, max(height, width) / PREVIEW_SIDE)
+    reduction = max(1.0, max(height, width) / longest_side)
     size = (max(1, round(height / reduction)), max(1, round(width / reduction)))
     small = functional.interpolate(picture[:1].float(), size=size, mode="area")[0].expand(3, -1, -1)
     if alpha is not None:

@@ -25,6 +25,7 @@ from ..core.metrics.vmaf import VmafModel
 from ..model_loader.errors import Named
 from . import comfy_host as host
 from . import convert
+from .before_after import of_same_frame
 from .schema import ADVANCED, CATEGORY, searchable, values
 
 REFERENCE_FIGURES = ("psnr", "ssim", "ms_ssim", "lpips", "vmaf")
@@ -287,7 +288,9 @@ class FidelityReport(io.ComfyNode):
         first = verdict(misses, thresholds)
         text = f"{first}\n\n{report.text()}"
         means = figures(report, SOURCE_FIGURES)
-        return io.NodeOutput(result, *means, not misses, text, ui=shown(f"{first}\n\n{plainly(report)}", report))
+        ui = shown(f"{first}\n\n{plainly(report)}", report)
+        ui |= of_same_frame(small.picture, large.picture, small.alpha, large.alpha)
+        return io.NodeOutput(result, *means, not misses, text, ui=ui)
 
 
 def verdict(misses: list[str], thresholds: list[Threshold]) -> str:

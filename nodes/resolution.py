@@ -15,6 +15,7 @@ from ..core.tiled.pipeline import FitResult, TileSettings, upscale_to
 from ..core.types import Size
 from . import comfy_host as host
 from . import convert
+from .before_after import of_resolution
 from .limits import refuse_beyond_limits
 from .schema import CATEGORY, LARGEST_SIDE, mask_input, searchable, tile_inputs, values
 from .upscale_model import upscaler_for
@@ -168,7 +169,11 @@ class CheckedTarget:
 
 
 def send(
-    result: FitResult, received: convert.Received, background: Background, progress: host.HostProgress
+    result: FitResult,
+    received: convert.Received,
+    background: Background,
+    progress: host.HostProgress,
+    views: dict[str, Any] | None = None,
 ) -> io.NodeOutput:
     """The outputs of ``fitted_outputs``. Transparent bars are worth an alpha channel of their own."""
     transparent_bars = result.plan.padded and background.fill is Fill.TRANSPARENT
@@ -179,7 +184,7 @@ def send(
         convert.area_to_mask(result.padded, device, dtype),
         *result.plan.canvas,
         convert.to_mask(result.alpha, result.picture, device, dtype),
-        ui=progress.told(what_was_done(result, received)),
+        ui=progress.told(what_was_done(result, received)) | (views or {}),
     )
 
 
@@ -228,6 +233,8 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
                 "360",
                 "panorama",
                 "seamless texture",
+                essentials="Image Tools",
+                keeps_view=True,
             ),
         )
 
@@ -247,8 +254,7 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
         progress = host.HostProgress()
         upscaler = upscaler_for(upscale_model, progress, tile_size, pixels_of_job(received.picture, target))
         result = upscale_to(received.picture, received.alpha, upscaler, target, tiles, background, progress)
-        progress.show(result.picture, result.alpha)
-        return send(result, received, background, progress)
+        return send(result, received, background, progress, of_resolution(received, result, target))
 
 
 class FitToResolution(CheckedTarget, io.ComfyNode):
@@ -262,7 +268,9 @@ class FitToResolution(CheckedTarget, io.ComfyNode):
             "pads. The aspect is kept unless fit is stretch.",
             inputs=[*image_inputs(), *target_inputs(), mask_beside()],
             outputs=fitted_outputs(),
-            **searchable("resize", "scale", "crop", "pad", "outpaint padding", "downscale", "fit", "canvas"),
+            **searchable(
+                "resize", "scale", "crop", "pad", "outpaint padding", "downscale", "fit", "canvas", keeps_view=True
+            ),
         )
 
     @classmethod

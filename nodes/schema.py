@@ -21,10 +21,16 @@ def values(choices: type[Enum]) -> list[str]:
     return [each.value for each in choices]
 
 
-def searchable(*aliases: str) -> dict[str, Any]:
-    """``search_aliases`` for ``io.Schema`` where this ComfyUI has them."""
-    known = "search_aliases" in inspect.signature(io.Schema).parameters
-    return {"search_aliases": list(aliases)} if known else {}
+def searchable(*aliases: str, essentials: str = "", keeps_view: bool = False) -> dict[str, Any]:
+    """What only newer versions of ``io.Schema`` know, where this one does: words to find the node by, its group in the
+    sidebar's *Essentials*, and whether what it shows survives a reload of the page."""
+    wanted = {
+        "search_aliases": list(aliases),
+        "essentials_category": essentials or None,
+        "has_intermediate_output": keeps_view,
+    }
+    known = inspect.signature(io.Schema).parameters
+    return {name: value for name, value in wanted.items() if value and name in known}
 
 
 def tile_inputs() -> list[io.Input]:

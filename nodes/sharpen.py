@@ -9,6 +9,7 @@ from ..core.image.sharpen import RANGES, SharpenSettings, sharpen_blend
 from ..core.types import Size
 from . import comfy_host as host
 from . import convert
+from .before_after import of_same_frame
 from .schema import CATEGORY, mask_input, searchable
 
 
@@ -79,7 +80,16 @@ class SharpenBlend(io.ComfyNode):
                 io.Image.Output("image", tooltip="The sharpened image."),
                 io.Mask.Output("acted", tooltip="Where it changed, 1 from a change of four levels of 255 on."),
             ],
-            **searchable("sharpen", "sharpen without halos", "unsharp mask", "detail transfer", "crisp", "halo"),
+            **searchable(
+                "sharpen",
+                "sharpen without halos",
+                "unsharp mask",
+                "detail transfer",
+                "crisp",
+                "halo",
+                essentials="Image Tools",
+                keeps_view=True,
+            ),
         )
 
     @classmethod
@@ -112,12 +122,12 @@ class SharpenBlend(io.ComfyNode):
             other = convert.scaled_picture(convert.receive(detail).continued, size, "detail", note)
         area = convert.receive_area(convert.scaled_mask(mask, received.picture, note), received.picture)
         picture, acted = sharpen_blend(received.continued, settings, other, area, progress)
-        progress.show(picture, received.alpha)
         device, dtype = host.where()
         return io.NodeOutput(
             convert.to_image(picture, received.alpha, device, dtype),
             convert.area_to_mask(acted, device, dtype),
-            ui=progress.told(f"{float((acted > 0).float().mean()):.0%} of the pixels changed."),
+            ui=progress.told(f"{float((acted > 0).float().mean()):.0%} of the pixels changed.")
+            | of_same_frame(received.picture, picture, received.alpha, received.alpha),
         )
 
 

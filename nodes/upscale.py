@@ -12,6 +12,7 @@ from ..core.tiled.pipeline import TileSettings, upscale_with_alpha
 from ..core.types import Size
 from . import comfy_host as host
 from . import convert
+from .before_after import of_same_frame
 from .schema import CATEGORY, mask_input, searchable, tile_inputs
 from .upscale_model import upscaler_for
 
@@ -53,6 +54,8 @@ class TiledUpscale(io.ComfyNode):
                 "equirectangular",
                 "seamless texture",
                 "wrap",
+                essentials="Image Tools",
+                keeps_view=True,
             ),
         )
 
@@ -71,14 +74,14 @@ class TiledUpscale(io.ComfyNode):
         pixels = received.picture[:, 0].numel()
         upscaler = upscaler_for(upscale_model, progress, tile_size, pixels)
         picture, alpha = upscale_with_alpha(received.picture, received.alpha, upscaler, tiles, progress)
-        progress.show(picture, alpha)
         device, dtype = host.where()
         size = Size(received.picture.shape[3], received.picture.shape[2])
         channel = alpha if received.has_channel else None
         return io.NodeOutput(
             convert.to_image(picture, channel, device, dtype),
             convert.to_mask(alpha, picture, device, dtype),
-            ui=progress.told(f"{size} to {size.scaled(upscaler.spec.scale)}."),
+            ui=progress.told(f"{size} to {size.scaled(upscaler.spec.scale)}.")
+            | of_same_frame(received.picture, picture, received.alpha, alpha),
         )
 
 

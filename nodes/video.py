@@ -303,6 +303,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                 "resize video",
                 "esrgan",
                 "held frames",
+                essentials="Video Tools",
             ),
         )
 

@@ -61,10 +61,11 @@ def test_every_node_has_a_help_page(comfy: Client, node: str) -> None:
     assert missing == []
 
 
-def test_the_browser_loads_the_one_script_that_shows_texts(comfy: Client) -> None:
-    (path,) = [path for path in comfy.get_json("/extensions") if f"/{PACK}/" in path]
-    assert path.endswith("/js/text.js")
-    assert "registerExtension" in comfy.get(path).decode()
+def test_the_browser_loads_the_scripts_that_show_texts_and_views(comfy: Client) -> None:
+    paths = sorted(path for path in comfy.get_json("/extensions") if f"/{PACK}/" in path)
+    assert [path.rpartition("/js/")[2] for path in paths] == ["before_after.js", "text.js"]
+    for path in paths:
+        assert "registerExtension" in comfy.get(path).decode()
 
 
 def test_the_model_list_holds_what_can_be_loaded(comfy: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import tiny_models
 from comfy_server import Client, Graph, Server
 from graphs import Link, load_image, load_model, mask_of, tiled_upscale
+from PIL import Image
 from reference import PNG_TOLERANCE, drawing, largest_difference, untiled
 
 pytestmark = pytest.mark.comfyui
@@ -165,4 +167,20 @@ def test_events_come_in_the_order_clients_rely_on(comfy: Client) -> None:
     assert run.kinds[0] == "execution_start"
     assert [bar["max"] for bar in bars if bar["value"] == bar["max"]]
     assert [bar["value"] for bar in bars] == sorted(bar["value"] for bar in bars)
-    assert run.previews >= 1
+
+
+def test_the_node_shows_the_picture_before_and_after(comfy: Client) -> None:
+    graph, picture = Graph(), drawing(64, 48, seed=9)
+    image = load_image(graph, comfy, picture, "views.png")
+    node = tiled_upscale(graph, load_model(graph, tiny_models.COMPACT), image)
+    saved = graph.save([node, 0])
+    run = comfy.succeed(graph)
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(comfy.get("/view", **file))), float)
+        for file in run.outputs[node]["backplate_before_after"]
+    )
+    result = comfy.picture(run, saved)
+    assert before.shape == after.shape == result.shape
+    assert abs(after - result).mean() < 6, "a JPEG of grain"
+    plain = np.asarray(Image.fromarray(picture).resize(before.shape[1::-1], Image.Resampling.LANCZOS), float)
+    assert abs(before - plain).mean() < 6

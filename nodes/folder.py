@@ -32,7 +32,7 @@ from ..core.tiled.pipeline import TileSettings
 from . import comfy_host as host
 from . import paths as places
 from .resolution import CheckedTarget, target_inputs, target_of
-from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
+from .schema import ADVANCED, CATEGORY, colours_input, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 
 AS_SOURCE = "as source"
@@ -160,6 +160,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
                     tooltip="What won a study: a file of `backplate study tally --write-preset` inside ComfyUI's input "
                     "folder. The model must be the one that it names; its sharpening counts where sharpen is 0.",
                 ),
+                colours_input(),
             ],
             outputs=[
                 io.String.Output("summary", tooltip="Counts, speed, what failed, what should be looked at."),
@@ -249,7 +250,9 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
     return PictureSettings(
         target=target,
         background=background,
-        tiles=TileSettings(size=wanted["tile_size"], edge=Edge(wanted["edge"])),
+        tiles=TileSettings(
+            size=wanted["tile_size"], edge=Edge(wanted["edge"]), keep_colours=wanted.get("keep_colours", True)
+        ),
         sharpen=SharpenSettings(amount=wanted["sharpen"]) if wanted["sharpen"] else None,
         trim=wanted["trim"],
         bit_depth=DEPTHS[wanted["bit_depth"]],

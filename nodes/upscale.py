@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from ..core.image.keep_colours import ColourChange
 from ..core.image.tiling import Edge
 from ..core.tiled.pipeline import TileSettings, upscale_with_alpha
 from ..core.types import Size
 from . import comfy_host as host
 from . import convert
 from .before_after import of_same_frame
-from .schema import CATEGORY, mask_input, searchable, tile_inputs
+from .schema import CATEGORY, colours_input, mask_input, searchable, tile_inputs
 from .upscale_model import upscaler_for
 
 
@@ -37,6 +38,7 @@ class TiledUpscale(io.ComfyNode):
                     "Transparency of the image, 1 where it is transparent, as Load Image gives it. It is enlarged "
                     "along with the image, and hidden colours do not bleed into the visible edge."
                 ),
+                colours_input(),
             ],
             outputs=[
                 io.Image.Output("image", tooltip="The enlarged image, with an alpha channel if it came with one."),
@@ -67,20 +69,22 @@ class TiledUpscale(io.ComfyNode):
         tile_size: int,
         edge: str,
         mask: torch.Tensor | None = None,
+        keep_colours: bool = True,
     ) -> io.NodeOutput:
         received = convert.receive(image, mask)
-        tiles = TileSettings(size=tile_size, edge=Edge(edge))
+        tiles = TileSettings(size=tile_size, edge=Edge(edge), keep_colours=keep_colours)
         progress = host.HostProgress()
         pixels = received.picture[:, 0].numel()
         upscaler = upscaler_for(upscale_model, progress, tile_size, pixels)
-        picture, alpha = upscale_with_alpha(received.picture, received.alpha, upscaler, tiles, progress)
+        change = ColourChange()
+        picture, alpha = upscale_with_alpha(received.picture, received.alpha, upscaler, tiles, progress, change)
         device, dtype = host.where()
         size = Size(received.picture.shape[3], received.picture.shape[2])
         channel = alpha if received.has_channel else None
         return io.NodeOutput(
             convert.to_image(picture, channel, device, dtype),
             convert.to_mask(alpha, picture, device, dtype),
-            ui=progress.told(f"{size} to {size.scaled(upscaler.spec.scale)}.")
+            ui=progress.told(*filter(None, [f"{size} to {size.scaled(upscaler.spec.scale)}.", change.sentence]))
             | of_same_frame(received.picture, picture, received.alpha, alpha),
         )
 

@@ -34,7 +34,7 @@ from ..core.types import Box, Size
 from . import comfy_host as host
 from . import paths as places
 from .resolution import CheckedTarget, target_inputs, target_of
-from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
+from .schema import ADVANCED, CATEGORY, colours_input, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 
 CODECS = ("h264", "hevc", "av1", "vp9", "prores", "ffv1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
@@ -216,7 +216,9 @@ def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
     return VideoSettings(
         target=target,
         background=background,
-        tiles=TileSettings(size=wanted["tile_size"], edge=Edge(wanted["edge"])),
+        tiles=TileSettings(
+            size=wanted["tile_size"], edge=Edge(wanted["edge"]), keep_colours=wanted.get("keep_colours", True)
+        ),
         held=FrameReuse(reuse=held != OFF, threshold=wanted["held_threshold"] if held == NOISE else 0.0),
         read=replace(part, deinterlace=wanted["deinterlace"]),
         encode=EncodeSettings(
@@ -285,6 +287,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                 *held_inputs(),
                 *file_inputs(),
                 *tile_inputs(),
+                colours_input(),
             ],
             outputs=[
                 io.Video.Output("video", tooltip="The file that was written."),

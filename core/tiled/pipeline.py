@@ -15,6 +15,7 @@ from ..image.alpha import bleed
 from ..image.canvas import Background, padded_mask, place
 from ..image.crop_resize import context_of, resize_part
 from ..image.fit import FitPlan, Target, count_passes, plan_fit
+from ..image.keep_colours import ColourChange
 from ..image.resize import LOBES, RowResampler
 from ..image.room import check_room, room_for
 from ..image.tiling import Edge
@@ -47,10 +48,12 @@ def upscale(
     upscaler: Upscaler,
     tiles: TileSettings | None = None,
     progress: Progress | None = None,
+    change: ColourChange | None = None,
 ) -> torch.Tensor:
     """(B, C, H, W) -> (B, C, H*scale, W*scale), float32, 0 to 1, on the device of ``picture``.
 
-    With an exact halo the result equals one pass of the model over the whole picture, whatever the tile size.
+    With an exact halo the result is that of one pass of the model over the whole picture, whatever the tile size.
+    Unless ``tiles`` say otherwise it has the picture's colours, and ``change`` hears by how much the model's differ.
 
     Raises ``InputError`` for something that is not a picture or a result that no memory holds, ``OutOfMemory`` when the
     smallest tile does not fit, ``ModelOutputError`` when the model returns NaN.
@@ -59,7 +62,7 @@ def upscale(
     tiles, progress = tiles or TileSettings(), progress or Progress()
     size = Size(picture.shape[3], picture.shape[2])
     result = room_for(picture, size.scaled(upscaler.spec.scale))
-    run_pass(picture, Box(0, 0, *size), result, upscaler, tiles, progress)
+    run_pass(picture, Box(0, 0, *size), result, upscaler, tiles, progress, change=change)
     return result
 
 
@@ -69,15 +72,16 @@ def upscale_with_alpha(
     upscaler: Upscaler,
     tiles: TileSettings | None = None,
     progress: Progress | None = None,
+    change: ColourChange | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """``upscale`` for a picture with straight alpha (B, 1, H, W): colour is bled under the transparent pixels
     before the model sees it, alpha is resampled on its own."""
     if alpha is None:
-        return upscale(picture, upscaler, tiles, progress), None
+        return upscale(picture, upscaler, tiles, progress, change), None
     check_picture(picture)
     check_alpha(alpha, picture)
     edge = tiles.edge if tiles else Edge.PLAIN
-    result = upscale(bleed(picture, alpha), upscaler, tiles, progress)
+    result = upscale(bleed(picture, alpha), upscaler, tiles, progress, change)
     size = Size(picture.shape[3], picture.shape[2])
     enlarged = resize_part(alpha, FloatBox(0, 0, *size), size.scaled(upscaler.spec.scale), edge, alpha=True)
     return result, enlarged
@@ -92,12 +96,14 @@ def upscale_to(
     background: Background | None = None,
     progress: Progress | None = None,
     reuse: Reuse | None = None,
+    change: ColourChange | None = None,
 ) -> FitResult:
     """Bring a picture to a target size with as few passes of the model as that takes.
 
     The picture is resampled to the target as its tiles arrive. When several passes are needed, the picture is
     reduced before the last one so that it ends exactly at the target. Without an upscaler, or when the picture is
-    already large enough, it is only resampled (Lanczos). ``reuse`` is for pictures that follow one another.
+    already large enough, it is only resampled (Lanczos). ``reuse`` is for pictures that follow one another. Unless
+    ``tiles`` say otherwise the result has the picture's colours, and ``change`` hears by how much the model's differ.
 
     Raises what ``upscale`` raises, and ``InputError`` for a target that cannot be met.
     """
@@ -112,7 +118,7 @@ def upscale_to(
     size = plan.placed.size
     if upscaler and passes:
         stretches = _stretches(plan.source_box, size, upscaler.spec.scale, passes, progress)
-        fitted = _pass_to(colour, plan.source_box, size, upscaler, stretches, tiles, reuse)
+        fitted = _pass_to(colour, plan.source_box, size, upscaler, stretches, tiles, reuse, change)
     else:
         fitted = resize_part(colour, plan.source_box, size, tiles.edge)
     if alpha is not None:
@@ -129,6 +135,7 @@ def _pass_to(
     stretches: list[Progress],
     tiles: TileSettings,
     reuse: Reuse | None,
+    change: ColourChange | None,
 ) -> torch.Tensor:
     """``box`` of the picture at ``size`` after a pass of the model for each of the ``stretches`` of work, each
     resampled as it arrives."""
@@ -142,12 +149,12 @@ def _pass_to(
         )
         inner = FloatBox(*map(float, region))
         step_x, step_y = ratio.width / region.width, ratio.height / region.height
-        picture = _pass_to(picture, inner, ratio, upscaler, stretches[:-1], tiles, reuse)
+        picture = _pass_to(picture, inner, ratio, upscaler, stretches[:-1], tiles, reuse, change)
         box = FloatBox(
             (box.x - region.x) * step_x, (box.y - region.y) * step_y, box.width * step_x, box.height * step_y
         )
     memories = [reuse.of_pass(passes, place) if reuse else None for place in range(len(picture))]
-    return _fused_pass(picture, box, size, upscaler, tiles, stretches[-1], memories)
+    return _fused_pass(picture, box, size, upscaler, tiles, stretches[-1], memories, change)
 
 
 def _stretches(box: FloatBox, size: Size, scale: int, passes: int, progress: Progress) -> list[Progress]:
@@ -172,6 +179,7 @@ def _fused_pass(
     tiles: TileSettings,
     progress: Progress,
     memories: list[PassReuse | None],
+    change: ColourChange | None,
 ) -> torch.Tensor:
     """One pass of the model over ``box``, each band of tiles resampled to ``size`` as soon as it is finished."""
     spec = upscaler.spec
@@ -186,7 +194,7 @@ def _fused_pass(
         resampler.finish()
 
     result = room_for(picture, size)
-    run_pass(picture, area, result, upscaler, tiles, progress, memories, resampled)
+    run_pass(picture, area, result, upscaler, tiles, progress, memories, resampled, change)
     return result
 
 

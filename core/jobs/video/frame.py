@@ -12,6 +12,7 @@ import torch
 from ...image.canvas import Background
 from ...image.fit import FitPlan, Target, plan_fit
 from ...image.frame_difference import FrameReuse, is_held
+from ...image.keep_colours import ColourChange
 from ...image.resize import resize
 from ...media.video.colour import WHITE_8, WHITE_16, Pixels
 from ...media.video.decode import Frame
@@ -76,6 +77,7 @@ class FrameUpscaler:
     def __init__(self, upscaler: Upscaler, settings: FrameSettings, progress: Progress) -> None:
         self._upscaler, self._settings, self._progress = upscaler, settings, progress
         self._reuse = Reuse(settings.held)
+        self.change = ColourChange()
         self._plan = plan_fit(settings.shown, settings.target)
         self._computed: torch.Tensor | None = None
         self._source: torch.Tensor | None = None
@@ -130,6 +132,7 @@ class FrameUpscaler:
             settings.background,
             self._progress,
             self._reuse,
+            self.change,
         )
         return result.picture.clamp(0, 1)
 

@@ -13,7 +13,7 @@ from ..image.keep_colours import ColourChange
 from ..image.room import check_room
 from ..image.sharpen import SharpenSettings, sharpen_blend
 from ..image.trim import find_content
-from ..media.picture.description import fitting, without_place_in_xmp
+from ..media.picture.description import Description, described_as, fitting, with_text, without_place_in_xmp
 from ..media.picture.metadata import without_place
 from ..media.picture.read import PictureFile, check_writable, format_of, read_picture, write_picture
 from ..progress import Progress
@@ -31,7 +31,10 @@ class PictureSettings:
     ``target`` None is the model's own scale. A ``background`` that is a colour also goes behind transparency.
     ``trim`` cuts uniform borders off first; the border's colour then is what ``Fill.EDGE`` pads with. ``bit_depth``
     None is that of the source where the format can hold it. ``srgb`` converts colours instead of carrying the
-    profile. ``strip_gps`` leaves out where the shot was taken. ``software`` is recorded in the file.
+    profile. ``strip_gps`` leaves out where the shot was taken, ``strip_metadata`` all that the source's file says but
+    its colour profile. ``embedded`` is text that each file is given, by keyword, such as the workflow that made it.
+    ``source_type`` is IPTC's term for how it was made (``SOURCE_TYPES``), where the source does not say another.
+    ``software`` is recorded in the file.
     """
 
     target: Target | None = None
@@ -44,6 +47,9 @@ class PictureSettings:
     srgb: bool = False
     strip_gps: bool = False
     software: str = ""
+    strip_metadata: bool = False
+    embedded: tuple[tuple[str, str], ...] = ()
+    source_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,20 +97,32 @@ def read_source(source: Path, output: Path, settings: PictureSettings, scale: in
             # A grey profile says nothing about colours.
             file, _ = _trimmed(read_picture(source, convert_to_srgb=True), settings)
         file = replace(file, picture=file.picture.expand(-1, 3, -1, -1).contiguous())
-    if settings.strip_gps:
-        described = without_place_in_xmp(file.description)
-        file = replace(file, exif=without_place(file.exif), description=described)
+    file = _with_wanted_metadata(file, settings)
     depth = settings.bit_depth or (file.bit_depth if format_of(output).deep else 8)
     result = SourcePicture(file, background, size, depth, _notes(file, output))
     _check_output(result, output, settings, scale)
     return result
 
 
+def _with_wanted_metadata(file: PictureFile, settings: PictureSettings) -> PictureFile:
+    if settings.strip_metadata:
+        file = replace(file, exif=None, dpi=None, description=Description())
+    elif settings.strip_gps:
+        file = replace(file, exif=without_place(file.exif), description=without_place_in_xmp(file.description))
+    if settings.embedded:
+        file = replace(file, description=with_text(file.description, settings.embedded))
+    if settings.source_type:
+        file = replace(file, description=described_as(file.description, settings.source_type))
+    return file
+
+
 def _notes(file: PictureFile, output: Path) -> tuple[str, ...]:
     kind = format_of(output).name
     lost = fitting(file.description, kind, file.exif)[2]
     frames = (f"only the first of {file.frames} frames is used",) if file.frames > 1 else ()
-    return frames + ((f"left out, because {kind} cannot hold it: {lost}",) if lost else ())
+    dropped = tuple(f"left out: {what}" for what in file.description.dropped)
+    lost_here = (f"left out, because {kind} cannot hold it: {lost}",) if lost else ()
+    return (*frames, *dropped, *file.description.notes, *lost_here)
 
 
 def enlarge(
@@ -141,7 +159,7 @@ def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, sett
         exif=source.file.exif,
         dpi=source.file.dpi,
         quality=settings.quality,
-        software=settings.software,
+        software="" if settings.strip_metadata else settings.software,
         description=source.file.description,
     )
 

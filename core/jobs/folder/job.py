@@ -16,6 +16,11 @@ from ..picture import PictureSettings
 from ..quality import Limits
 from .manifest import Entry
 
+NOT_SHAPING = ("tiles", "software", "embedded")
+"""Settings with which the same picture comes out: a workflow changes with every node that is moved."""
+LATER = ("strip_metadata", "source_type")
+"""Settings that came later; folders that were made without them are still done."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FolderJob:
@@ -43,7 +48,9 @@ class FolderJob:
     def settings_sha256(self) -> str:
         """Of everything that shapes the results; the size of tiles does not."""
         shaping = {
-            name: value for name, value in asdict(self.settings).items() if name not in ("tiles", "software")
+            name: value
+            for name, value in asdict(self.settings).items()
+            if name not in NOT_SHAPING and not (name in LATER and not value)
         } | {"edge": self.settings.tiles.edge.value, "model": self.model.sha256, "precision": self.model.precision}
         return hashlib.sha256(json.dumps(shaping, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,13 +19,27 @@ from PIL.ExifTags import IFD, Base
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from .generation_text import (
+    PARAMETERS,
+    PROMPT,
+    WORKFLOW,
+    decoded_comment,
+    encoded_comment,
+    generation_text,
+    is_json,
+    put_tagged,
+)
 from .metadata import DAMAGED, keep_bytes
+from .xmp import PLACE, carried_xmp, with_source_type, without, without_provenance
 
 XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG = 700, 33723, 34377
 IPTC_RESOURCE = 0x0404
 PHOTOSHOP = b"Photoshop 3.0\0"
 RESOURCE = b"8BIM"
 PNG_IPTC = "Raw profile type iptc"
+PNG_XMP = "Raw profile type xmp"
+MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+"""Begins the further segments of a JPEG's XMP."""
 NO_TEXT = ("XML:com.adobe.xmp", "Raw profile type", "Software", "date:", "exif:", "tiff:", "png:", "dpi")
 """Begin the text of PNGs that is no text, and what describes the old file."""
 LONGEST_JPEG_XMP, LONGEST_JPEG_IPTC = 65504, 65500
@@ -38,19 +53,20 @@ EXIF_FOR_TEXT = {
     "Author": Base.Artist,
     "Copyright": Base.Copyright,
 }
-GENERATION_TEXT = "parameters"
-"""Where image generators keep what they were asked; JPEG and WebP files carry it as the comment in their EXIF."""
-UNICODE = b"UNICODE\0"
 
 
 @dataclass(frozen=True)
 class Description:
     """``xmp`` is a packet, ``iptc`` the records without the resource around them, ``text`` keywords and what stands
-    under them."""
+    under them. ``dropped`` names what the file has and no other file is given; ``elsewhere``: its XMP named a C2PA
+    manifest, and does no longer. ``notes``: what is to be said besides."""
 
     xmp: bytes | None = None
     iptc: bytes | None = None
     text: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[str, ...] = ()
+    elsewhere: bool = False
+    notes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.xmp or self.iptc or self.text)
@@ -58,18 +74,29 @@ class Description:
 
 def description_of(image: Image.Image) -> Description:
     """Of an image that was decoded. What is damaged is left out."""
-    return Description(xmp=_xmp_of(image), iptc=_iptc_of(image), text=_text_of(image))
+    xmp, dropped = _xmp_of(image), ""
+    if xmp:
+        xmp, dropped = carried_xmp(xmp)
+    xmp, elsewhere = without_provenance(xmp) if xmp else (None, False)
+    more = isinstance(image, JpegImageFile) and any(part.startswith(MORE_XMP) for _, part in image.applist)
+    return Description(
+        xmp=_upright(xmp) if xmp else None,
+        iptc=_iptc_of(image),
+        text=_text_of(image),
+        dropped=tuple(filter(None, (dropped, "the extended part of its XMP" if more else ""))),
+        elsewhere=elsewhere,
+    )
 
 
 def _xmp_of(image: Image.Image) -> bytes | None:
     found: Any = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    if found is None and isinstance(text := image.info.get(PNG_XMP), str):
+        found = _from_raw_profile(text)
     if found is None and isinstance(image, TiffImageFile):
         found = image.tag_v2.get(XMP_TAG)
     if isinstance(found, str):
         found = found.encode("utf-8", "replace")
-    if not isinstance(found, bytes) or b"<" not in found:
-        return None
-    return _upright(found.strip(b"\0"))
+    return found if isinstance(found, bytes) and found.strip(b"\0") else None
 
 
 def _upright(xmp: bytes) -> bytes:
@@ -135,16 +162,25 @@ def _text_of(image: Image.Image) -> tuple[tuple[str, str], ...]:
         comment = comment.rstrip(b"\0").decode("utf-8", "replace")
     if isinstance(comment, str) and comment:
         found.setdefault("Comment", comment)
+    with suppress(*DAMAGED):
+        found = generation_text(image.getexif()) | found
     return tuple((name, str(value)) for name, value in found.items() if value and not name.startswith(NO_TEXT))
 
 
 def without_place_in_xmp(description: Description) -> Description:
     """Without where the shot was taken."""
-    if not description.xmp:
-        return description
-    xmp = re.sub(rb"""\s+exif:GPS\w+\s*=\s*(?:"[^"]*"|'[^']*')""", b"", description.xmp)
-    xmp = re.sub(rb"<exif:GPS(\w+)[^>]*>.*?</exif:GPS\1>", b"", xmp, flags=re.DOTALL)
-    return replace(description, xmp=re.sub(rb"<exif:GPS\w+[^>]*/>", b"", xmp))
+    return replace(description, xmp=without(description.xmp, PLACE)) if description.xmp else description
+
+
+def with_text(description: Description, text: tuple[tuple[str, str], ...]) -> Description:
+    """With further text, which takes the place of text of the same names."""
+    return replace(description, text=tuple((dict(description.text) | dict(text)).items()))
+
+
+def described_as(description: Description, term: str) -> Description:
+    """With IPTC's term for how the picture was made, unless another one stands there; see ``with_source_type``."""
+    xmp, note = with_source_type(description.xmp, term)
+    return replace(description, xmp=xmp, notes=(*description.notes, *([note] if note else [])))
 
 
 def fitting(description: Description, kind: str, exif: bytes | None) -> tuple[Description, bytes | None, str]:
@@ -161,7 +197,7 @@ def fitting(description: Description, kind: str, exif: bytes | None) -> tuple[De
         xmp, lost = None, [*lost, f"XMP of {len(description.xmp or b''):,} bytes"]
     if iptc and (kind not in ("JPEG", "TIFF") or (kind == "JPEG" and len(iptc) > LONGEST_JPEG_IPTC)):
         iptc, lost = None, [*lost, "IPTC"]
-    exif, taken = _text_in_exif(exif, text)
+    exif, taken = _text_in_exif(exif, text, LONGEST_JPEG_EXIF if kind == "JPEG" else None)
     comment = text.get("Comment", "")
     if kind == "JPEG" and 0 < len(comment.encode("utf-8", "replace")) <= LONGEST_JPEG_COMMENT:
         taken.add("Comment")
@@ -189,8 +225,9 @@ def _short_exif(exif: bytes) -> tuple[bytes | None, str]:
     return None, f"EXIF of {len(exif):,} bytes"
 
 
-def _text_in_exif(exif: bytes | None, text: dict[str, str]) -> tuple[bytes | None, set[str]]:
-    """EXIF with the text in it for which it has a place that is free, and the names of that text."""
+def _text_in_exif(exif: bytes | None, text: dict[str, str], longest: int | None) -> tuple[bytes | None, set[str]]:
+    """EXIF of at most so many bytes with the text in it for which it has a place that is free, and the names of that
+    text."""
     result = Image.Exif()
     taken: set[str] = set()
     try:
@@ -202,14 +239,25 @@ def _text_in_exif(exif: bytes | None, text: dict[str, str]) -> tuple[bytes | Non
             if name in text and result.get(tag) in (None, text[name], text[name].encode()):
                 result[tag] = text[name] if text[name].isascii() else text[name].encode()
                 taken.add(name)
-        shot = dict(result.get_ifd(IFD.Exif))
-        if GENERATION_TEXT in text and Base.UserComment not in shot:
-            shot[Base.UserComment] = UNICODE + text[GENERATION_TEXT].encode("utf-16-be", "replace")
-            result[IFD.Exif] = shot
-            taken.add(GENERATION_TEXT)
+        if PARAMETERS in text and _put_comment(result, text[PARAMETERS]):
+            taken.add(PARAMETERS)
+        # What brings a workflow back is worth more than the rest, where room is short.
+        for name in sorted(text, key=lambda name: (name != WORKFLOW, name != PROMPT)):
+            if name not in taken and is_json(text[name]) and put_tagged(result, name, text[name], longest):
+                taken.add(name)
         return (result.tobytes() if taken else exif), taken
     except DAMAGED:
         return exif, set()
+
+
+def _put_comment(exif: Image.Exif, text: str) -> bool:
+    """Whether EXIF holds the text as the user's comment, now or before."""
+    shot = dict(exif.get_ifd(IFD.Exif))
+    if Base.UserComment in shot:
+        return decoded_comment(shot[Base.UserComment]) == text
+    shot[Base.UserComment] = encoded_comment(text)
+    exif[IFD.Exif] = shot
+    return True
 
 
 def png_text(description: Description, software: str | None) -> PngImagePlugin.PngInfo:

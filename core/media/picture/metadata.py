@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 from PIL.ExifTags import IFD, Base
 
+from .generation_text import tagged_text
+
 # What describes the shot. Everything else in the first directory describes the old file's pixels and their storage.
 KEPT_TAGS = (
     Base.ImageDescription,
@@ -90,11 +92,13 @@ def _exif_resolution(image: Image.Image) -> tuple[float, float] | None:
 
 def kept_exif(image: Image.Image, *, is_srgb: bool = False) -> bytes | None:
     """The EXIF of an opened image without what a new file makes untrue: orientation (it is applied on reading), pixel
-    sizes, storage, thumbnail. ``is_srgb``: its colours were converted, and the colour space tag says so."""
+    sizes, storage, thumbnail, and what generators keep in the tags of cameras, which ``description_of`` tells.
+    ``is_srgb``: its colours were converted, and the colour space tag says so."""
     try:
         source, kept = image.getexif(), Image.Exif()
+        texts = tagged_text(source)
         for tag in KEPT_TAGS:
-            if tag in source:
+            if tag in source and tag not in texts:
                 kept[tag] = as_stored(source[tag])
         whole = source.get_ifd(IFD.Exif)
         shot = {tag: as_stored(value) for tag, value in whole.items() if tag not in DROPPED_SHOT_TAGS}

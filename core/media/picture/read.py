@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from ...errors import InputError
 from .colour_signal import overrides_profile, profile_of
 from .complete import check_complete
+from .content_credentials import DROPPED, has_credentials
 from .deep import is_deep, read_deep
 from .description import Description, description_of
 from .icc import fitting_profile, image_to_srgb, picture_to_srgb
@@ -158,8 +159,14 @@ def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> Pic
         exif=kept_exif(image, is_srgb=converted),
         dpi=resolution_of(image, orientation),
         frames=frames,
-        description=description_of(image),
+        description=_described(image, data),
     )
+
+
+def _described(image: Image.Image, data: bytes) -> Description:
+    found = description_of(image)
+    signed = found.elsewhere or has_credentials(image, data)
+    return replace(found, dropped=(*found.dropped, DROPPED)) if signed else found
 
 
 def _profile_of(image: Image.Image, data: bytes, space: str) -> bytes | None:

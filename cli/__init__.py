@@ -11,6 +11,7 @@ import typer
 
 from .. import __version__
 from .batch import batch
+from .check_command import check, profiles
 from .compare_command import compare
 from .diagnose_command import diagnose
 from .doctor import doctor
@@ -40,6 +41,8 @@ app.command()(batch)
 app.command()(video)
 app.add_typer(models_app, name="models")
 app.add_typer(manifest_app, name="manifest")
+app.command()(check)
+app.command()(profiles)
 app.command()(info)
 app.command()(engines)
 app.command()(doctor)

@@ -52,6 +52,7 @@ def into_folder(
     *,
     recursive: bool = False,
     template: NameTemplate | None = None,
+    allowed: Sequence[str] = (),
 ) -> list[FileTask]:
     """One task for each picture among ``inputs`` and in the folders among them; ``output`` need not exist yet. See
     ``core.media.picture_folder.plan_tasks`` for the names.
@@ -66,7 +67,7 @@ def into_folder(
         sources = list({source.path: source for source in sources}.values())
         _refuse_shared_names(sources)
         suffix = SUFFIX_OF_FORMAT[file_format] if file_format else None
-        tasks = plan_tasks(sources, output, suffix, template)
+        tasks = plan_tasks(sources, output, suffix, template, allowed)
         refuse_inputs_as_outputs(tasks)
     return tasks
 

@@ -114,7 +114,8 @@ def command_to_resume() -> str:
 
 
 def exit_code(summary: Summary) -> int:
-    """0 if all is there and nothing needs a look, 1 if nothing could be done, else 2."""
+    """0 if all is there and nothing needs a look, 1 if nothing could be done, else 2; so also where results are there
+    and break the rules of a marketplace."""
     if summary.complete:
         return 0
-    return SOME_FAILED if summary.written else ALL_FAILED
+    return SOME_FAILED if summary.written or any(entry.rules for entry in summary.entries) else ALL_FAILED

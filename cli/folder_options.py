@@ -10,10 +10,12 @@ import typer
 
 from ..model_loader.find import DEFAULT_MODEL
 from .choices import FORMATS
+from .errors import UsageProblem
 from .options import (
     Device,
     EngineOption,
     KeepColours,
+    MarketplaceProfile,
     ModelName,
     ModelsDir,
     NoTune,
@@ -31,6 +33,7 @@ from .options import (
 if TYPE_CHECKING:
     from ..core.engines.registry import Engine
     from ..core.jobs.folder.job import FolderJob
+    from ..core.jobs.marketplace.profile import Profile
     from ..core.jobs.model_info import Model
     from ..core.jobs.picture import PictureSettings
     from ..core.media.picture_folder import FileTask
@@ -97,6 +100,7 @@ class PictureOptions:
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts; each part may run on its own machine.")
     ] = None
+    profile: MarketplaceProfile = None
 
     def checked_precision(self) -> Precision:
         """Raises ``UsageProblem``."""
@@ -123,12 +127,12 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
     """What is done to each picture. Raises ``UsageProblem``."""
     from ..core.image.sharpen import SharpenSettings
     from ..core.image.tiling import Edge
-    from ..core.jobs.picture import PictureSettings
+    from ..core.jobs.picture import PictureSettings, for_marketplace
     from ..core.tiled.pipeline import TileSettings
     from .parsing import as_usage, choice, one_of, requested_background, requested_target
 
     with as_usage():
-        return PictureSettings(
+        settings = PictureSettings(
             target=requested_target(
                 options.size, options.scale, options.megapixels, options.fit, options.anchor, options.multiple_of
             ),
@@ -143,6 +147,19 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
             srgb=options.srgb,
             strip_gps=not options.keep_gps,
         )
+        profile = marketplace(options)
+        if profile and settings.target is None and options.multiple_of > 1:
+            raise UsageProblem("--multiple-of needs --size or --scale where --profile is given.")
+        return for_marketplace(settings, profile) if profile else settings
+
+
+def marketplace(options: PictureOptions) -> Profile | None:
+    """The rules that ``--profile`` names. Raises ``UsageProblem``."""
+    from ..core.jobs.marketplace.profile import find_profile
+    from .parsing import as_usage
+
+    with as_usage():
+        return None if options.profile is None else find_profile(options.profile)
 
 
 def settings_for_model(options: PictureOptions, settings: PictureSettings, model: Model, scale: int) -> PictureSettings:
@@ -157,17 +174,28 @@ def settings_for_model(options: PictureOptions, settings: PictureSettings, model
 
 def folder_tasks(options: PictureOptions) -> list[FileTask]:
     """What is read and what is written, in the part that ``--shard`` names. Raises ``UsageProblem``."""
+    from ..core.jobs.marketplace.framing import check_formats, suffixes_for
     from ..core.media.picture_folder import parse_shard, parse_template
     from .files import into_folder
     from .parsing import as_usage, model_stem
 
+    profile = marketplace(options)
     with as_usage():
+        allowed = suffixes_for(profile) if profile else ()
         part = parse_shard(options.shard) if options.shard else None
         written = options.name_template
         template = parse_template(written, model_stem(options.model)) if written is not None else None
     tasks = into_folder(
-        options.inputs, options.output, options.checked_format(), recursive=options.recursive, template=template
+        options.inputs,
+        options.output,
+        options.checked_format(),
+        recursive=options.recursive,
+        template=template,
+        allowed=allowed,
     )
+    if profile:
+        with as_usage():
+            check_formats(profile, (task.output for task in tasks))
     return [task for task in tasks if part is None or part.holds(task.name)]
 
 

@@ -62,6 +62,14 @@ PresetFile = Annotated[
         "--preset", metavar="FILE", help="What won a study (see `backplate study`); other options override it."
     ),
 ]
+MarketplaceProfile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="amazon|google|shopify|FILE",
+        help="Bring pictures in line with a marketplace's rules; see `backplate profiles`.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 
 

@@ -10,6 +10,7 @@ from .. import __version__
 from ..core.engines.export.files import is_engine_file, open_engine_file
 from ..core.engines.registry import Engine, open_upscaler
 from ..core.errors import InputError
+from ..core.jobs.marketplace.deliver import deliver
 from ..core.jobs.model_info import Model
 from ..core.jobs.picture import PictureSettings, enlarge, read_source, write_enlarged
 from ..core.media.picture_folder import FileTask
@@ -84,5 +85,12 @@ def _run(task: FileTask, upscaler: Upscaler, settings: PictureSettings, progress
     enlarged = enlarge(source, upscaler, settings, progress)
     for note in enlarged.notes:
         progress.note(f"{note}.")
-    write_enlarged(task.output, enlarged, source, settings)
+    if settings.profile is None:
+        write_enlarged(task.output, enlarged, source, settings)
+    else:
+        delivery = deliver(task.source, task.output, enlarged, source, settings, settings.profile)
+        for finding in delivery.findings:
+            progress.note(f"{finding.rule}: {finding.text}")
+        if delivery.reason:
+            raise InputError(delivery.reason)
     return Size(enlarged.picture.shape[3], enlarged.picture.shape[2])

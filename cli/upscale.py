@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .errors import FAILED, reporting
-from .folder_options import PictureOptions, folder_job, folder_tasks, picture_settings, settings_for_model
+from .folder_options import PictureOptions, folder_job, folder_tasks, marketplace, picture_settings, settings_for_model
 from .options import takes
 from .presets import with_preset
 
@@ -54,10 +54,14 @@ def upscale(options: PictureOptions) -> None:
 
 def _single(options: PictureOptions) -> FileTask | None:
     """The task if there is only one picture, into a file or a folder; None for the job of a folder."""
+    from ..core.jobs.marketplace.framing import check_formats
     from .files import into_one_file
-    from .parsing import refuse_for_one_picture
+    from .parsing import as_usage, refuse_for_one_picture
 
     task = into_one_file(options.inputs, options.output, options.checked_format())
+    if task and (profile := marketplace(options)):
+        with as_usage():
+            check_formats(profile, [task.output])
     if task is None and (len(set(options.inputs)) > 1 or options.inputs[0].is_dir()):
         return None
     refuse_for_one_picture(

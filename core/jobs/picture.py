@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ..errors import InputError
 from ..image.canvas import Background, Fill, parse_colour
 from ..image.fit import Fit, FitPlan, Target, plan_fit
 from ..image.keep_colours import ColourChange
@@ -20,6 +21,8 @@ from ..progress import Progress
 from ..tiled.pipeline import TileSettings, upscale_to, upscale_with_alpha
 from ..types import Size
 from ..upscaler import Upscaler
+from .marketplace.framing import check_wish, framed
+from .marketplace.profile import Profile
 
 Colour = tuple[float, float, float]
 
@@ -34,7 +37,7 @@ class PictureSettings:
     profile. ``strip_gps`` leaves out where the shot was taken, ``strip_metadata`` all that the source's file says but
     its colour profile. ``embedded`` is text that each file is given, by keyword, such as the workflow that made it.
     ``source_type`` is IPTC's term for how it was made (``SOURCE_TYPES``), where the source does not say another.
-    ``software`` is recorded in the file.
+    ``software`` is recorded in the file. ``profile`` holds the rules of a marketplace (see ``for_marketplace``).
     """
 
     target: Target | None = None
@@ -50,18 +53,35 @@ class PictureSettings:
     strip_metadata: bool = False
     embedded: tuple[tuple[str, str], ...] = ()
     source_type: str = ""
+    profile: Profile | None = None
+
+
+def for_marketplace(settings: PictureSettings, profile: Profile) -> PictureSettings:
+    """The settings with a marketplace's rules. Raises ``InputError`` for a size or background that contradicts them."""
+    if settings.target:
+        check_wish(profile, settings.target)
+    background, white = settings.background, Background(Fill.COLOUR, "white")
+    other = background and background.fill is not Fill.EDGE and solid_colour(background) != solid_colour(white)
+    if other and profile.must("white_background"):
+        raise InputError(f"{profile.title} asks for a white background, and another was named; leave it out.")
+    if (profile.must("white_background") or profile.must("opaque")) and solid_colour(background) is None:
+        background = white
+    srgb = settings.srgb or bool(profile.all("srgb"))
+    return replace(settings, profile=profile, background=background, srgb=srgb)
 
 
 @dataclass(frozen=True)
 class SourcePicture:
     """What was read, as the model is to get it. ``background`` is the one for this picture; ``size`` is that of the
-    file before it was trimmed; ``depth`` is that of the file to write; ``notes`` say what the result will not have."""
+    file before it was trimmed; ``depth`` is that of the file to write; ``notes`` say what the result will not have;
+    ``target`` is the size for this picture, None for the model's own scale."""
 
     file: PictureFile
     background: Background | None
     size: Size
     depth: int
     notes: tuple[str, ...] = ()
+    target: Target | None = None
 
 
 @dataclass(frozen=True)
@@ -89,18 +109,18 @@ def read_source(source: Path, output: Path, settings: PictureSettings, scale: in
     srgb = settings.srgb or not format_of(output).profile
     file = read_picture(source, convert_to_srgb=srgb)
     size = _size(file.picture)
-    file, background = _trimmed(file, settings)
+    file, background, target = _prepared(file, settings)
     colour = solid_colour(background)
-    shows = file.alpha is not None or settings.target is not None
+    shows = file.alpha is not None or target is not None
     if file.picture.shape[1] == 1 and colour and len(set(colour)) > 1 and shows:
         if file.icc:
             # A grey profile says nothing about colours.
-            file, _ = _trimmed(read_picture(source, convert_to_srgb=True), settings)
+            file, _, target = _prepared(read_picture(source, convert_to_srgb=True), settings)
         file = replace(file, picture=file.picture.expand(-1, 3, -1, -1).contiguous())
     file = _with_wanted_metadata(file, settings)
     depth = settings.bit_depth or (file.bit_depth if format_of(output).deep else 8)
-    result = SourcePicture(file, background, size, depth, _notes(file, output))
-    _check_output(result, output, settings, scale)
+    result = SourcePicture(file, background, size, depth, _notes(file, output), target)
+    _check_output(result, output, scale)
     return result
 
 
@@ -130,11 +150,11 @@ def enlarge(
 ) -> Enlarged:
     """Upscale, fit, flatten, sharpen. Without an upscaler the picture is only fitted to the target."""
     file, change = source.file, ColourChange()
-    if settings.target is None and upscaler is not None:
+    if source.target is None and upscaler is not None:
         picture, alpha = upscale_with_alpha(file.picture, file.alpha, upscaler, settings.tiles, progress, change)
         plan, passes = None, 1
     else:
-        target = settings.target or Target(fit=Fit.FACTOR, factor=1.0)
+        target = source.target or Target(fit=Fit.FACTOR, factor=1.0)
         result = upscale_to(
             file.picture, file.alpha, upscaler, target, settings.tiles, source.background, progress, change=change
         )
@@ -174,6 +194,17 @@ def over(picture: torch.Tensor, alpha: torch.Tensor, colour: Colour) -> torch.Te
     return picture * alpha + behind[: picture.shape[1]].reshape(1, -1, 1, 1) * (1 - alpha)
 
 
+def _prepared(file: PictureFile, settings: PictureSettings) -> tuple[PictureFile, Background | None, Target | None]:
+    """The part of the picture that is enlarged, what lies behind it, and the size that it gets."""
+    profile, background = settings.profile, settings.background
+    if profile is None or profile.must("fill") is None:
+        file, background = _trimmed(file, settings)
+    if profile is None:
+        return file, background, settings.target
+    file, target = framed(file, settings.target, profile, anew=settings.trim)
+    return file, background, target
+
+
 def _trimmed(file: PictureFile, settings: PictureSettings) -> tuple[PictureFile, Background | None]:
     """The file without its uniform borders, and the background for it: there is no edge to continue any more, so
     the colour of the border takes its place."""
@@ -193,10 +224,10 @@ def _trimmed(file: PictureFile, settings: PictureSettings) -> tuple[PictureFile,
     return cut, background
 
 
-def _check_output(source: SourcePicture, output: Path, settings: PictureSettings, scale: int) -> None:
+def _check_output(source: SourcePicture, output: Path, scale: int) -> None:
     """Asks before the work whether the result could be written."""
     file = source.file
-    plan = plan_fit(_size(file.picture), settings.target) if settings.target else None
+    plan = plan_fit(_size(file.picture), source.target) if source.target else None
     alpha = file.alpha is not None and bool((file.alpha < 1).any())
     if plan and plan.padded and source.background and source.background.fill is Fill.TRANSPARENT:
         alpha = True

@@ -190,16 +190,21 @@ def _refuse(folder: Path) -> Callable[[OSError], None]:
 
 
 def plan_tasks(
-    sources: Sequence[Source], output: Path, suffix: str | None = None, template: NameTemplate | None = None
+    sources: Sequence[Source],
+    output: Path,
+    suffix: str | None = None,
+    template: NameTemplate | None = None,
+    allowed: Sequence[str] = (),
 ) -> list[FileTask]:
     """What is read and what is written, in the order of ``sources``; sub-folders are mirrored under ``output``.
 
-    Names are kept, and so are suffixes unless ``suffix`` is given or the source's cannot be written (then PNG).
+    Names are kept, and so are suffixes unless ``suffix`` is given or the source's cannot be written (then PNG). Where
+    suffixes are ``allowed``, the first of them takes the place of any other.
     Where two results would bear one name (a.png and a.jpg, both to PNG; also A.png and a.png), the source that has
     the suffix of the result keeps the name, else the first one; every other gets its own suffix into the name
     (a_jpg.png), and a number if that is taken too. So names do not depend on which pictures are worked on when.
     """
-    wanted = [_wanted_name(source, index, suffix, template) for index, source in enumerate(sources, start=1)]
+    wanted = [_wanted_name(source, index, suffix, template, allowed) for index, source in enumerate(sources, start=1)]
     order = sorted(range(len(sources)), key=lambda i: not _keeps_suffix(sources[i].name, wanted[i]))
     taken: set[str] = set()
     names = dict.fromkeys(range(len(sources)), "")
@@ -209,9 +214,13 @@ def plan_tasks(
     return [FileTask(*source, names[index], output / names[index]) for index, source in enumerate(sources)]
 
 
-def _wanted_name(source: Source, index: int, suffix: str | None, template: NameTemplate | None) -> str:
+def _wanted_name(
+    source: Source, index: int, suffix: str | None, template: NameTemplate | None, allowed: Sequence[str]
+) -> str:
     path = PurePosixPath(source.name)
     ending = suffix or _writable_suffix(path)
+    if suffix is None and allowed and ending.lower() not in allowed:
+        ending = allowed[0]
     stem = template.name_for(path, index) if template else path.stem
     return (path.parent / f"{stem}{ending}").as_posix()
 

@@ -11,6 +11,7 @@ from ...image.fit import plan_fit
 from ...media.picture.read import format_of
 from ...media.picture_folder import FileTask, size_in_header
 from ...types import Size
+from ..marketplace.framing import target_for
 from ..picture import PictureSettings
 
 SAMPLES = 300
@@ -40,10 +41,13 @@ def _bytes_of(task: FileTask, settings: PictureSettings, scale: int) -> float:
 
 
 def _canvas(source: Size, settings: PictureSettings, scale: int) -> Size:
-    if settings.target is None:
+    target = settings.target
+    if target is None and settings.profile:
+        target = target_for(settings.profile, source)
+    if target is None:
         return source.scaled(scale)
     try:
-        return plan_fit(source, settings.target).canvas
+        return plan_fit(source, target).canvas
     except InputError:
         return Size(0, 0)  # refused when its turn comes, with the reason
 

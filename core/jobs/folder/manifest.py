@@ -17,6 +17,7 @@ from typing import Any, cast
 from ...atomic_write import write_atomic
 from ...errors import InputError
 from ...media.picture_folder import FileTask, Shard, natural_order
+from ..marketplace.measure import Finding, finding_of
 
 NAME = "manifest"
 VERSION = 1
@@ -37,7 +38,7 @@ class Entry:
 
     ``seconds`` is the time spent on this picture in all threads. ``reason`` says why it failed or was flagged.
     ``kept``: it failed because a file that is not of this job has the name of the output, and was left alone.
-    ``finished`` is UTC, ISO 8601.
+    ``finished`` is UTC, ISO 8601. ``rules``: what became of each rule of the marketplace that the job is for.
     """
 
     source: str
@@ -61,6 +62,7 @@ class Entry:
     lr_psnr: float | None = None
     delta_e: float | None = None
     finished: str = ""
+    rules: tuple[Finding, ...] = ()
     version: int = VERSION
 
     @property
@@ -92,6 +94,7 @@ def parse_line(line: str) -> Entry | None:
         given = {name: value for name, value in cast("dict[str, Any]", values).items() if name in known}
         given["status"] = Status(given["status"])
         given["notes"] = tuple(given.get("notes", ()))
+        given["rules"] = tuple(finding_of(rule) for rule in given.get("rules", ()))
         for name in ("lr_psnr", "delta_e"):
             if given.get(name) is not None:
                 given[name] = float(given[name])

@@ -20,6 +20,7 @@ from ...image.resize import resize
 from ...media.picture.read import read_picture
 from ...report import html
 from ...types import Size
+from ..marketplace.measure import Finding, Verdict
 from .job import FolderJob
 from .manifest import Entry, Status
 from .summary import Summary
@@ -72,6 +73,7 @@ def report_page(job: FolderJob, summary: Summary) -> str:
             f"<h1>Folder report</h1><p>{html.text(summary.counts())} {html.text(' '.join(summary.pace()))}</p>",
             f"<p class='quiet'>{html.text(_about(job))}</p>",
             _list("Failed", summary.with_status(Status.FAILED)),
+            _rules(summary),
             _list("To be looked at", summary.with_status(Status.FLAGGED)),
             _tiles("Least faithful to their sources", large, "tiles large"),
             _tiles("Before and after", small, "tiles"),
@@ -146,6 +148,28 @@ def _list(title: str, entries: Sequence[Entry]) -> str:
     )
     return f"<h2>{title}</h2><ul>{rows}</ul>" if rows else ""
 
+
+def _rules(summary: Summary) -> str:
+    """A table of what became of the rules of a marketplace, picture by picture; failed and mended ones first."""
+    order = (Verdict.FAILED, Verdict.MENDED, Verdict.WARNING, Verdict.PASSED)
+    rows = [(entry.source, finding) for entry in summary.entries for finding in entry.rules]
+    rows.sort(key=lambda row: order.index(row[1].verdict))
+    cells = "".join(_rule_row(source, finding) for source, finding in rows[:LISTED])
+    head = "".join(f"<th>{title}</th>" for title in ("picture", "rule", "verdict", "found"))
+    return (
+        f"<h2>Rules of the marketplace</h2><div class='scroll'><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{cells}</tbody></table></div>"
+        if rows
+        else ""
+    )
+
+
+def _rule_row(source: str, finding: Finding) -> str:
+    cells = (source, finding.asked, finding.verdict.value, finding.found)
+    return f"<tr class='{CLASS_OF[finding.verdict]}'>{''.join(f'<td>{html.text(cell)}</td>' for cell in cells)}</tr>"
+
+
+CLASS_OF = {Verdict.FAILED: "failed", Verdict.WARNING: "flagged", Verdict.MENDED: "done", Verdict.PASSED: "done"}
 
 COLUMNS: tuple[tuple[str, Callable[[Entry], str]], ...] = (
     ("picture", lambda entry: entry.source),

@@ -24,6 +24,8 @@ from ...errors import InputError, ModelOutputError, OutOfMemory
 from ...media.picture_folder import FileTask, within
 from ...progress import Progress
 from ...upscaler import Upscaler
+from ..marketplace.deliver import deliver
+from ..marketplace.measure import Finding
 from ..picture import Enlarged, SourcePicture, enlarge, read_source, write_enlarged
 from ..quality import Figures, measure
 from .disk_space import check_space
@@ -284,13 +286,16 @@ class _Run:
         started, task = time.perf_counter(), loaded.task
         try:
             figures, suspicion = self._judged(loaded.source, enlarged)
-            write_enlarged(task.output, enlarged, loaded.source, self._job.settings)
-            size = task.output.stat().st_size
+            findings, broken = self._deliver(task, enlarged, loaded.source)
+            size = task.output.stat().st_size if not broken else 0
         except Exception as error:  # noqa: BLE001  as in _read
             failed = self._failed(_after(loaded.entry, started), _sentence(error, task))
             return replace(failed, disk_full=_is_disk_full(error))
+        entry = replace(_after(loaded.entry, started), rules=findings)
+        if broken:
+            return self._failed(entry, broken)
         entry = replace(
-            _after(loaded.entry, started),
+            entry,
             status=Status.FLAGGED if suspicion else Status.DONE,
             reason=suspicion,
             notes=(*loaded.entry.notes, *enlarged.notes, *self._size_notes(size)),
@@ -302,6 +307,15 @@ class _Run:
             delta_e=round(figures.delta_e, 3) if figures else None,
         )
         return _Finished(self._append(entry), enlarged.picture, alpha=enlarged.alpha)
+
+    def _deliver(self, task: FileTask, enlarged: Enlarged, source: SourcePicture) -> tuple[tuple[Finding, ...], str]:
+        """What became of the rules of a marketplace, and why the result was rejected."""
+        settings = self._job.settings
+        if settings.profile is None:
+            write_enlarged(task.output, enlarged, source, settings)
+            return (), ""
+        delivery = deliver(task.source, task.output, enlarged, source, settings, settings.profile)
+        return delivery.findings, delivery.reason
 
     def _judged(self, source: SourcePicture, enlarged: Enlarged) -> tuple[Figures | None, str]:
         """Figures and why somebody should look; what cannot be measured is written all the same. One at a time: what

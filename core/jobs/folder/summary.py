@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..marketplace.measure import Verdict
 from .job import FolderJob, FolderRun
 from .manifest import Entry, History, Status, manifest_files
 
@@ -54,6 +56,7 @@ class Summary:
             lines += [f"{title}:"] if entries else []
             lines += [f"  {entry.source}: {entry.reason}" for entry in entries[:LISTED]]
             lines += [f"  and {len(entries) - LISTED} more, in the manifest"] if len(entries) > LISTED else []
+        lines += self.rules()
         if self.worst:
             lines.append("Least faithful (LR-PSNR in dB, mean colour difference):")
             lines += [f"  {entry.source}: {entry.lr_psnr:.1f}, {entry.delta_e or 0:.1f}" for entry in self.worst]
@@ -70,6 +73,17 @@ class Summary:
         remaining = self.total - len(self.entries)
         parts += [f"{remaining} not reached"] if remaining else []
         return ", ".join(parts) + "." + (f" {self.passed_over}" if self.passed_over else "")
+
+    def rules(self) -> list[str]:
+        """What became of the rules of a marketplace, a line for each that not every picture kept from the start."""
+        tally: dict[str, Counter[Verdict]] = {}
+        for finding in (finding for entry in self.entries for finding in entry.rules):
+            tally.setdefault(finding.asked, Counter())[finding.verdict] += 1
+        if not tally:
+            return []
+        lines = [f"  {asked}: {_counted(counts)}" for asked, counts in tally.items() if set(counts) - {Verdict.PASSED}]
+        kept = len(tally) - len(lines)
+        return ["Rules:", *lines, *([f"  {kept} more: all passed"] if kept else [])]
 
     def pace(self) -> list[str]:
         if not self.fresh:
@@ -93,8 +107,17 @@ class Summary:
             "worst_by_lr_psnr": [_brief(entry) for entry in self.worst],
             "to_be_looked_at": [_brief(entry) for entry in self.with_status(Status.FLAGGED)],
             "failures": [{"source": each.source, "reason": each.reason} for each in self.with_status(Status.FAILED)],
+            "rules": [
+                {"source": entry.source, "rules": [asdict(finding) for finding in entry.rules]}
+                for entry in self.entries
+                if entry.rules
+            ],
             "notes": [{"source": entry.source, "notes": entry.notes} for entry in self.entries if entry.notes],
         }
+
+
+def _counted(counts: Counter[Verdict]) -> str:
+    return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
 
 
 def _brief(entry: Entry) -> dict[str, Any]:

@@ -1,0 +1,190 @@
+"""Before the work: the size that a marketplace wants of a picture, and the part of it that is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ...errors import InputError
+from ...image.fit import Fit, FitPlan, Target, plan_fit
+from ...image.trim import find_content
+from ...image.white_background import whiten
+from ...media.picture.read import PictureFile
+from ...media.picture.write import FORMATS
+from ...types import Box, Size
+from .profile import USUAL_AIM, USUAL_NEAR, Profile, Rule
+
+SLACK = 0.005
+"""Share of the frame that a product must fill beyond the rule, or it is framed anew: sizes are rounded on the way."""
+
+
+def target_for(profile: Profile, size: Size) -> Target:
+    """The size of the result where the user names none: the picture's own where the rules allow it, at least the
+    profile's."""
+    long, short = max(size), min(size)
+    least = max([profile.size, *_limits(profile, "longest_side", 1), *_limits(profile, "shortest_side", long / short)])
+    most = min([math.inf, *_most(profile, long, short)])
+    return Target(fit=Fit.LONGEST, width=int(min(max(long, least), most)))
+
+
+def _limits(profile: Profile, kind: str, ratio: float) -> list[int]:
+    return [math.ceil(rule.least * ratio) for rule in profile.all(kind) if rule.least is not None]
+
+
+def _most(profile: Profile, long: int, short: int) -> list[float]:
+    found: list[float] = []
+    for rule in profile.rules:
+        if rule.most is not None and rule.kind == "longest_side":
+            found.append(rule.most)
+        elif rule.most is not None and rule.kind == "shortest_side":
+            found.append(rule.most * long / short)
+        elif rule.most is not None and rule.kind == "megapixels":
+            found.append(math.floor(math.sqrt(rule.most * 1e6 * long / short)) - 1)
+    return found
+
+
+def check_size(profile: Profile, size: Size) -> None:
+    """Raises ``InputError`` for a size that breaks a rule that must be kept."""
+    figures = {"longest_side": max(size), "shortest_side": min(size), "megapixels": size.pixels / 1e6}
+    for rule in profile.rules:
+        if rule.must and rule.kind in figures and not rule.holds(figures[rule.kind]):
+            raise InputError(
+                f"a result of {size} is not what {profile.title} takes: {rule.text()}; ask for another size, or name "
+                "none and the profile chooses it."
+            )
+
+
+def suffixes_for(profile: Profile) -> tuple[str, ...]:
+    """Of the files that the profile takes and that can be written, the preferred one first; all that can be written
+    where it does not care."""
+    rule = profile.must("format")
+    kinds = {kind.name.lower(): kind.suffixes for kind in FORMATS}
+    names = rule.values if rule else tuple(kinds)
+    found = tuple(suffix for name in names for suffix in kinds.get(name, ()))
+    if not found:
+        raise InputError(f"{profile.title} takes {', '.join(names)} only, and none of them can be written here.")
+    return found
+
+
+def check_formats(profile: Profile, outputs: Iterable[Path]) -> None:
+    """Raises ``InputError`` for a file of a format that the profile does not take."""
+    known = suffixes_for(profile)
+    for output in outputs:
+        if output.suffix.lower() not in known:
+            raise InputError(f"{output.name}: {profile.title} takes files of the kinds {', '.join(known)} only.")
+
+
+def check_wish(profile: Profile, target: Target) -> None:
+    """Raises ``InputError`` for a size that breaks a rule whatever picture it is for."""
+    if target.fit in (Fit.COVER, Fit.PAD, Fit.STRETCH) and target.width and target.height:
+        check_size(profile, plan_fit(Size(1, 1), target).canvas)
+    sides = [rule for rule in profile.all("longest_side") if rule.must]
+    if target.fit is Fit.LONGEST:
+        _check_side(profile, sides, max(target.width, target.height))
+    for rule in sides:
+        wished = max(target.width, target.height)
+        if target.fit is Fit.CONTAIN and target.width and target.height and rule.least and wished < rule.least:
+            _check_side(profile, [rule], wished)
+
+
+def _check_side(profile: Profile, rules: list[Rule], side: int) -> None:
+    for rule in rules:
+        if side and not rule.holds(side):
+            raise InputError(
+                f"a longest side of {side} px is not what {profile.title} takes: {rule.text()}; ask for another size, "
+                "or name none and the profile chooses it."
+            )
+
+
+def framed(file: PictureFile, wish: Target | None, profile: Profile, *, anew: bool) -> tuple[PictureFile, Target]:
+    """The picture as it is to be enlarged, and to what.
+
+    Where the profile asks that the product fill the frame and it would not, or ``anew``, the frame is drawn around the
+    product in the shape of the result; what lies outside of the source gets the colour of its border. A product that
+    the source cuts off stays at that edge. Raises ``InputError`` for a size that breaks the profile.
+    """
+    size = _size(file.picture)
+    target = wish or target_for(profile, size)
+    plan = plan_fit(size, target)
+    rule = profile.must("fill")
+    if rule:
+        content, colour = _content(file, profile)
+        cut_off = file.alpha is None
+        touches = min(content.x, content.y, size.width - content.right, size.height - content.bottom) == 0
+        if anew or not _fills(rule, content, plan) or (touches and not cut_off):
+            frame = _frame(content, size, plan, rule.aim or USUAL_AIM, keep_edges=cut_off)
+            file = _reframed(file, frame, colour)
+            target = target_for(profile, frame.size) if wish is None else replace(
+                wish, fit=Fit.COVER, width=plan.canvas.width, height=plan.canvas.height
+            )  # fmt: skip
+            plan = plan_fit(frame.size, target)
+    check_size(profile, plan.canvas)
+    return file, target
+
+
+def _content(file: PictureFile, profile: Profile) -> tuple[Box, tuple[float, ...]]:
+    """The product, and the colour around it. A background that will be made white does not count as part of it."""
+    picture, rule = file.picture, profile.must("white_background")
+    found = find_content(picture, file.alpha)
+    if rule and file.alpha is None and (whitened := whiten(picture, rule.near or USUAL_NEAR)) is not None:
+        found = found._replace(box=find_content(whitened).box)
+    return found.box, found.colour or (1.0,) * picture.shape[1]
+
+
+def fill_of(content: Size, frame: Size) -> float:
+    """The share of the frame's width or height that the product takes, whichever is more."""
+    return max(content.width / frame.width, content.height / frame.height)
+
+
+def _fills(rule: Rule, content: Box, plan: FitPlan) -> bool:
+    """Whether the product as the plan places it fills as much of the canvas as the rule asks."""
+    shown, placed = plan.source_box, plan.placed
+    across = _overlap(content.x, content.width, shown.x, shown.width) * placed.width / shown.width
+    down = _overlap(content.y, content.height, shown.y, shown.height) * placed.height / shown.height
+    fill = max(across / plan.canvas.width, down / plan.canvas.height)
+    return rule.holds(fill) and rule.holds(min(1.0, max(fill - SLACK, 0.0)))
+
+
+def _overlap(start: float, length: float, other: float, other_length: float) -> float:
+    return max(0.0, min(start + length, other + other_length) - max(start, other))
+
+
+def _frame(content: Box, size: Size, plan: FitPlan, aim: float, *, keep_edges: bool) -> Box:
+    """The frame around the product with the canvas's shape, in whole source pixels, possibly beyond the source."""
+    shape = plan.canvas.width / plan.canvas.height
+    width = max(content.width, content.height * shape) / aim
+    frame = Size(math.ceil(width), math.ceil(width / shape))
+    x = _start(content.x, content.width, frame.width, size.width, keep_edges)
+    y = _start(content.y, content.height, frame.height, size.height, keep_edges)
+    return Box(x, y, *frame)
+
+
+def _start(start: int, length: int, frame: int, whole: int, keep_edges: bool) -> int:
+    if keep_edges and start == 0:
+        return 0
+    if keep_edges and start + length == whole:
+        return whole - frame
+    return start + (length - frame) // 2
+
+
+def _reframed(file: PictureFile, frame: Box, colour: tuple[float, ...]) -> PictureFile:
+    alpha = None if file.alpha is None else _cut(file.alpha, frame, (0.0,))
+    return replace(file, picture=_cut(file.picture, frame, colour), alpha=alpha)
+
+
+def _cut(layer: torch.Tensor, frame: Box, colour: tuple[float, ...]) -> torch.Tensor:
+    canvas = torch.tensor(colour, dtype=layer.dtype)[None, :, None, None].repeat(1, 1, frame.height, frame.width)
+    size = _size(layer)
+    left, top = max(frame.x, 0), max(frame.y, 0)
+    right, bottom = min(frame.right, size.width), min(frame.bottom, size.height)
+    target = canvas[..., top - frame.y : bottom - frame.y, left - frame.x : right - frame.x]
+    target.copy_(layer[..., top:bottom, left:right])
+    return canvas
+
+
+def _size(picture: torch.Tensor) -> Size:
+    return Size(picture.shape[3], picture.shape[2])

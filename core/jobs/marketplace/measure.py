@@ -1,0 +1,200 @@
+"""A file held against the rules of a marketplace. Nothing is changed here."""
+
+# Pillow publishes partial types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms
+
+from ...image.trim import find_content
+from ...image.white_background import border_is_white, border_of
+from ...media.picture.icc import image_to_srgb
+from ...media.picture.read import PictureFile, read_picture, readable_formats
+from ...types import Box, Size
+from ..picture import over
+from .framing import fill_of
+from .profile import Profile, Rule
+
+WHITE = (1.0, 1.0, 1.0)
+ALIKE = 3
+"""Levels of 255 by which colours may differ after a conversion between two descriptions of sRGB."""
+NEAR_DPI = 0.5
+"""PNG and JPEG store resolutions as whole numbers of pixels a metre or inch."""
+
+
+class Verdict(str, Enum):
+    """PASSED: the file keeps the rule. MENDED: it does now. WARNING: it does not, and need not. FAILED: it does not."""
+
+    PASSED = "passed"
+    MENDED = "mended"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule on one picture. ``rule`` is its kind, ``asked`` and ``found`` are words for a person."""
+
+    rule: str
+    verdict: Verdict
+    asked: str
+    found: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.verdict.value}: {self.asked} ({self.found})"
+
+
+def finding_of(written: Any) -> Finding:
+    """Out of a line of the manifest. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for something else."""
+    return Finding(**{**written, "verdict": Verdict(written["verdict"])})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What rules are about. ``picture`` is (1, C, H, W), in front of white where it is transparent; ``space`` names
+    colours that are not sRGB; ``described`` is what the file says beside its pixels."""
+
+    picture: torch.Tensor
+    size: Size
+    content: Box
+    kind: str
+    bytes: int
+    dpi: tuple[float, float] | None
+    opaque: bool
+    space: str
+    described: tuple[str, ...]
+
+
+def facts_of(path: Path) -> Facts:
+    """Reads a file. Raises ``InputError`` if it is no picture."""
+    file = read_picture(path)
+    with Image.open(path, formats=readable_formats()) as image:
+        kind, mode = (image.format or "").lower(), image.mode
+    picture = file.picture if file.alpha is None else over(file.picture, file.alpha, WHITE)
+    return Facts(
+        picture=picture,
+        size=Size(picture.shape[3], picture.shape[2]),
+        content=find_content(picture).box,
+        kind="jpeg" if kind == "mpo" else kind,
+        bytes=path.stat().st_size,
+        dpi=file.dpi,
+        opaque=file.alpha is None or bool((file.alpha >= 1).all()),
+        space=mode if mode in ("CMYK", "LAB") else other_space(file.icc),
+        described=_described(file),
+    )
+
+
+def _described(file: PictureFile) -> tuple[str, ...]:
+    parts = {"EXIF": file.exif, "XMP": file.description.xmp, "IPTC": file.description.iptc}
+    return (*(name for name, part in parts.items() if part), *(f'text "{name}"' for name, _ in file.description.text))
+
+
+def other_space(icc: bytes | None) -> str:
+    """The name of a profile whose colours are not those of sRGB; empty for sRGB, however it is described."""
+    if icc is None:
+        return ""
+    steps = np.linspace(0, 255, 9).round().astype(np.uint8)
+    cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
+    grey = icc[16:20] == b"GRAY"
+    image = Image.fromarray(cube).convert("L") if grey else Image.fromarray(cube)
+    converted = image_to_srgb(image, icc)
+    difference = np.abs(np.asarray(image, np.int16) - np.asarray(converted, np.int16)).max()
+    return "" if difference <= ALIKE else _profile_name(icc)
+
+
+def _profile_name(icc: bytes) -> str:
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc))).strip()
+    except (ImageCms.PyCMSError, OSError):
+        name = ""
+    return name or "an unnamed colour profile"
+
+
+def examine(facts: Facts, profile: Profile) -> list[Finding]:
+    """What the file keeps and what it does not, rule by rule."""
+    return [_finding(rule, *MEASURES[rule.kind](facts, rule)) for rule in profile.rules]
+
+
+def _finding(rule: Rule, kept: bool, found: str) -> Finding:
+    verdict = Verdict.PASSED if kept else Verdict.FAILED if rule.must else Verdict.WARNING
+    return Finding(rule.kind, verdict, rule.text(), found)
+
+
+def _format(facts: Facts, rule: Rule) -> tuple[bool, str]:
+    return facts.kind in rule.values, facts.kind.upper()
+
+
+def _longest(facts: Facts, rule: Rule) -> tuple[bool, str]:
+    return rule.holds(max(facts.size)), str(facts.size)
+
+
+def _shortest(facts: Facts, rule: Rule) -> tuple[bool, str]:
+    return rule.holds(min(facts.size)), str(facts.size)
+
+
+def _area(facts: Facts, rule: Rule) -> tuple[bool, str]:
+    return rule.holds(facts.size.pixels / 1e6), f"{facts.size.pixels / 1e6:.3g} megapixels"
+
+
+def _background(facts: Facts, rule: Rule) -> tuple[bool, str]:
+    if border_is_white(facts.picture):
+        return True, "white"
+    border = (border_of(facts.picture) * 255).round()
+    darkest = border[:, int(border.amin(dim=0).argmin())]
+    share = 100 * float((border < 255).any(dim=0).float().mean())
+    levels = ", ".join(f"{level:.0f}" for level in darkest.tolist())
+    return False, f"{max(share, 0.1):.1f} % of the border is not white, down to {levels}"
+
+
+def _fill(facts: Facts, rule: Rule) -> tuple[bool, str]:
+    fill = fill_of(facts.content.size, facts.size)
+    return rule.holds(fill), f"{100 * fill:.1f} %"
+
+
+def _srgb(facts: Facts, rule: Rule) -> tuple[bool, str]:
+    return not facts.space, facts.space or "sRGB"
+
+
+def _bytes(facts: Facts, rule: Rule) -> tuple[bool, str]:
+    return rule.holds(facts.bytes), f"{facts.bytes:,} bytes"
+
+
+def _dpi(facts: Facts, rule: Rule) -> tuple[bool, str]:
+    if facts.dpi is None:
+        return False, "none said"
+    kept = all(rule.holds(value) or rule.holds(value + NEAR_DPI) or rule.holds(value - NEAR_DPI) for value in facts.dpi)
+    return kept, f"{min(facts.dpi):.4g} dpi"
+
+
+def _opaque(facts: Facts, rule: Rule) -> tuple[bool, str]:
+    return facts.opaque, "opaque" if facts.opaque else "transparent"
+
+
+def _metadata(facts: Facts, rule: Rule) -> tuple[bool, str]:
+    return not facts.described, ", ".join(facts.described) or "none"
+
+
+MEASURES: dict[str, Callable[[Facts, Rule], tuple[bool, str]]] = {
+    "format": _format,
+    "longest_side": _longest,
+    "shortest_side": _shortest,
+    "megapixels": _area,
+    "white_background": _background,
+    "fill": _fill,
+    "srgb": _srgb,
+    "bytes": _bytes,
+    "dpi": _dpi,
+    "opaque": _opaque,
+    "no_metadata": _metadata,
+}

@@ -12,7 +12,7 @@ from .choices import ENGINES, SCHEDULERS
 from .errors import reporting
 from .folder_options import PictureOptions, folder_job, folder_tasks, picture_settings, settings_for_model
 from .options import takes
-from .presets import with_preset
+from .presets import with_model
 
 if TYPE_CHECKING:
     from ..core.jobs.folder.ray_cluster import Loader
@@ -38,7 +38,7 @@ class BatchOptions(PictureOptions):
 
 
 @reporting
-@takes(BatchOptions, with_preset)
+@takes(BatchOptions, with_model)
 def batch(options: BatchOptions) -> None:
     """Enlarge a folder of pictures on the machines of a Ray cluster.
 

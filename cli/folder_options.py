@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..model_loader.find import DEFAULT_MODEL
+from ..model_loader.find import AUTO
 from .choices import FORMATS
 from .errors import UsageProblem
 from .options import (
@@ -46,7 +46,7 @@ class PictureOptions:
 
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, and folders of pictures.")]
     output: Annotated[Path, typer.Option("--output", "-o", help="A picture, or a folder in which names are kept.")]
-    model: ModelName = DEFAULT_MODEL
+    model: ModelName = AUTO
     preset: PresetFile = None
     size: WantedSize = None
     scale: Scale = None

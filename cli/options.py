@@ -20,8 +20,9 @@ ModelName = Annotated[
     typer.Option(
         "--model",
         "-m",
-        metavar="NAME_OR_PATH",
-        help="See `backplate models`. backplate-lite is small and fast; for final quality fetch Real-ESRGAN.",
+        metavar="NAME_OR_PATH|auto",
+        help="See `backplate models`. auto: Real-ESRGAN if it is installed, else a bundled model, standard for "
+        "pictures and lite, which is faster, for video.",
     ),
 ]
 WantedSize = Annotated[

@@ -1,4 +1,4 @@
-"""What won a study, as the options of a command."""
+"""What the options of a command come to: what won a study, and the model if none was named."""
 
 from __future__ import annotations
 
@@ -37,6 +37,19 @@ def with_preset(options: Options, written: frozenset[str]) -> Options:
         changes["preset"] = ""
     say(f"{named}: {preset.label}, which is {preset.model} (SHA-256 {preset.sha256[:12]}).")
     return replace(given, **changes)
+
+
+def with_model(options: Options, written: frozenset[str], *, video: bool = False) -> Options:
+    """``with_preset``, then a model where none is named. Raises ``InputError``, ``ModelError`` and ``UsageProblem``."""
+    from ..model_loader.find import AUTO, BUNDLED, default_folders, preferred_model
+
+    settled: Any = with_preset(options, written)
+    if settled.model != AUTO:
+        return settled
+    name = preferred_model(default_folders(settled.models_dir), video=video)
+    if not (BUNDLED / f"{name}.safetensors").is_file():
+        say(f"The model is {name}, which is installed; --model takes another.")
+    return replace(settled, model=name)
 
 
 def _wanted(preset: Preset, written: frozenset[str]) -> dict[str, object]:

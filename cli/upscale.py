@@ -10,14 +10,14 @@ import typer
 from .errors import FAILED, reporting
 from .folder_options import PictureOptions, folder_job, folder_tasks, marketplace, picture_settings, settings_for_model
 from .options import takes
-from .presets import with_preset
+from .presets import with_model
 
 if TYPE_CHECKING:
     from ..core.media.picture_folder import FileTask
 
 
 @reporting
-@takes(PictureOptions, with_preset)
+@takes(PictureOptions, with_model)
 def upscale(options: PictureOptions) -> None:
     """Enlarge pictures with a super-resolution model.
 

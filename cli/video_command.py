@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..model_loader.find import DEFAULT_MODEL
+from ..model_loader.find import AUTO
 from .errors import FAILED, UsageProblem, reporting, say
 from .options import (
     Device,
@@ -28,7 +28,7 @@ from .options import (
     WantedSize,
     takes,
 )
-from .presets import with_preset
+from .presets import with_model
 
 if TYPE_CHECKING:
     from ..core.jobs.model_info import Model
@@ -47,7 +47,7 @@ class VideoOptions:
 
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video file.")]
     output: Annotated[Path, typer.Option("--output", "-o", help="A .mp4, .mkv, .mov or .webm file.")]
-    model: ModelName = DEFAULT_MODEL
+    model: ModelName = AUTO
     size: WantedSize = None
     scale: Scale = None
     fit: WantedFit = None
@@ -104,7 +104,7 @@ class VideoOptions:
 
 
 @reporting
-@takes(VideoOptions, with_preset)
+@takes(VideoOptions, partial(with_model, video=True))
 def video(options: VideoOptions) -> None:
     """Enlarge a video with a super-resolution model; times, sound, subtitles and colours are kept."""
     # Not at the top: PyTorch would make --help wait.

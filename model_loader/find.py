@@ -9,17 +9,26 @@ from pathlib import Path, PurePosixPath
 
 import platformdirs
 
-from .catalogue import entry_by_name
+from .catalogue import CATALOGUE, entry_by_name
 from .errors import ModelError, ModelNotFoundError
 
 SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".sft")
 """Suffixes of files that may hold weights which this package reads."""
 
 BUNDLED = Path(__file__).parent / "bundled"
-"""The small models that come with this package."""
+"""The models that come with this package."""
+
+AUTO = "auto"
+"""In place of a model's name: what ``preferred_model`` names."""
 
 DEFAULT_MODEL = "backplate-lite-x4"
-"""The bundled model that is used when none is named: small and fast, not the best there is."""
+"""The bundled model for pictures when none is named and no Real-ESRGAN is installed."""
+
+DEFAULT_VIDEO_MODEL = "backplate-lite-x4"
+"""The same for video: small and fast."""
+
+_FOR_VIDEO = ("realesr-general-x4v3",)
+"""Models of the catalogue that suit video of any kind and are small enough for it."""
 
 
 def user_folder() -> Path:
@@ -45,6 +54,21 @@ def default_folders(models_dir: Path | None = None) -> list[Path]:
         folders.append(Path(comfyui).expanduser() / "models" / "upscale_models")
     folders += [user_folder(), BUNDLED]
     return list(dict.fromkeys(folders))
+
+
+def preferred_model(folders: Sequence[Path], *, video: bool = False) -> str:
+    """The name, among ``folders``, of the model to use when none is named.
+
+    The first of the catalogue that is there and that everybody may use (for video only those that are fast enough for
+    it), else a bundled one.
+    """
+    found: dict[str, str] = {}
+    for name in model_files(folders):
+        entry = entry_by_name(PurePosixPath(name).name)
+        if entry and entry.commercial_use and (not video or entry.name in _FOR_VIDEO):
+            found.setdefault(entry.name, name)
+    order = (found[entry.name] for entry in CATALOGUE if entry.name in found)
+    return next(order, DEFAULT_VIDEO_MODEL if video else DEFAULT_MODEL)
 
 
 def model_files(folders: Sequence[Path], suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:

@@ -30,8 +30,8 @@ class LoadUpscaleModel(io.ComfyNode):
                     "model_name",
                     options=host.model_names(),
                     tooltip="A model file from ComfyUI's folder models/upscale_models (press R to refresh the list "
-                    "after adding one), or one that comes with Backplate: backplate-lite is small and fast; for final "
-                    "quality get Real-ESRGAN.",
+                    "after adding one), or one that comes with Backplate: backplate-standard for pictures, "
+                    "backplate-lite, which is faster, for video; for the most invented detail get Real-ESRGAN.",
                 ),
                 io.Combo.Input(
                     "precision",

@@ -39,7 +39,8 @@ class DataSettings:
     """How many pictures to draw where there is no folder."""
     drawn_size: int = 288
     drawn_kinds: tuple[str, ...] = ()
-    """Kinds to draw in equal shares (leaves, surface, gradient, text, line-art, cel); empty: the usual mixture."""
+    """Kinds to draw (leaves, surface, gradient, text, line-art, cel, scene, photograph), each as often as it is named;
+    empty: the usual mixture."""
     crop: int = 192
     """Side of a training crop in pixels of the reference; a multiple of the scale."""
     flips: bool = True
@@ -123,6 +124,9 @@ class NetworkSettings:
     scale: int = 4
     features: int = 32
     convolutions: int = 8
+    start: str = ""
+    """A bundled model whose weights the run starts from, instead of random ones: of the same features and convolutions,
+    and of a scale that is a multiple of this one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,7 +185,7 @@ def open_drawn(data: DataSettings, validation: ValidationSettings, seed: int) ->
             f"{data.drawn} drawn pictures of {data.drawn_size} pixels cannot give crops of {data.crop}; draw at least "
             f"{FEWEST_PICTURES}, as large as data.crop."
         )
-    mixture = dict.fromkeys(data.drawn_kinds, 1.0) or dict(MIXTURE)
+    mixture = {kind: float(times) for kind, times in Counter(data.drawn_kinds).items()} or dict(MIXTURE)
     pictures = SyntheticPictures(data.drawn, data.drawn_size, seed, mixture)
     training, held_out = split(data.drawn, validation, seed)
     names = tuple(f"drawn {seed}/{index}" for index in range(data.drawn))

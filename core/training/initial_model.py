@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from ...model_loader.loaded import LoadedModel, describe_foreign
+from ...model_loader.find import BUNDLED, find_model
+from ...model_loader.loaded import LoadedModel, describe_foreign, load_model
 from ...model_loader.safe_load import build_model
 from ..errors import InputError
 from ..types import Size, size_rule_of
@@ -38,14 +39,48 @@ def compact_weights(network: NetworkSettings, seed: int) -> dict[str, Tensor]:
     return weights
 
 
+def folded_last_layer(values: Tensor, scale: int, wanted: int) -> Tensor:
+    """The last layer of a Compact network for ``wanted`` instead of ``scale`` times the size: (3 * scale^2, ...).
+
+    Each pixel of the smaller result is the mean of those that it replaces, so the start is the old result, averaged
+    down. ``scale`` must be a multiple of ``wanted``.
+    """
+    ratio = scale // wanted
+    parts = values.reshape(3, wanted, ratio, wanted, ratio, *values.shape[1:])
+    return parts.mean((2, 4)).reshape(3 * wanted**2, *values.shape[1:])
+
+
+def take_over(weights: dict[str, Tensor], start: LoadedModel, network: NetworkSettings) -> dict[str, Tensor]:
+    """``weights`` with the layers of ``start``. Raises ``InputError`` if it has other sizes than ``network``."""
+    given = {name: value.float() for name, value in start.descriptor.model.state_dict().items()}
+    for name in list(given)[-2:]:
+        if start.facts.scale % network.scale == 0:
+            given[name] = folded_last_layer(given[name], start.facts.scale, network.scale)
+    sizes, wanted = ({name: each.shape for name, each in group.items()} for group in (given, weights))
+    if sizes != wanted:
+        raise InputError(
+            f"A network of scale {network.scale}, {network.features} features and {network.convolutions} convolutions "
+            f"cannot start from {start.facts.name} (x{start.facts.scale}, {', '.join(start.facts.tags)}); both must "
+            "have the same features and convolutions, and the scale must divide that of the start."
+        )
+    return given
+
+
 def new_compact(network: NetworkSettings, seed: int) -> LoadedModel:
-    """A Compact model with random weights. Raises ``InputError`` for sizes that make no network."""
+    """A Compact model with random weights, or those of the bundled model ``network.start``.
+
+    Raises ``InputError`` for sizes that make no network or that are not those of the start, ``ModelError`` if no
+    bundled model has that name.
+    """
     if min(network.scale, network.features, network.convolutions) < 1:
         raise InputError(
             f"A network of scale {network.scale}, {network.features} features and {network.convolutions} convolutions "
             "cannot be built; all three must be at least 1."
         )
-    return describe_foreign(build_model(compact_weights(network, seed), "a new Compact network"))
+    weights = compact_weights(network, seed)
+    if network.start:
+        weights = take_over(weights, load_model(find_model(network.start, [BUNDLED], allow_paths=False)), network)
+    return describe_foreign(build_model(weights, "a new Compact network"))
 
 
 def check_round_trip(base: LoadedModel) -> None:

@@ -476,6 +476,25 @@ def test_failure_is_one_line_without_debugging(backplate, drawn, model, tmp_path
     assert nothing_but(tmp_path, "in.png")
 
 
+def test_without_a_model_an_installed_real_esrgan_is_taken_and_named(backplate, drawn, model, tmp_path):
+    folder = tmp_path / "installed"
+    folder.mkdir()
+    shutil.copy(model, folder / "realesr-general-x4v3.safetensors")
+    common = ("--models-dir", folder, "--name-template", "{stem} by {model}")
+    result = backplate("upscale", drawn("in/a.png").parent, "-o", tmp_path / "out", *common)
+    assert result.exit_code == 0, result.stderr
+    assert "The model is realesr-general-x4v3.safetensors, which is installed" in result.stderr
+    assert (tmp_path / "out" / "a by realesr-general-x4v3.png").is_file()
+
+
+def test_without_a_model_and_without_an_installed_one_a_bundled_one_is_taken(backplate, drawn, tmp_path):
+    result = backplate("upscale", drawn("a.png"), "-o", tmp_path / "out.png")
+    assert result.exit_code == 0, result.stderr
+    assert "installed" not in result.stderr
+    with Image.open(tmp_path / "out.png") as out, Image.open(tmp_path / "a.png") as source:
+        assert out.width == 4 * source.width
+
+
 def test_interruption_while_writing_leaves_nothing(backplate, drawn, model, tmp_path, monkeypatch):
     drawn("in/a.png")
     drawn("in/b.png")

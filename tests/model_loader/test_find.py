@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 from backplate.model_loader.errors import ModelError, ModelNotFoundError
-from backplate.model_loader.find import BUNDLED, default_folders, find_model, model_files, user_folder
+from backplate.model_loader.find import (
+    BUNDLED,
+    DEFAULT_MODEL,
+    DEFAULT_VIDEO_MODEL,
+    default_folders,
+    find_model,
+    model_files,
+    preferred_model,
+    user_folder,
+)
 
 
 @pytest.fixture
@@ -113,3 +122,27 @@ def test_default_folders_in_order_and_without_repeats(tmp_path, monkeypatch):
 def test_a_models_folder_that_is_not_there(tmp_path):
     with pytest.raises(ModelError, match="absent is not a folder"):
         default_folders(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("installed", "for_pictures", "for_video"),
+    [
+        ([], DEFAULT_MODEL, DEFAULT_VIDEO_MODEL),
+        (["4x-UltraSharp.pth", "mine.pth"], DEFAULT_MODEL, DEFAULT_VIDEO_MODEL),
+        (["deep/realesr-general-x4v3.safetensors"], "deep/realesr-general-x4v3.safetensors", None),
+        (["RealESRGAN_x4plus.pth"], "RealESRGAN_x4plus.pth", DEFAULT_VIDEO_MODEL),
+        (["realesr-general-x4v3.pth", "RealESRGAN_x4plus.pth"], "RealESRGAN_x4plus.pth", "realesr-general-x4v3.pth"),
+    ],
+)
+def test_an_installed_real_esrgan_is_preferred_to_the_bundled_models(tmp_path, installed, for_pictures, for_video):
+    for name in installed:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    folders = [tmp_path, BUNDLED]
+    assert preferred_model(folders) == for_pictures
+    assert preferred_model(folders, video=True) == (for_video or for_pictures)
+
+
+@pytest.mark.parametrize("name", [DEFAULT_MODEL, DEFAULT_VIDEO_MODEL])
+def test_the_models_that_nobody_has_to_install_are_there(name):
+    assert find_model(name, [BUNDLED]).parent == BUNDLED

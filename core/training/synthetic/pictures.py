@@ -1,4 +1,5 @@
-"""Training pictures drawn by this package, so that no licence hangs on what is learned from them."""
+"""Training pictures drawn by this package, or cut from photographs that are free, so that no licence hangs on what is
+learned from them."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from ...errors import InputError
 from .dead_leaves import draw_leaves
 from .drawings import draw_cel, draw_gradient, draw_line_art, draw_text
 from .palette import draw_palette
+from .photographs import draw_photograph
 from .raster import Canvas, Floats, blur, to_canvas
+from .scenes import draw_scene
 from .textures import draw_texture
 
 SUPERSAMPLING = 2
@@ -39,6 +42,8 @@ PAINTERS: Mapping[str, Painter] = MappingProxyType(
         "text": draw_text,
         "line-art": draw_line_art,
         "cel": draw_cel,
+        "scene": draw_scene,
+        "photograph": draw_photograph,
     }
 )
 MIXTURE: Mapping[str, float] = MappingProxyType(
@@ -48,10 +53,15 @@ MIXTURE: Mapping[str, float] = MappingProxyType(
 
 
 def draw_picture(kind: str, height: int, width: int, rng: np.random.Generator) -> Canvas:
-    """One picture of ``kind`` (a key of ``PAINTERS``), (height, width, 3) RGB; ``rng`` alone decides it."""
+    """One picture of ``kind`` (a key of ``PAINTERS``), (height, width, 3) RGB; ``rng`` alone decides it.
+
+    Raises ``InputError`` for a photograph without scikit-image.
+    """
+    if kind == "photograph":
+        return draw_photograph(height, width, rng)
     canvas = PAINTERS[kind](height * SUPERSAMPLING, width * SUPERSAMPLING, rng)
     small = np.asarray(cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    if rng.random() < 0.5:
+    if kind != "scene" and rng.random() < 0.5:
         # Lenses and demosaicing leave no photograph as sharp as a drawing.
         small = blur(small, rng.uniform(0.3, 1.1))
     return small

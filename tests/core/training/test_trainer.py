@@ -1,6 +1,8 @@
 import pytest
 import torch
 from backplate.core.errors import InputError
+from backplate.core.training import initial_model
+from backplate.core.training.checkpoint import write_model
 from backplate.core.training.config import LossSettings, NetworkSettings, OptimiserSettings
 from backplate.core.training.initial_model import check_round_trip, compact_weights, new_compact
 from backplate.core.training.trainer import check_channels, check_crop, choose_autocast, learning_rate, weighted_losses
@@ -92,3 +94,38 @@ def test_a_crop_must_make_an_input_that_the_model_accepts(crop, scale, rule, hin
     with pytest.raises(InputError, match=f"try {hint}"):
         check_crop(crop, scale, rule)
     check_crop(hint, scale, rule)
+
+
+@pytest.fixture
+def bundled(monkeypatch, tmp_path):
+    """A folder of bundled models with a small one of scale 4 in it."""
+    weights = compact_weights(NetworkSettings(scale=4, features=6, convolutions=2), seed=3)
+    write_model(tmp_path / "small-x4.safetensors", weights, {})
+    monkeypatch.setattr(initial_model, "BUNDLED", tmp_path)
+    return weights
+
+
+def network(**changes):
+    return NetworkSettings(**{"scale": 4, "features": 6, "convolutions": 2, "start": "small-x4", **changes})
+
+
+def output(model):
+    with torch.no_grad():
+        return model.descriptor.model(torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(1)))
+
+
+def test_a_run_can_start_from_a_bundled_model(bundled):
+    started = new_compact(network(), seed=8).descriptor.model.state_dict()
+    assert all(torch.equal(started[name], value) for name, value in bundled.items())
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_start_of_a_larger_scale_begins_as_its_result_averaged_down(bundled, scale):
+    expected = torch.nn.functional.avg_pool2d(output(new_compact(network(), seed=0)), 4 // scale)
+    torch.testing.assert_close(output(new_compact(network(scale=scale), seed=0)), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("changes", [{"features": 8}, {"convolutions": 3}, {"scale": 3}, {"scale": 8}])
+def test_a_start_of_other_sizes_is_refused(bundled, changes):
+    with pytest.raises(InputError, match=r"cannot start from small-x4 \(x4, 6nf, 2nc\)"):
+        new_compact(network(**changes), seed=0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import logging
+from typing import Any
 
+from comfy_api import latest  # pyright: ignore[reportMissingImports]
 from comfy_api.latest import ComfyExtension, io  # pyright: ignore[reportMissingImports]
 
 from .limits import within_limits
@@ -14,7 +16,17 @@ logger = logging.getLogger(__name__)
 FAMILIES = ("load", "export", "upscale", "resolution", "sharpen", "folder", "measure", "shootout", "study", "video")
 
 
+REPLACEMENTS: tuple[dict[str, Any], ...] = ()
+"""Of nodes that were renamed, what ``io.NodeReplace`` is given; saved workflows then open with the new node. None has
+been renamed so far."""
+
+
 class BackplateExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        """Called by ComfyUI from 0.14 on."""
+        for given in REPLACEMENTS:
+            await latest.ComfyAPI().node_replacement.register(io.NodeReplace(**given))
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return node_classes(FAMILIES)
 

@@ -117,10 +117,11 @@ def test_every_model_can_be_downloaded_from_the_dialog_or_comes_with_the_pack(wo
         assert (len(model["hash"]), model["hash_type"]) == (64, "SHA256")
 
 
-def test_the_templates_are_what_their_script_makes():
+@pytest.mark.parametrize("script", ["templates", "subgraphs"])
+def test_the_templates_and_subgraphs_are_what_their_scripts_make(script: str):
     """Whoever changes one by hand loses it with the next change of the script."""
     done = subprocess.run(
-        [sys.executable, ROOT / "tools" / "templates.py", "--check"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "tools" / f"{script}.py", "--check"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -195,3 +196,34 @@ def test_only_the_format_that_every_frontend_reads(workflow: Path):
     assert graph["version"] == 0.4
     assert all(len(link) == 6 for link in graph["links"])
     assert all("properties" in node for node in graph["nodes"])
+
+
+SUBGRAPHS = sorted((ROOT / "subgraphs").glob("*.json"))
+
+
+@pytest.mark.parametrize("info", OBJECT_INFO, ids=name_of)
+@pytest.mark.parametrize("path", SUBGRAPHS, ids=name_of)
+def test_a_subgraph_is_linked_from_its_inputs_to_its_outputs(path: Path, info: Path):
+    workflow, known = read(path), read(info)
+    (outer,), (inner,) = workflow["nodes"], workflow["definitions"]["subgraphs"]
+    assert outer["type"] == inner["id"]
+    assert [each["name"] for each in outer["inputs"]] == [each["name"] for each in inner["inputs"]]
+    assert len(outer["widgets_values"]) == len(outer["properties"]["proxyWidgets"])
+    nodes = {node["id"]: node for node in inner["nodes"]}
+    links = {link["id"]: link for link in inner["links"]}
+    assert all(node["type"] in known for node in nodes.values())
+    for side, end in (("inputs", "origin"), ("outputs", "target")):
+        for slot, socket in enumerate(inner[side]):
+            (link,) = (links[number] for number in socket["linkIds"])
+            assert (link[f"{end}_id"], link[f"{end}_slot"]) == (inner[f"{side[:-1]}Node"]["id"], slot)
+    for link in links.values():
+        if link["target_id"] in nodes:
+            assert nodes[link["target_id"]]["inputs"][link["target_slot"]]["link"] == link["id"]
+        if link["origin_id"] in nodes:
+            output = nodes[link["origin_id"]]["outputs"][link["origin_slot"]]
+            assert link["id"] in output["links"]
+            assert output["type"] == link["type"]
+    for node in nodes.values():
+        required = known[node["type"]]["input"]["required"]
+        sockets = {name for name, entry in required.items() if entry[0] in ("IMAGE", "MASK", "UPSCALE_MODEL")}
+        assert sockets <= {each["name"] for each in node["inputs"] if each["link"] is not None}

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
 
 class Cancelled(Exception):
     """The caller asked for the work to stop."""
@@ -22,6 +27,9 @@ class Progress:
 
     def extend(self, steps: int) -> None:
         """``steps`` more steps than announced turned out to be needed."""
+
+    def show_rows(self, picture: torch.Tensor, rows: int) -> None:
+        """The first ``rows`` of a picture (1, C, H, W), 0 to 1, are finished; it must not be changed or kept."""
 
     def note(self, sentence: str) -> None:
         """Something the user should know although the work continues (a smaller tile, another precision)."""
@@ -53,6 +61,9 @@ class Stretch(Progress):
 
     def extend(self, steps: int) -> None:
         self._total += steps
+
+    def show_rows(self, picture: torch.Tensor, rows: int) -> None:
+        self._whole.show_rows(picture, rows)
 
     def note(self, sentence: str) -> None:
         self._whole.note(sentence)

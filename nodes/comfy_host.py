@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ MODEL_FOLDER = "upscale_models"
 PREVIEW_SIDE = 512
 LIVE_PREVIEW = "backplate.preview"
 """The message that ``web/js/text.js`` listens to."""
+
+SECONDS_BETWEEN_VIEWS = 2.0
+UNFINISHED = 0.25
+"""Grey of the rows that a view of the work does not have yet."""
 
 CHECKS = (0.6, 0.8)
 """Greys of the checkerboard that shows what is transparent."""
@@ -181,6 +186,7 @@ class HostProgress(Progress):
         self.total, self.done = 0, 0
         self.bar = comfy.utils.ProgressBar(1)
         self.notes: list[str] = []
+        self.next_view = time.monotonic() + SECONDS_BETWEEN_VIEWS
 
     def begin(self, total: int, what: str = "") -> None:
         self.total, self.done = max(total, 1), 0
@@ -195,6 +201,17 @@ class HostProgress(Progress):
 
     def extend(self, steps: int) -> None:
         self.total += steps
+
+    def show_rows(self, picture: torch.Tensor, rows: int) -> None:
+        """Every few seconds what is finished so far, the rest grey; the view takes at most a twentieth of the time."""
+        now = time.monotonic()
+        if now < self.next_view:
+            return
+        step = max(1, max(picture.shape[-2:]) // PREVIEW_SIDE)
+        view = picture[:1, :, ::step, ::step].float().cpu()
+        done = -(-rows // step)
+        show_live(torch.cat([view[:, :, :done], torch.full_like(view[:, :, done:], UNFINISHED)], dim=2))
+        self.next_view = time.monotonic() + max(SECONDS_BETWEEN_VIEWS, 20 * (time.monotonic() - now))
 
     def note(self, sentence: str) -> None:
         logger.warning("Backplate: %s", printable(sentence))

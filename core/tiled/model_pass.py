@@ -69,6 +69,7 @@ def run_pass(
             for rows in fit(rows_of_area) if fit else rows_of_area:
                 result[index : index + 1, :, top : top + rows.shape[2]] = rows
                 top += rows.shape[2]
+                progress.show_rows(result[index : index + 1], top)
 
     for index in range(len(picture)):
         source = picture[index : index + 1]

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import spandrel
 import tiny_models
@@ -212,3 +213,20 @@ def test_a_live_view_is_no_preview_of_comfyui(host: Host) -> None:
     assert kind == "data:image/jpeg;base64"
     with Image.open(io.BytesIO(base64.b64decode(content))) as image:
         assert (image.format, image.size) == ("JPEG", (8, 8))
+
+
+def test_finished_rows_are_shown_while_the_work_goes_on(host: Host) -> None:
+    progress = host.node("comfy_host", "HostProgress")()
+    picture = torch.full((1, 3, 1024, 512), float("nan"))
+    picture[:, :, :512] = 0.75
+    progress.show_rows(picture, 512)
+    assert not host.sent, "the first seconds are too short for a view"
+    progress.next_view = 0.0
+    progress.show_rows(picture, 512)
+    progress.show_rows(picture, 512)
+    ((name, message),) = host.sent
+    assert name == "backplate.preview"
+    view = np.asarray(Image.open(io.BytesIO(base64.b64decode(message["image"].partition(",")[2]))), float) / 255
+    assert view.shape == (512, 256, 3)
+    assert abs(view[:250] - 0.75).max() < 0.03
+    assert abs(view[262:] - 0.25).max() < 0.03, "what is not finished is grey"

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 
+from ..image.alpha import bleed
 from ..image.canvas import Background, Fill, parse_colour
+from ..image.fidelity_lock import LockSettings, lock_fitted
 from ..image.fit import Fit, FitPlan, Target, plan_fit
 from ..image.keep_colours import ColourChange
 from ..image.room import check_room
@@ -31,7 +33,8 @@ class PictureSettings:
     ``target`` None is the model's own scale. A ``background`` that is a colour also goes behind transparency.
     ``trim`` cuts uniform borders off first; the border's colour then is what ``Fill.EDGE`` pads with. ``bit_depth``
     None is that of the source where the format can hold it. ``srgb`` converts colours instead of carrying the
-    profile. ``strip_gps`` leaves out where the shot was taken. ``software`` is recorded in the file.
+    profile. ``strip_gps`` leaves out where the shot was taken. ``software`` is recorded in the file. ``fidelity``, 0 to
+    1, is how strongly the result is locked to its source (``fidelity_lock``). Raises ``InputError`` for one beyond that.
     """
 
     target: Target | None = None
@@ -44,6 +47,10 @@ class PictureSettings:
     srgb: bool = False
     strip_gps: bool = False
     software: str = ""
+    fidelity: float = 0.0
+
+    def __post_init__(self) -> None:
+        LockSettings(strength=self.fidelity)
 
 
 @dataclass(frozen=True)
@@ -121,12 +128,16 @@ def enlarge(
             file.picture, file.alpha, upscaler, target, settings.tiles, source.background, progress, change=change
         )
         picture, alpha, plan, passes = result.picture, result.alpha, result.plan, result.passes
+    notes = [change.note]
+    if settings.fidelity and upscaler is not None:
+        colour = file.picture if file.alpha is None else bleed(file.picture, file.alpha)
+        notes.append(lock_fitted(picture, colour, plan, settings.fidelity, progress))
     colour = solid_colour(source.background)
     if colour and alpha is not None:
         picture, alpha = over(picture, alpha, colour), None
     if settings.sharpen:
         picture, _ = sharpen_blend(picture, settings.sharpen)
-    return Enlarged(picture, alpha, plan, passes, tuple(filter(None, [change.note])))
+    return Enlarged(picture, alpha, plan, passes, tuple(filter(None, notes)))
 
 
 def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings) -> None:

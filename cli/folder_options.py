@@ -14,6 +14,7 @@ from .errors import UsageProblem
 from .options import (
     Device,
     EngineOption,
+    Fidelity,
     KeepColours,
     MarketplaceProfile,
     ModelName,
@@ -97,6 +98,7 @@ class PictureOptions:
     min_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are smaller.")] = 0
     max_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are larger; 0: no limit.")] = 0
     keep_colours: KeepColours = True
+    fidelity: Fidelity = 0.0
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts; each part may run on its own machine.")
     ] = None
@@ -146,6 +148,7 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
             quality=options.quality,
             srgb=options.srgb,
             strip_gps=not options.keep_gps,
+            fidelity=options.fidelity,
         )
         profile = marketplace(options)
         if profile and settings.target is None and options.multiple_of > 1:

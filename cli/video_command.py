@@ -15,6 +15,7 @@ from .errors import FAILED, UsageProblem, reporting, say
 from .options import (
     Device,
     EngineOption,
+    Fidelity,
     KeepColours,
     ModelName,
     ModelsDir,
@@ -101,6 +102,7 @@ class VideoOptions:
     device: Device = None
     models_dir: ModelsDir = None
     keep_colours: KeepColours = True
+    fidelity: Fidelity = 0.0
 
 
 @reporting
@@ -174,6 +176,7 @@ def _settings(options: VideoOptions) -> VideoSettings:
             carry=Carry(audio=options.audio, subtitles=options.subtitles),
             round_even=options.round_even,
             segment_frames=options.segment_frames,
+            fidelity=options.fidelity,
         )
 
 

@@ -34,7 +34,7 @@ from ..core.types import Box, Size
 from . import comfy_host as host
 from . import paths as places
 from .resolution import CheckedTarget, target_inputs, target_of
-from .schema import ADVANCED, CATEGORY, colours_input, searchable, tile_inputs
+from .schema import ADVANCED, CATEGORY, colours_input, fidelity_input, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 
 CODECS = ("h264", "hevc", "av1", "vp9", "prores", "ffv1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
@@ -228,6 +228,7 @@ def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
         ),
         carry=Carry(audio=wanted["audio"], subtitles=wanted["subtitles"]),
         round_even=wanted["round_even"],
+        fidelity=wanted.get("fidelity", 0.0),
     )
 
 
@@ -288,6 +289,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                 *file_inputs(),
                 *tile_inputs(),
                 colours_input(),
+                fidelity_input(),
             ],
             outputs=[
                 io.Video.Output("video", tooltip="The file that was written."),

@@ -25,9 +25,9 @@ OTHER_TONES = 0.01
 FLAT = 8 / 255
 """Range of values in 5x5 source pixels at which a pixel weighs a quarter."""
 FLAT_REACH = 2
-MOST = 32 / 255
-"""Differences up to this are taken for a moved colour; those from twice as much on are a fault of another kind, such
-as a black tile, which nothing is to cover up."""
+MOST = 16 / 255
+"""Mean differences of a cell up to this are taken for a moved colour; those from half as much again on are a fault of
+another kind, such as a black tile, which nothing is to cover up."""
 LEAST_WEIGHT = 1e-3
 """Of a pixel that is not flat at all, so that a place without anything flat gets a mean as well."""
 
@@ -48,11 +48,18 @@ def _sum(parts: list[torch.Tensor]) -> torch.Tensor:
     return total
 
 
-def weighted(source: torch.Tensor, means: torch.Tensor, top: int) -> torch.Tensor:
-    """(1, (C + 1) * TONES, h, W) what ``means``, source rows from ``top`` on, miss in each channel, times its weight
-    in each tone; and the weights."""
+def sums_of_cells(source: torch.Tensor, means: torch.Tensor, top: int) -> torch.Tensor:
+    """(1, C + 1, TONES, cells down, cells across) what ``means`` (1, C, h, W), magnified source rows from ``top`` on,
+    miss in each channel times its weight in each tone, and the weights."""
     missing = source[:, :, top : top + means.shape[2]].to(means) - means
-    missing *= (2 - missing.abs().amax(dim=1, keepdim=True) / MOST).clamp_(0, 1)
+    sums = _cells(_weighted(source, means, missing, top))
+    sums = sums.reshape(1, -1, TONES, *sums.shape[2:])
+    sums[:, :-1] *= (3 - 2 * _cells(missing).abs().amax(dim=1, keepdim=True) / MOST).clamp_(0, 1)[:, None]
+    return sums
+
+
+def _weighted(source: torch.Tensor, means: torch.Tensor, missing: torch.Tensor, top: int) -> torch.Tensor:
+    """(1, (C + 1) * TONES, h, W)."""
     flat = _flatness(source, top, means.shape[2]).to(means)
     # What is not flat is texture: its bright and its dark pixels are not to be drawn together.
     weights = flat * (tones_of(means) + OTHER_TONES) + _least_weight(missing)
@@ -79,7 +86,7 @@ def _least_weight(missing: torch.Tensor) -> torch.Tensor:
     return LEAST_WEIGHT / (1 + (missing.abs().amax(dim=1, keepdim=True) / FLAT) ** 2)
 
 
-def cells(planes: torch.Tensor) -> torch.Tensor:
+def _cells(planes: torch.Tensor) -> torch.Tensor:
     """Means over cells; what lies beyond the border counts as 0."""
     height, width = planes.shape[-2:]
     return reduced(pad(planes, (0, -width % CELL, 0, -height % CELL)), CELL)

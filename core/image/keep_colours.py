@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch.nn.functional import interpolate, pad
 
-from .colour_cells import CELL, TONES, cells, reduced, tones_of, weighted
+from .colour_cells import CELL, TONES, reduced, sums_of_cells, tones_of
 
 REACH = 2
 """Cells on each side that have a part in the mean of one, with binomial weights. With the cells and the interpolation
@@ -110,7 +110,7 @@ class _Keeper:
         """Adds the sums of the cells that these rows fill, or end."""
         top = CELL * self._known
         means = reduced(rows.float(), self._scale)
-        sums = cells(weighted(self._source, means, top))
+        sums = sums_of_cells(self._source, means, top).flatten(1, 2)
         self._means = torch.cat([self._means.to(means), means], dim=2)
         self._sums = torch.cat([self._sums.to(sums), sums], dim=2) if self._sums.shape[2] else sums
         self._known += sums.shape[2]

@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
+from ..image.alpha import bleed
 from ..image.canvas import Background, Fill, parse_colour
+from ..image.fidelity_lock import LockSettings, lock_fitted
 from ..image.fit import Fit, FitPlan, Target, plan_fit
 from ..image.keep_colours import ColourChange
 from ..image.room import check_room
@@ -38,6 +40,8 @@ class PictureSettings:
     its colour profile. ``embedded`` is text that each file is given, by keyword, such as the workflow that made it.
     ``source_type`` is IPTC's term for how it was made (``SOURCE_TYPES``), where the source does not say another.
     ``software`` is recorded in the file. ``profile`` holds the rules of a marketplace (see ``for_marketplace``).
+    ``fidelity``, 0 to 1, is how strongly the result is locked to its source (``fidelity_lock``). Raises ``InputError``
+    for one beyond that.
     """
 
     target: Target | None = None
@@ -54,6 +58,10 @@ class PictureSettings:
     embedded: tuple[tuple[str, str], ...] = ()
     source_type: str = ""
     profile: Profile | None = None
+    fidelity: float = 0.0
+
+    def __post_init__(self) -> None:
+        LockSettings(strength=self.fidelity)
 
 
 def for_marketplace(settings: PictureSettings, profile: Profile) -> PictureSettings:
@@ -159,12 +167,16 @@ def enlarge(
             file.picture, file.alpha, upscaler, target, settings.tiles, source.background, progress, change=change
         )
         picture, alpha, plan, passes = result.picture, result.alpha, result.plan, result.passes
+    notes = [change.note]
+    if settings.fidelity and upscaler is not None:
+        colour = file.picture if file.alpha is None else bleed(file.picture, file.alpha)
+        notes.append(lock_fitted(picture, colour, plan, settings.fidelity, progress))
     colour = solid_colour(source.background)
     if colour and alpha is not None:
         picture, alpha = over(picture, alpha, colour), None
     if settings.sharpen:
         picture, _ = sharpen_blend(picture, settings.sharpen)
-    return Enlarged(picture, alpha, plan, passes, tuple(filter(None, [change.note])))
+    return Enlarged(picture, alpha, plan, passes, tuple(filter(None, notes)))
 
 
 def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings) -> None:

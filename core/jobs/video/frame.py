@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ...image.canvas import Background
+from ...image.fidelity_lock import lock_fitted
 from ...image.fit import FitPlan, Target, plan_fit
 from ...image.frame_difference import FrameReuse, is_held
 from ...image.keep_colours import ColourChange
@@ -38,6 +39,7 @@ class FrameSettings:
     device: torch.device
     deep: bool
     flicker: bool
+    fidelity: float = 0.0
 
     @classmethod
     def of(cls, job: VideoJob, plan: VideoPlan, *, flicker: bool) -> FrameSettings:
@@ -51,6 +53,7 @@ class FrameSettings:
             device=job.device,
             deep=plan.encoding.deep,
             flicker=flicker,
+            fidelity=job.settings.fidelity,
         )
 
 
@@ -134,6 +137,8 @@ class FrameUpscaler:
             self._reuse,
             self.change,
         )
+        if settings.fidelity:
+            lock_fitted(result.picture, picture, result.plan, settings.fidelity, Progress())
         return result.picture.clamp(0, 1)
 
     def _flicker(self, source: torch.Tensor, result: torch.Tensor | None) -> Flicker:

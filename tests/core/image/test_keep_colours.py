@@ -43,7 +43,7 @@ def test_a_background_that_became_white_has_its_colour_again(scale: int):
     assert "up to 13.9 levels" in change.sentence
 
 
-@pytest.mark.parametrize("shown", [(255, 10), (190, 75), (244, 40)], ids=str)
+@pytest.mark.parametrize("shown", [(255, 10), (233, 31), (244, 30)], ids=str)
 def test_what_a_dark_thing_misses_does_not_glow_on_its_background(shown: tuple[int, int]):
     source, result = packshot(96, 244, 20), gaussian(packshot(384, *shown), 1.0)
     found = kept(source, result)
@@ -95,7 +95,8 @@ def test_detail_stays_where_the_colour_moves():
 
 
 def test_a_black_tile_is_not_covered_up():
-    source, result = torch.full((1, 3, 64, 64), 0.6), torch.full((1, 3, 256, 256), 0.6)
+    source = 0.5 + 0.1 * noise(1, 3, 64, 64)
+    result = interpolate(source, scale_factor=4)
     result[..., :128, :128] = 0
     assert torch.equal(kept(source, result), result)
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..model_loader.find import DEFAULT_MODEL
-from .choices import FORMATS
+from .choices import FORMATS, SOURCE_TYPES
 from .options import (
+    CommercialUse,
     Device,
     EngineOption,
     ModelName,
@@ -19,6 +20,7 @@ from .options import (
     Overwrite,
     PresetFile,
     Scale,
+    StripMetadata,
     TileSize,
     WantedAnchor,
     WantedEdge,
@@ -95,6 +97,11 @@ class PictureOptions:
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts; each part may run on its own machine.")
     ] = None
+    strip_metadata: StripMetadata = False
+    source_type: Annotated[
+        str | None, typer.Option(metavar=SOURCE_TYPES, help="Say so in XMP (IPTC DigitalSourceType) where nothing is.")
+    ] = None
+    commercial: CommercialUse = False
 
     def checked_precision(self) -> Precision:
         """Raises ``UsageProblem``."""
@@ -138,6 +145,8 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
             quality=options.quality,
             srgb=options.srgb,
             strip_gps=not options.keep_gps,
+            strip_metadata=options.strip_metadata,
+            source_type=one_of(SOURCE_TYPES.split("|"), options.source_type, "--source-type") or "",
         )
 
 

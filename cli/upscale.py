@@ -41,6 +41,7 @@ def upscale(options: PictureOptions) -> None:
         engine,
         options.tile_size,
         tune=not options.no_tune,
+        commercial=options.commercial,
     )
     settings = settings_for_model(options, settings, model, upscaler.spec.scale)
     if single is None:

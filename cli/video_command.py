@@ -13,12 +13,14 @@ import typer
 from ..model_loader.find import DEFAULT_MODEL
 from .errors import FAILED, UsageProblem, reporting, say
 from .options import (
+    CommercialUse,
     Device,
     EngineOption,
     ModelName,
     ModelsDir,
     NoTune,
     Scale,
+    StripMetadata,
     TileSize,
     WantedAnchor,
     WantedEdge,
@@ -99,6 +101,8 @@ class VideoOptions:
     no_tune: NoTune = False
     device: Device = None
     models_dir: ModelsDir = None
+    strip_metadata: StripMetadata = False
+    commercial: CommercialUse = False
 
 
 @reporting
@@ -125,6 +129,7 @@ def video(options: VideoOptions) -> None:
         engine=choice(Engine, options.engine, "--engine"),
         tile=options.tile_size,
         tune=not options.no_tune,
+        commercial=options.commercial,
     )
     upscaler, known = open_model(options.model)
     job = VideoJob(
@@ -166,7 +171,7 @@ def _settings(options: VideoOptions) -> VideoSettings:
             held=FrameReuse(reuse=options.held, threshold=options.held_threshold),
             read=ReadSettings(start=options.start, seconds=options.duration, deinterlace=options.deinterlace),
             encode=_encoding(options),
-            carry=Carry(audio=options.audio, subtitles=options.subtitles),
+            carry=Carry(audio=options.audio, subtitles=options.subtitles, tags=not options.strip_metadata),
             round_even=options.round_even,
             segment_frames=options.segment_frames,
         )

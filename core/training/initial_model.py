@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from ...model_loader.licences import FROM_NOTHING
 from ...model_loader.loaded import LoadedModel, describe_foreign
 from ...model_loader.safe_load import build_model
 from ..errors import InputError
@@ -45,7 +47,8 @@ def new_compact(network: NetworkSettings, seed: int) -> LoadedModel:
             f"A network of scale {network.scale}, {network.features} features and {network.convolutions} convolutions "
             "cannot be built; all three must be at least 1."
         )
-    return describe_foreign(build_model(compact_weights(network, seed), "a new Compact network"))
+    made = describe_foreign(build_model(compact_weights(network, seed), "a new Compact network"))
+    return replace(made, facts=replace(made.facts, licence=FROM_NOTHING, commercial_use=True))
 
 
 def check_round_trip(base: LoadedModel) -> None:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from .catalogue import entry_by_hash
 from .errors import LicenceError
@@ -21,6 +21,9 @@ FROM_NOTHING = "LicenseRef-trained-from-nothing"
 """Of a model that somebody trained from random weights: no licence of another model hangs on it."""
 CARD_KEY = "backplate.model_card"
 """Where a trained file names the model that it was made from."""
+OWN_LICENCE = "modelspec.license"
+"""Where files say their own licence (Stability AI's ModelSpec)."""
+LONGEST_LICENCE = 200
 LARGEST_HEADER = 100_000_000
 """Bytes of the header of a safetensors file, by the format's own limit."""
 
@@ -72,10 +75,10 @@ def licence_of(sha256: str) -> Licence | None:
 
 
 def licence_of_file(path: Path, sha256: str) -> Licence | None:
-    """Of a file of weights: by its hash, or that of the model from which it says that it was trained."""
+    """Of a file of weights: by its hash, or by what it says of itself and of the model that it was trained from."""
     if path.parent.resolve() == BUNDLED.resolve():
         return Licence("Apache-2.0", True, "comes with Backplate")
-    return licence_of(sha256) or _of_parent(path)
+    return licence_of(sha256) or _said_by(path)
 
 
 @lru_cache(maxsize=1)
@@ -83,28 +86,41 @@ def _bundled_hashes() -> frozenset[str]:
     return frozenset(sha256_of(path) for path in BUNDLED.glob("*.safetensors"))
 
 
-def _of_parent(path: Path) -> Licence | None:
-    card = _card_of(path)
+def _said_by(path: Path) -> Licence | None:
+    metadata = _metadata_of(path)
+    card = _card_in(metadata)
     base, name = str(card.get("base_sha256") or ""), str(card.get("base_model") or "")[:80]
     if parent := licence_of(base):
         return Licence(parent.text, parent.commercial_use, f"of {name}, from which it was trained; {parent.source}")
-    text = card.get("base_licence")
-    if not isinstance(text, str) or not 0 < len(text) <= 200:
-        return None
-    trained = "trained from nothing" if text == FROM_NOTHING else f"of {name}, from which it was trained"
-    return Licence(text, allows_commercial_use(text), f"{trained}, says the file")
+    trained, own = card.get("base_licence"), metadata.get(OWN_LICENCE)
+    if _is_short(trained):
+        how = "trained from nothing" if trained == FROM_NOTHING else f"of {name}, from which it was trained"
+        return Licence(trained, allows_commercial_use(trained), f"{how}, says the file")
+    return Licence(own, allows_commercial_use(own), "says the file") if _is_short(own) else None
 
 
-def _card_of(path: Path) -> dict[str, Any]:
-    """Empty for files that are no safetensors, or have no card."""
+def _is_short(text: Any) -> TypeGuard[str]:
+    return isinstance(text, str) and 0 < len(text) <= LONGEST_LICENCE
+
+
+def _metadata_of(path: Path) -> dict[str, Any]:
+    """Of a safetensors file; empty for others."""
     if path.suffix.lower() not in (".safetensors", ".sft"):
         return {}
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header: Any = json.loads(file.read(length)) if length <= LARGEST_HEADER else {}
-        card: Any = json.loads(header["__metadata__"][CARD_KEY])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        found: Any = header.get("__metadata__", {})
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _card_in(metadata: dict[str, Any]) -> dict[str, Any]:
+    try:
+        card: Any = json.loads(metadata.get(CARD_KEY, "{}"))
+    except (ValueError, TypeError, RecursionError):
         return {}
     return cast("dict[str, Any]", card) if isinstance(card, dict) else {}
 

@@ -204,7 +204,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
     ) -> io.NodeOutput:
         source, output = places.picture_folder(folder), places.result_folder(output_folder)
         identity = identify(upscale_model)
-        check_licence(identity, wanted)
+        check_licence(upscale_model, identity, wanted)
         wanted = with_preset(wanted, identity)
         settings = replace(settings_of(wanted, identity), embedded=text_to_embed(cls, wanted))
         template = parse_template(wanted["name_template"], identity.name)

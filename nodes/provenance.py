@@ -8,8 +8,10 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.jobs.model_info import Model
 from ..core.media.picture.xmp import SOURCE_TYPES
+from ..model_loader.errors import LicenceError
 from . import comfy_host as host
 from .schema import ADVANCED
+from .upscale_model import is_foreign
 
 WITH_WORKFLOW, AS_SOURCE, NOTHING = "source and workflow", "source", "none"
 NOT_SAID = "not said"
@@ -50,10 +52,16 @@ def commercial_input() -> io.Input:
     )
 
 
-def check_licence(model: Model, wanted: dict[str, Any]) -> None:
+def check_licence(upscale_model: Any, model: Model, wanted: dict[str, Any]) -> None:
     """Raises ``LicenceError`` if commercial use was asked for and is not known to be allowed."""
-    if wanted.get("commercial_use"):
-        model.check_commercial_use()
+    if not wanted.get("commercial_use"):
+        return
+    if is_foreign(upscale_model):
+        raise LicenceError(
+            f"The licence of {model.name} is not known, because another loader gave it without its file: connect Load "
+            "Upscale Model (Backplate), which looks the file up, or switch commercial_use off."
+        )
+    model.check_commercial_use()
 
 
 def strips(wanted: dict[str, Any]) -> bool:

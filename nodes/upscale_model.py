@@ -86,6 +86,11 @@ def receive_model(upscale_model: Any) -> Received:
     return ours if ours is not None else Received(model=describe_foreign(upscale_model))
 
 
+def is_foreign(upscale_model: Any) -> bool:
+    """Whether a loader of others gave it, so that nobody knows its file."""
+    return not isinstance(upscale_model, ExportedModel) and getattr(upscale_model, "backplate", None) is None
+
+
 def identify(upscale_model: Any) -> Model:
     """What is recorded about the model that made a result. Raises ``ModelError`` if it is none."""
     if isinstance(upscale_model, ExportedModel):

@@ -317,7 +317,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
     def execute(cls, upscale_model: Any, video: Any, **wanted: Any) -> io.NodeOutput:
         source, part = part_of_video(video, wanted["container"])
         known = identify(upscale_model)
-        check_licence(known, wanted)
+        check_licence(upscale_model, known, wanted)
         job = VideoJob(
             source=source,
             # Its name may tell its size, which is known with the plan.

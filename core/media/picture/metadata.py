@@ -110,7 +110,7 @@ def kept_exif(image: Image.Image, *, is_srgb: bool = False) -> bytes | None:
 
 
 def exif_of(image: Image.Image) -> Image.Exif:
-    """As it is stored. Where an AVIF is turned by its container, Pillow writes its EXIF anew, and loses all letters that
+    """As it is stored. Where its container turns an AVIF, Pillow writes the EXIF anew, and loses all letters that
     are not ASCII."""
     decoder: Any = getattr(image, "_decoder", None) if image.format == "AVIF" else None
     parts: tuple[Any, ...] = decoder.get_info() if hasattr(decoder, "get_info") else ()

@@ -47,7 +47,7 @@ def batch(options: BatchOptions) -> None:
     """
     from ..core.engines.autotune.choose import tuning_wanted
     from ..core.jobs.folder.ray_cluster import Cluster, run_folder_on_cluster
-    from ..core.jobs.model_info import Model
+    from ..core.jobs.model_info import model_of
     from ..model_loader.find import default_folders, find_model
     from ..model_loader.loaded import load_model
     from .folder_job import run_folder_job
@@ -60,7 +60,9 @@ def batch(options: BatchOptions) -> None:
     tasks = folder_tasks(options)
     path = find_model(options.model, default_folders(options.models_dir))
     facts = load_model(path).facts
-    model = Model(name=facts.name, sha256=facts.sha256, precision=precision.value)
+    model = model_of(facts, precision)
+    if options.commercial:
+        model.check_commercial_use()
     settings = settings_for_model(options, settings, model, facts.scale)
     # The environment of this machine decides, not that of each worker.
     tune = tuning_wanted(not options.no_tune)

@@ -12,3 +12,4 @@ ENGINES = "|".join(Engine)
 EXPORTS = "onnx|ncnn|tensorrt"
 FORMATS = "png|jpg|webp|tiff|avif"
 SCHEDULERS = "ray"
+SOURCE_TYPES = "algorithmicallyEnhanced|compositeWithTrainedAlgorithmicMedia"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..model_loader.find import AUTO
-from .choices import FORMATS
+from .choices import FORMATS, SOURCE_TYPES
 from .errors import UsageProblem
 from .options import (
+    CommercialUse,
     Device,
     EngineOption,
     Fidelity,
@@ -23,6 +24,7 @@ from .options import (
     Overwrite,
     PresetFile,
     Scale,
+    StripMetadata,
     TileSize,
     WantedAnchor,
     WantedEdge,
@@ -103,6 +105,11 @@ class PictureOptions:
         str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts; each part may run on its own machine.")
     ] = None
     profile: MarketplaceProfile = None
+    strip_metadata: StripMetadata = False
+    source_type: Annotated[
+        str | None, typer.Option(metavar=SOURCE_TYPES, help="Say so in XMP (IPTC DigitalSourceType) where nothing is.")
+    ] = None
+    commercial: CommercialUse = False
 
     def checked_precision(self) -> Precision:
         """Raises ``UsageProblem``."""
@@ -149,6 +156,8 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
             srgb=options.srgb,
             strip_gps=not options.keep_gps,
             fidelity=options.fidelity,
+            strip_metadata=options.strip_metadata,
+            source_type=one_of(SOURCE_TYPES.split("|"), options.source_type, "--source-type") or "",
         )
         profile = marketplace(options)
         if profile and settings.target is None and options.multiple_of > 1:

@@ -11,6 +11,7 @@ import typer
 
 from ..model_loader.catalogue import CATALOGUE, CatalogueEntry, entry_by_name, fetch
 from ..model_loader.find import default_folders, model_files
+from ..model_loader.licence_index import INDEX_URL, Index, fetch_index, import_index, index_note, index_path, read_index
 from .errors import UsageProblem, reporting, say
 
 PIPED_WIDTH = 160
@@ -63,6 +64,51 @@ def fetch_model(
     with _Download(entry.file) as download:
         path = fetch(entry, folder, on_progress=download.report, accept_non_commercial=accept_non_commercial)
     typer.echo(path)
+
+
+index_app = typer.Typer(rich_markup_mode=None)
+models_app.add_typer(index_app, name="index")
+
+
+@index_app.callback(invoke_without_command=True)
+@reporting
+def index(context: typer.Context) -> None:
+    """Licences of models by their hashes, as OpenModelDB lists them; says which list is here."""
+    if context.invoked_subcommand:
+        return
+    found = read_index()
+    if found is None:
+        typer.echo(f"No list of licences is here; `backplate models index fetch` gets one from {INDEX_URL}.")
+        return
+    typer.echo(f"{_about(found)}, {found.days_old} days ago")
+    if note := index_note():
+        say(note)
+
+
+@index_app.command("fetch")
+@reporting
+def fetch_list(
+    url: Annotated[str, typer.Option(metavar="URL", help="Another place with the same list.")] = INDEX_URL,
+) -> None:
+    """Download OpenModelDB's list (licence GPL-3.0) into your data folder."""
+    say(f"OpenModelDB's list of models from {url}, licence GPL-3.0")
+    typer.echo(_about(fetch_index(url)))
+
+
+@index_app.command("import")
+@reporting
+def import_list(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help="models.json, or the folder data/models of OpenModelDB's repository.")
+    ],
+) -> None:
+    """Read a list that was downloaded by hand."""
+    typer.echo(_about(import_index(source)))
+
+
+def _about(found: Index) -> str:
+    known = sum(bool(each.licence) for each in found.files.values())
+    return f"{index_path()}: {len(found.files)} files, {known} of them with a licence, from {found.source}"
 
 
 class _Download:

@@ -78,6 +78,14 @@ MarketplaceProfile = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+StripMetadata = Annotated[
+    bool,
+    typer.Option("--strip-metadata", help="Carry nothing that the source says of itself, only its colour profile."),
+]
+CommercialUse = Annotated[
+    bool,
+    typer.Option("--commercial", help="Refuse a model whose licence forbids commercial use, or is not known."),
+]
 
 
 def takes(

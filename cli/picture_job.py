@@ -11,7 +11,7 @@ from ..core.engines.export.files import is_engine_file, open_engine_file
 from ..core.engines.registry import Engine, open_upscaler
 from ..core.errors import InputError
 from ..core.jobs.marketplace.deliver import deliver
-from ..core.jobs.model_info import Model
+from ..core.jobs.model_info import Model, model_of, model_of_file
 from ..core.jobs.picture import PictureSettings, enlarge, read_source, write_enlarged
 from ..core.media.picture_folder import FileTask
 from ..core.progress import Progress
@@ -34,21 +34,29 @@ def load_upscaler(
     *,
     tune: bool = True,
     pixels: int = 0,
+    commercial: bool = False,
 ) -> tuple[Upscaler, Model]:
-    """The upscaler of that model or exported model, and what the model is. ``pixels``: see ``EngineRequest``. Raises
-    ``ModelError`` and ``InputError``."""
+    """The upscaler of that model or exported model, and what the model is. ``pixels``: see ``EngineRequest``.
+    ``commercial`` refuses one that is not known to allow commercial use. Raises ``ModelError`` and ``InputError``."""
     path, where = find_model(name, default_folders(models_dir)), choose_device(device)
     if is_engine_file(path):
         opened = open_engine_file(path, where)
         if engine not in (Engine.AUTO, Engine.PYTORCH):
             with ModelScreen(1) as screen:
                 screen.note(f"{opened.name} runs in the engine that it was made for; --engine is for other models.")
-        return opened.upscaler, Model(name=opened.name, sha256=opened.sha256, precision=precision.value)
+        return opened.upscaler, _allowed(model_of_file(opened, precision), commercial)
     model = load_model(path)
+    known = _allowed(model_of(model.facts, precision), commercial)
     with ModelScreen(1) as screen:
         screen.start_picture(Path(model.facts.name))
         upscaler = open_upscaler(model, where, precision, engine, tile=tile, tune=tune, progress=screen, pixels=pixels)
-    return upscaler, Model(name=model.facts.name, sha256=model.facts.sha256, precision=precision.value)
+    return upscaler, known
+
+
+def _allowed(model: Model, commercial: bool) -> Model:
+    if commercial:
+        model.check_commercial_use()
+    return model
 
 
 def software_of(model: Model) -> str:

@@ -43,6 +43,7 @@ def upscale(options: PictureOptions) -> None:
         options.tile_size,
         tune=not options.no_tune,
         pixels=source_pixels([task.source for task in ([single] if single else tasks)]),
+        commercial=options.commercial,
     )
     settings = settings_for_model(options, settings, model, upscaler.spec.scale)
     if single is None:

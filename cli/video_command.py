@@ -13,6 +13,7 @@ import typer
 from ..model_loader.find import AUTO
 from .errors import FAILED, UsageProblem, reporting, say
 from .options import (
+    CommercialUse,
     Device,
     EngineOption,
     Fidelity,
@@ -21,6 +22,7 @@ from .options import (
     ModelsDir,
     NoTune,
     Scale,
+    StripMetadata,
     TileSize,
     WantedAnchor,
     WantedEdge,
@@ -103,6 +105,8 @@ class VideoOptions:
     models_dir: ModelsDir = None
     keep_colours: KeepColours = True
     fidelity: Fidelity = 0.0
+    strip_metadata: StripMetadata = False
+    commercial: CommercialUse = False
 
 
 @reporting
@@ -130,6 +134,7 @@ def video(options: VideoOptions) -> None:
         tile=options.tile_size,
         tune=not options.no_tune,
         pixels=pixels_of(options.source, settings.read),
+        commercial=options.commercial,
     )
     upscaler, known = open_model(options.model)
     job = VideoJob(
@@ -173,7 +178,7 @@ def _settings(options: VideoOptions) -> VideoSettings:
             held=FrameReuse(reuse=options.held, threshold=options.held_threshold),
             read=ReadSettings(start=options.start, seconds=options.duration, deinterlace=options.deinterlace),
             encode=_encoding(options),
-            carry=Carry(audio=options.audio, subtitles=options.subtitles),
+            carry=Carry(audio=options.audio, subtitles=options.subtitles, tags=not options.strip_metadata),
             round_even=options.round_even,
             segment_frames=options.segment_frames,
             fidelity=options.fidelity,

@@ -59,6 +59,10 @@ class LicenceError(ModelError):
     """The licence forbids what was asked, unless the user says that they accept it."""
 
 
+class LicenceIndexError(ModelError):
+    """A list of licences that cannot be read, or is not what it should be."""
+
+
 class DownloadError(ModelError):
     """A file could not be fetched, or is not the file that was promised."""
 

@@ -6,7 +6,7 @@ import hashlib
 import threading
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -14,10 +14,11 @@ import spandrel  # pyright: ignore[reportMissingTypeStubs]
 import torch
 
 from .cache import CACHE
-from .catalogue import entry_by_hash, entry_by_name
+from .catalogue import entry_by_name
 from .errors import DamagedModelError, ModelError, WrongModelError
 from .files import in_megabytes, sha256_of
-from .find import BUNDLED, require_file
+from .find import require_file
+from .licences import Licence, licence_line, licence_of_file
 from .safe_load import Descriptor, picture_model, read_model
 
 
@@ -51,6 +52,8 @@ class ModelFacts:
     """SPDX identifier; None if the file is not a published one that is known."""
     commercial_use: bool | None
     """Whether the licence allows it; None if the licence is not known."""
+    licence_source: str = ""
+    """Where the licence is known from."""
 
     def text(self) -> str:
         """A few short lines for a person."""
@@ -61,7 +64,7 @@ class ModelFacts:
                 f"{self.parameters:,} parameters, {in_megabytes(self.size_bytes)},"
                 f" fp16 {_yes_no(self.supports_half)}, bf16 {_yes_no(self.supports_bfloat16)}",
                 f"input {self._size_rule()}; tiling {self.tiling}",
-                self._licence_line(),
+                licence_line(self.licence, self.commercial_use, self.licence_source),
                 f"SHA-256 {self.sha256}",
             ]
         )
@@ -71,13 +74,6 @@ class ModelFacts:
         rules += [f"a multiple of {self.multiple_of}"] if self.multiple_of > 1 else []
         rules += ["square"] if self.square else []
         return ", ".join(rules) or "of any size"
-
-    def _licence_line(self) -> str:
-        if self.licence is None:
-            return "licence not known: see where the model comes from"
-        if self.commercial_use is None:
-            return f"licence {self.licence}"
-        return f"licence {self.licence}: commercial use {'allowed' if self.commercial_use else 'NOT allowed'}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +97,7 @@ def load_model(path: Path | str) -> LoadedModel:
     """
     path = require_file(Path(path))
     try:
-        return CACHE.get(path, _load)
+        return _with_licence(CACHE.get(path, _load))
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}; check its permissions.") from error
 
@@ -169,15 +165,22 @@ def _load(path: Path) -> LoadedModel:
             f"{path.name} changed while it was read ({before.st_size}, then {after.st_size} bytes): try again when"
             " the copy or download has finished."
         )
-    licence, commercial_use = _licence_of(path, digest)
-    facts = facts_of(
-        descriptor,
-        name=path.stem,
-        sha256=digest,
-        licence=licence,
-        commercial_use=commercial_use,
-    )
+    facts = _licensed(facts_of(descriptor, name=path.stem, sha256=digest), licence_of_file(path, digest))
     return LoadedModel(descriptor, path, facts)
+
+
+def _with_licence(model: LoadedModel) -> LoadedModel:
+    """The table may have become larger while the model was in the cache."""
+    if model.facts.licence is not None or model.path is None:
+        return model
+    licence = licence_of_file(model.path, model.facts.sha256)
+    return replace(model, facts=_licensed(model.facts, licence)) if licence else model
+
+
+def _licensed(facts: ModelFacts, licence: Licence | None) -> ModelFacts:
+    if licence is None:
+        return facts
+    return replace(facts, licence=licence.text, commercial_use=licence.commercial_use, licence_source=licence.source)
 
 
 def _check_published(path: Path, size: int, digest: str) -> None:
@@ -188,14 +191,6 @@ def _check_published(path: Path, size: int, digest: str) -> None:
             f"{path.name} is as long as the published file but differs from it (SHA-256 {digest} in place of"
             f" {entry.sha256}): download it again from {entry.url}."
         )
-
-
-def _licence_of(path: Path, digest: str) -> tuple[str | None, bool | None]:
-    """SPDX identifier and whether it allows commercial use, where they are known."""
-    if path.parent.resolve() == BUNDLED.resolve():
-        return "Apache-2.0", True
-    entry = entry_by_hash(digest)
-    return (entry.licence, entry.commercial_use) if entry else (None, None)
 
 
 _hashes: weakref.WeakKeyDictionary[torch.nn.Module, tuple[torch.dtype, str]] = weakref.WeakKeyDictionary()

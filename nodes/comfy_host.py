@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import logging
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import comfy.model_patcher  # pyright: ignore[reportMissingImports]
 import comfy.utils  # pyright: ignore[reportMissingImports]
 import folder_paths  # pyright: ignore[reportMissingImports]
 import torch
+from comfy.cli_args import args  # pyright: ignore[reportMissingImports]
 from comfy_execution.utils import get_executing_context  # pyright: ignore[reportMissingImports]
 from PIL import Image
 from server import PromptServer  # pyright: ignore[reportMissingImports]
@@ -25,6 +27,7 @@ from ..core.engines.pytorch.eager import tile_bytes, usable_dtype
 from ..core.progress import Progress
 from ..model_loader.catalogue import CATALOGUE
 from ..model_loader.find import BUNDLED, DEFAULT_MODEL, SUFFIXES, find_model, model_files
+from ..model_loader.licence_index import index_note, index_path
 from ..model_loader.loaded import LoadedModel
 from ..model_loader.precision import Precision
 
@@ -93,7 +96,9 @@ def model_path(name: str) -> Path:
 def model_fingerprint(name: str) -> str:
     """Changes when the file behind the name is replaced."""
     path = folder_paths.get_full_path(MODEL_FOLDER, name)
-    return f"{path} {Path(path).stat().st_mtime_ns}" if path else name
+    file = f"{path} {Path(path).stat().st_mtime_ns}" if path else name
+    # What the loader says of the licence may change with the table of licences.
+    return f"{file} {index_path().stat().st_mtime_ns}" if index_path().is_file() else file
 
 
 def model_device() -> torch.device:
@@ -143,7 +148,8 @@ def place(descriptor: Any, device: torch.device) -> Any:
 def describe(model: LoadedModel, precision: Precision) -> str:
     """The model's facts, and whether the wish for a precision can be followed on this device."""
     _, note = usable_dtype(precision, model, model_device())
-    return "\n".join(filter(None, [model.facts.text(), note]))
+    unknown = index_note() if model.facts.licence is None else ""
+    return "\n".join(filter(None, [model.facts.text(), note, unknown]))
 
 
 def where() -> tuple[torch.device, torch.dtype]:
@@ -155,6 +161,14 @@ def where() -> tuple[torch.device, torch.dtype]:
 def printable(text: str) -> str:
     """File names that are no Unicode can be shown, and sent, only with marks in their place."""
     return text.encode("utf-8", "replace").decode()
+
+
+def running_workflow(hidden: Any) -> tuple[tuple[str, str], ...]:
+    """Name and JSON of what a node runs in, from its hidden inputs; nothing under ComfyUI's --disable-metadata."""
+    if hidden is None or args.disable_metadata:
+        return ()
+    found = {"prompt": hidden.prompt} if hidden.prompt is not None else {}
+    return tuple((name, json.dumps(value)) for name, value in (found | (hidden.extra_pnginfo or {})).items())
 
 
 def say(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,6 +32,15 @@ from ..core.study.preset import read_preset
 from ..core.tiled.pipeline import TileSettings
 from . import comfy_host as host
 from . import paths as places
+from .provenance import (
+    check_licence,
+    commercial_input,
+    metadata_input,
+    source_type,
+    source_type_input,
+    strips,
+    text_to_embed,
+)
 from .resolution import CheckedTarget, target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, colours_input, fidelity_input, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
@@ -162,6 +172,9 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
                 ),
                 colours_input(),
                 fidelity_input(),
+                metadata_input(),
+                source_type_input(),
+                commercial_input(),
             ],
             outputs=[
                 io.String.Output("summary", tooltip="Counts, speed, what failed, what should be looked at."),
@@ -194,8 +207,9 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
     ) -> io.NodeOutput:
         source, output = places.picture_folder(folder), places.result_folder(output_folder)
         identity = identify(upscale_model)
+        check_licence(upscale_model, identity, wanted)
         wanted = with_preset(wanted, identity)
-        settings = settings_of(wanted, identity)
+        settings = replace(settings_of(wanted, identity), embedded=text_to_embed(cls, wanted))
         template = parse_template(wanted["name_template"], identity.name)
         pictures = list_pictures(source, recursive=subfolders, without=output)
         others = passed_over_text(passed_over(source, recursive=subfolders, without=output))
@@ -262,6 +276,8 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
         strip_gps=wanted["strip_gps"],
         fidelity=wanted.get("fidelity", 0.0),
         software=model.software_tag(),
+        strip_metadata=strips(wanted),
+        source_type=source_type(wanted),
     )
 
 

@@ -9,6 +9,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.engines.export.files import is_engine_file, open_engine_file
 from ..core.engines.registry import Engine
+from ..core.jobs.model_info import model_of, model_of_file
 from ..model_loader.blend import blend_models
 from ..model_loader.loaded import load_model
 from ..model_loader.precision import Precision
@@ -71,9 +72,12 @@ class LoadUpscaleModel(io.ComfyNode):
         wish, path = Precision(precision), host.model_path(model_name)
         if is_engine_file(path):
             opened = open_engine_file(path, host.model_device(), host.HostProgress())
-            return io.NodeOutput(ExportedModel(path, opened, wish), opened.text())
+            line = model_of_file(opened, wish).licence_line()
+            host.say(line)
+            return io.NodeOutput(ExportedModel(path, opened, wish), f"{opened.text()}\n{line}")
         model = load_model(path)
         sent = send_model(Received(model=model, precision=wish, engine=Engine(engine)))
+        host.say(model_of(model.facts, wish).licence_line())
         return io.NodeOutput(sent, host.describe(model, wish))
 
 

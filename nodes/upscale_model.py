@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from ..core.engines.export.files import OpenedFile, open_engine_file
 from ..core.engines.registry import Engine, open_upscaler
 from ..core.errors import InputError
-from ..core.jobs.model_info import Model
+from ..core.jobs.model_info import Model, exported_model, model_of
 from ..core.progress import Progress
 from ..core.upscaler import Upscaler
 from ..model_loader.errors import WrongModelError
@@ -40,6 +40,7 @@ class ExportedModel:
     def __init__(self, path: Path, opened: OpenedFile, precision: Precision) -> None:
         self.path, self.precision = path, precision
         self.name, self.sha256, self.scale = opened.name, opened.sha256, opened.upscaler.spec.scale
+        self.made_from = opened.record.model_sha256 if opened.record else ""
 
     @property
     def patcher(self) -> NoReturn:
@@ -85,14 +86,18 @@ def receive_model(upscale_model: Any) -> Received:
     return ours if ours is not None else Received(model=describe_foreign(upscale_model))
 
 
+def is_foreign(upscale_model: Any) -> bool:
+    """Whether a loader of others gave it, so that nobody knows its file."""
+    return not isinstance(upscale_model, ExportedModel) and getattr(upscale_model, "backplate", None) is None
+
+
 def identify(upscale_model: Any) -> Model:
     """What is recorded about the model that made a result. Raises ``ModelError`` if it is none."""
     if isinstance(upscale_model, ExportedModel):
-        precision = upscale_model.precision.value
-        return Model(name=upscale_model.name, sha256=upscale_model.sha256, precision=precision)
+        given = upscale_model
+        return exported_model(given.name, given.sha256, given.precision, given.made_from)
     received = receive_model(upscale_model)
-    facts = received.model.facts
-    return Model(name=facts.name, sha256=facts.sha256, precision=received.precision.value)
+    return model_of(received.model.facts, received.precision)
 
 
 def upscaler_for(upscale_model: Any, progress: Progress, tile: int = 0, pixels: int = 0) -> Upscaler:

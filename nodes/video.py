@@ -33,6 +33,7 @@ from ..core.tiled.pipeline import TileSettings
 from ..core.types import Box, Size
 from . import comfy_host as host
 from . import paths as places
+from .provenance import check_licence, commercial_input, metadata_input, strips, text_to_embed
 from .resolution import CheckedTarget, target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, colours_input, fidelity_input, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
@@ -226,7 +227,7 @@ def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
             crf=None if wanted["crf"] == USUAL_CRF else wanted["crf"],
             bit_depth=DEPTHS[wanted["bit_depth"]],
         ),
-        carry=Carry(audio=wanted["audio"], subtitles=wanted["subtitles"]),
+        carry=Carry(audio=wanted["audio"], subtitles=wanted["subtitles"], tags=not strips(wanted)),
         round_even=wanted["round_even"],
         fidelity=wanted.get("fidelity", 0.0),
     )
@@ -290,6 +291,8 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                 *tile_inputs(),
                 colours_input(),
                 fidelity_input(),
+                metadata_input(),
+                commercial_input(),
             ],
             outputs=[
                 io.Video.Output("video", tooltip="The file that was written."),
@@ -320,6 +323,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
     def execute(cls, upscale_model: Any, video: Any, **wanted: Any) -> io.NodeOutput:
         source, part = part_of_video(video, wanted["container"])
         known = identify(upscale_model)
+        check_licence(upscale_model, known, wanted)
         job = VideoJob(
             source=source,
             # Its name may tell its size, which is known with the plan.
@@ -329,6 +333,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
             device=host.model_device(),
             keep_partial=wanted["keep_partial"],
             software=known.software_tag(),
+            embedded=text_to_embed(cls, wanted),
         )
         progress = CountingFrames()
         upscaler = upscaler_for(upscale_model, progress, wanted["tile_size"], pixels_of(source, job.settings.read))

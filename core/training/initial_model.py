@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ...model_loader.find import BUNDLED, find_model
+from ...model_loader.licences import FROM_NOTHING
 from ...model_loader.loaded import LoadedModel, describe_foreign, load_model
 from ...model_loader.safe_load import build_model
 from ..errors import InputError
@@ -78,9 +80,14 @@ def new_compact(network: NetworkSettings, seed: int) -> LoadedModel:
             "cannot be built; all three must be at least 1."
         )
     weights = compact_weights(network, seed)
-    if network.start:
-        weights = take_over(weights, load_model(find_model(network.start, [BUNDLED], allow_paths=False)), network)
-    return describe_foreign(build_model(weights, "a new Compact network"))
+    if not network.start:
+        made = describe_foreign(build_model(weights, "a new Compact network"))
+        return replace(made, facts=replace(made.facts, licence=FROM_NOTHING, commercial_use=True))
+    parent = load_model(find_model(network.start, [BUNDLED], allow_paths=False))
+    made = describe_foreign(build_model(take_over(weights, parent, network), "a new Compact network"))
+    return replace(
+        made, facts=replace(made.facts, licence=parent.facts.licence, commercial_use=parent.facts.commercial_use)
+    )
 
 
 def check_round_trip(base: LoadedModel) -> None:

@@ -158,3 +158,29 @@ def answer_to(comfy: Client, graph: Graph) -> str:
         with refusal:
             return refusal.read().decode()
     return comfy.follow(prompt).error
+
+
+def test_results_hold_the_prompt_that_made_them(comfy: Client, products: Callable[..., Path]) -> None:
+    products("made", 3)
+    for kind in ("png", "webp"):
+        graph, node, _ = folder_graph(folder="made", output_folder=f"made_{kind}", format=kind)
+        comfy.succeed(graph)
+        path = comfy.server.base / "output" / f"made_{kind}" / f"p0.{kind}"
+        with Image.open(path) as image:
+            image.load()
+            text = image.text["prompt"] if kind == "png" else image.getexif()[0x0110].removeprefix("prompt:")
+        assert json.loads(text)[node]["class_type"] == "BackplateUpscaleFolder"
+        assert json.loads(text)[node]["inputs"]["output_folder"] == f"made_{kind}"
+    graph, _, _ = folder_graph(folder="made", output_folder="made_bare", metadata="none")
+    comfy.succeed(graph)
+    with Image.open(comfy.server.base / "output" / "made_bare" / "p0.png") as image:
+        image.load()
+        assert image.text == {}
+
+
+def test_commercial_use_is_refused_before_any_work(comfy: Client, products: Callable[..., Path]) -> None:
+    products("shop", 1)
+    graph, _, _ = folder_graph(folder="shop", output_folder="shop_done", commercial_use=True)
+    run = comfy.run(graph)
+    assert "is not known, so commercial use is not known to be allowed" in run.error
+    assert not (comfy.server.base / "output" / "shop_done").exists()

@@ -43,6 +43,7 @@ class Host:
     sent: list[tuple[str, Any]] = field(default_factory=list)
     interrupt_after: int | None = None
     checks: int = 0
+    args: types.SimpleNamespace = field(default_factory=lambda: types.SimpleNamespace(disable_metadata=False))
 
     def check(self) -> None:
         self.checks += 1
@@ -139,6 +140,7 @@ def comfy_modules(host: Host) -> dict[str, types.ModuleType]:
         },
         "comfy.model_patcher": {"ModelPatcher": Patcher},
         "comfy.utils": {"ProgressBar": ProgressBar},
+        "comfy.cli_args": {"args": host.args},
         "comfy_api": {},
         "comfy_api.latest": {
             "io": io_module(),

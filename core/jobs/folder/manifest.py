@@ -34,7 +34,8 @@ class Status(str, Enum):
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One line. Paths are within the folder of sources and that of results, with ``/``; hashes are SHA-256 in hex;
-    sizes in pixels and bytes are 0, and figures None, where they are not known.
+    sizes in pixels and bytes are 0, and figures None, where they are not known. ``model_licence`` is an SPDX
+    expression, empty where it is not known; ``model_commercial_use``: whether that allows it.
 
     ``seconds`` is the time spent on this picture in all threads. ``reason`` says why it failed or was flagged.
     ``kept``: it failed because a file that is not of this job has the name of the output, and was left alone.
@@ -56,6 +57,8 @@ class Entry:
     height: int = 0
     model: str = ""
     model_sha256: str = ""
+    model_licence: str = ""
+    model_commercial_use: bool | None = None
     settings_sha256: str = ""
     passes: int = 0
     seconds: float = 0.0

@@ -339,6 +339,8 @@ class _Run:
             status=Status.FAILED,
             model=self._job.model.name,
             model_sha256=self._job.model.sha256,
+            model_licence=self._job.model.licence,
+            model_commercial_use=self._job.model.commercial_use,
             settings_sha256=self._settings_sha256,
         )
 

@@ -68,8 +68,8 @@ class VideoSettings:
 class VideoJob:
     """``parts`` is the folder of finished segments, by default beside ``output``. ``resume``: what an earlier run
     finished there is used, otherwise removed. ``keep_partial``: a source that breaks off gives a result up to there.
-    ``reference``: a video of the result's size, to compare with. ``measure``: whether flicker is. ``room``: frames
-    that wait between stages."""
+    ``embedded``: further tags, such as the workflow that made it. ``reference``: a video of the result's size, to
+    compare with. ``measure``: whether flicker is. ``room``: frames that wait between stages."""
 
     source: Source
     output: Path
@@ -84,11 +84,13 @@ class VideoJob:
     reference: Path | None = None
     room: int = ROOM
     software: str = ""
+    embedded: tuple[tuple[str, str], ...] = ()
 
     @property
     def metadata(self) -> dict[str, str]:
         """Tags of the result beside those of the source."""
-        return {"software": self.software} if self.software else {}
+        own = {"software": self.software} if self.software and self.settings.carry.tags else {}
+        return own | dict(self.embedded)
 
     @property
     def parts_folder(self) -> Path:

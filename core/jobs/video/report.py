@@ -20,7 +20,8 @@ STAGES = ("read", "upscale", "encode", "total")
 @dataclass(frozen=True, kw_only=True)
 class VideoReport:
     """``resumed`` frames were there from an earlier run; ``seconds`` and ``latency`` are about the others.
-    ``problem`` says why the result is partial, empty if it is whole. ``vmaf`` is by model name."""
+    ``problem`` says why the result is partial, empty if it is whole. ``vmaf`` is by model name. ``licence``:
+    of the model, an SPDX expression, empty where it is not known."""
 
     source: VideoFacts
     output: Path
@@ -35,6 +36,9 @@ class VideoReport:
     problem: str = ""
     budget: str = ""
     vmaf: Mapping[str, float] = field(default_factory=dict[str, float])
+    model_sha256: str = ""
+    licence: str = ""
+    commercial_use: bool | None = None
 
     @property
     def rate(self) -> float:
@@ -63,6 +67,9 @@ class VideoReport:
             "encoder": self.encoding.encoder,
             "pixel_format": self.encoding.pixel_format,
             "model": self.model,
+            "model_sha256": self.model_sha256,
+            "model_licence": self.licence,
+            "model_commercial_use": self.commercial_use,
             "frames": counts.frames,
             "frames_reused": counts.reused,
             "tiles": tiles,

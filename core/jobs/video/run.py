@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from av.error import FFmpegError
 
 from ...atomic_write import whole_file
 from ...errors import InputError
+from ...media.picture.content_credentials import DROPPED, video_has_credentials
 from ...media.video.decode import BrokenVideo
 from ...media.video.join import join_segments, kind_of
 from ...media.video.probe import reason_of
@@ -64,7 +66,8 @@ def run_video(
     store = SegmentStore(job.parts_folder, identity_of(job, plan))
     store.open(job.resume)
     resumed = store.counts.frames
-    notes = _first_notes(plan, resumed)
+    signed = isinstance(job.source, Path) and video_has_credentials(job.source)
+    notes = _first_notes(plan, resumed, signed)
     for note in notes:
         progress.note(note)
     started = time.perf_counter()
@@ -83,6 +86,9 @@ def run_video(
         size=plan.size,
         encoding=plan.encoding,
         model=job.model.name,
+        model_sha256=job.model.sha256,
+        licence=job.model.licence,
+        commercial_use=job.model.commercial_use,
         counts=store.counts,
         resumed=resumed,
         seconds=seconds,
@@ -163,7 +169,7 @@ class _Stream:
             raise error
 
 
-def _first_notes(plan: VideoPlan, resumed: int) -> list[str]:
+def _first_notes(plan: VideoPlan, resumed: int, signed: bool) -> list[str]:
     facts = plan.facts
     lost = facts.hdr.left_out(plan.encoding.encoder)
     said = {
@@ -171,6 +177,7 @@ def _first_notes(plan: VideoPlan, resumed: int) -> list[str]:
         f"The transparency of {facts.name} is left out.": facts.has_alpha,
         f"Left out, because {plan.encoding.encoder} is not given it here: {lost} of {facts.name}.": bool(lost),
         f"{resumed} frames are there from an earlier run.": bool(resumed),
+        f"Left out: {DROPPED}, of {facts.name}.": signed,
     }
     return [sentence for sentence, applies in said.items() if applies] + plan.rehearsed.notes(facts.name)
 

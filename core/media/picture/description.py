@@ -29,7 +29,7 @@ from .generation_text import (
     is_json,
     put_tagged,
 )
-from .metadata import DAMAGED, keep_bytes
+from .metadata import DAMAGED, exif_of, keep_bytes
 from .xmp import PLACE, carried_xmp, with_source_type, without, without_provenance
 
 XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG = 700, 33723, 34377
@@ -163,7 +163,7 @@ def _text_of(image: Image.Image) -> tuple[tuple[str, str], ...]:
     if isinstance(comment, str) and comment:
         found.setdefault("Comment", comment)
     with suppress(*DAMAGED):
-        found = generation_text(image.getexif()) | found
+        found = generation_text(exif_of(image)) | found
     return tuple((name, str(value)) for name, value in found.items() if value and not name.startswith(NO_TEXT))
 
 

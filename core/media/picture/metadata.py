@@ -95,7 +95,7 @@ def kept_exif(image: Image.Image, *, is_srgb: bool = False) -> bytes | None:
     sizes, storage, thumbnail, and what generators keep in the tags of cameras, which ``description_of`` tells.
     ``is_srgb``: its colours were converted, and the colour space tag says so."""
     try:
-        source, kept = image.getexif(), Image.Exif()
+        source, kept = exif_of(image), Image.Exif()
         texts = tagged_text(source)
         for tag in KEPT_TAGS:
             if tag in source and tag not in texts:
@@ -107,6 +107,19 @@ def kept_exif(image: Image.Image, *, is_srgb: bool = False) -> bytes | None:
         return _serialised(kept, shot, source.get_ifd(IFD.GPSInfo))
     except DAMAGED:
         return None
+
+
+def exif_of(image: Image.Image) -> Image.Exif:
+    """As it is stored. Where its container turns an AVIF, Pillow writes the EXIF anew, and loses all letters that
+    are not ASCII."""
+    decoder: Any = getattr(image, "_decoder", None) if image.format == "AVIF" else None
+    parts: tuple[Any, ...] = decoder.get_info() if hasattr(decoder, "get_info") else ()
+    for part in parts:
+        if isinstance(part, bytes) and part.removeprefix(b"Exif\0\0")[:4] in (b"II*\0", b"MM\0*"):
+            stored = Image.Exif()
+            stored.load(part)
+            return stored
+    return image.getexif()
 
 
 def as_stored(value: Any) -> Any:

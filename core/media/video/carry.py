@@ -35,10 +35,12 @@ PENDING = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Carry:
-    """Which of the source's other streams go into the result."""
+    """Which of the source's other streams go into the result. ``tags``: also what the file says of itself, with titles
+    of streams and cover pictures."""
 
     audio: bool = True
     subtitles: bool = True
+    tags: bool = True
 
 
 def carried(origin: Any, carry: Carry) -> list[Any]:

@@ -40,6 +40,12 @@ KINDS = {
 COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 """Names and types of cover pictures, by codec."""
 
+GENERATION = ("prompt", "workflow", "parameters")
+"""Tags in which ComfyUI's savers keep what a video was made with."""
+
+NEEDED = ("language", "stereo_mode", "timecode", "filename", "mimetype")
+"""Tags of a stream without which it is shown or heard wrongly."""
+
 TECHNICAL = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "creation_time"}
 """Metadata of a file that describe the file and not its content."""
 
@@ -110,7 +116,8 @@ def join_segments(
 ) -> Joined:
     """Writes ``output``, which is not renamed here. Packets are copied; nothing is decoded. ``until`` ends sound and
     subtitles at so many seconds, for a partial result. A source that breaks off gives what there is. ``fast`` does
-    without bringing the index to the front; ``at_most`` so many packets of the other streams are copied.
+    without bringing the index to the front; ``at_most`` so many packets of the other streams are copied. ``metadata``:
+    tags beside those of the source, and in their place.
 
     Raises ``Unfit`` if the container does not take a stream, ``InputError`` if it refuses something else, ``OSError``
     for the disk.
@@ -120,11 +127,11 @@ def join_segments(
     name = output.name if isinstance(output, Path) else "The result"
     try:
         with opened(source) as origin, av.open(segments[0].url) as template:
-            tags = _tags(origin, kind, metadata or {})
+            tags = _tags(kept_tags(origin) if carry.tags else {}, kind, metadata or {})
             with av.open(target, "w", format=kind, options=_options(kind, tags, fast)) as container:
                 added = add_streams(container, template, origin, carry, facts)
-                covers = _add_covers(container, origin, source)
-                _describe(container, origin, added[0][1], video_stream(origin, source), tags, facts, settings)
+                covers = _add_covers(container, origin, source) if carry.tags else []
+                _describe(container, origin, added[0][1], video_stream(origin, source), tags, facts, settings, carry)
                 container.start_encoding()
                 for packet in covers:
                     container.mux(packet)
@@ -174,9 +181,11 @@ def _mux_all(
 def _options(kind: str, tags: dict[str, str], fast: bool) -> dict[str, str]:
     if kind not in WITH_EDIT_LISTS:
         return {}
-    # Players look for titles where only the tags that are known to them are; Apple's own go elsewhere, and so does
-    # what made the file in MOV, which has no place for it among the others.
-    own = any(name.startswith("com.") for name in tags) or (kind == "mov" and set(tags) == {"software"})
+    # Players look for titles where only the tags that are known to them are; Apple's own go elsewhere, and so do
+    # workflows, and what made the file in MOV, which has no place for it among the others.
+    own = any(name.startswith("com.") or name in GENERATION for name in tags) or (
+        kind == "mov" and set(tags) == {"software"}
+    )
     flags = ["use_metadata_tags"] if own else []
     flags += [] if fast else ["faststart"]
     return {"movflags": "+".join(flags)} if flags else {}
@@ -200,7 +209,7 @@ def add_streams(container: Any, template: Any, origin: Any, carry: Carry, facts:
             copy = container.add_stream_from_template(stream)
         except ValueError as error:
             raise Unfit(label(stream), kind) from error
-        copy.metadata.update(readable(stream.metadata))
+        copy.metadata.update(_stream_tags(stream, carry))
         copy.disposition = stream.disposition.value  # PyAV before 18 takes the number only
         added.append((stream, copy))
     if kind == "matroska":
@@ -264,8 +273,16 @@ def kept_tags(origin: Any) -> dict[str, str]:
     return {name: text for name, text in readable(origin.metadata).items() if name.lower() not in TECHNICAL}
 
 
-def _tags(origin: Any, kind: str, ours: dict[str, str]) -> dict[str, str]:
-    tags = kept_tags(origin) | ours
+def _stream_tags(stream: Any, carry: Carry) -> dict[str, str]:
+    tags = readable(stream.metadata)
+    return tags if carry.tags else {name: text for name, text in tags.items() if name in NEEDED}
+
+
+def _tags(kept: dict[str, str], kind: str, ours: dict[str, str]) -> dict[str, str]:
+    """Matroska writes the names of tags in capitals."""
+    names = {name.lower() for name in ours}
+    kept = {name.lower() if name.lower() in GENERATION else name: text for name, text in kept.items()}
+    tags = {name: text for name, text in kept.items() if name.lower() not in names} | ours
     if kind == "mp4" and "software" in tags:
         tags["encoding_tool"] = tags["software"]  # what it is called there
     return tags
@@ -279,10 +296,11 @@ def _describe(
     tags: dict[str, str],
     facts: VideoFacts,
     settings: ReadSettings,
+    carry: Carry,
 ) -> None:
     container.metadata.update(tags)
     names = ("language", "title", "stereo_mode", *(() if settings.start else ("timecode",)))
-    video.metadata.update({n: t for n, t in readable(source_video.metadata).items() if n in names})
+    video.metadata.update({n: t for n, t in _stream_tags(source_video, carry).items() if n in names})
     if chapters := moved_chapters(origin.chapters(), facts, settings):
         container.set_chapters(chapters)
 

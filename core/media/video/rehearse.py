@@ -266,11 +266,11 @@ def _left_out(
         if stream.type in wanted and is_empty(stream):
             yield f"{label(stream)}, which is empty"
     covers, kept = (sum(map(is_cover, each.streams.video)) for each in (origin, result))
-    if kept < covers:
+    if kept < covers and carry.tags:
         yield f"{covers - kept} cover picture{'s' * (covers - kept > 1)}"
     yield from _other_streams(origin, result)
     yield from _marks(origin, video, result, facts)
-    lost = sorted(set(_lost_tags(origin, result)))
+    lost = sorted(set(_lost_tags(origin, result))) if carry.tags else []
     if lost:
         yield f"tags ({', '.join(lost)})"
     if not result.chapters() and moved_chapters(origin.chapters(), facts, settings):

@@ -14,15 +14,26 @@ from backplate.core.errors import InputError, OutOfMemory
 from backplate.core.image.canvas import Background, Fill
 from backplate.core.image.fit import Fit, Target
 from backplate.core.jobs.folder import run as folder_run
+from backplate.core.jobs.folder.job import FolderJob
 from backplate.core.jobs.folder.manifest import Manifest, Status, manifest_path, read_entries
 from backplate.core.jobs.folder.run import run_folder
 from backplate.core.jobs.folder.summary import summarise
+from backplate.core.jobs.model_info import Model
 from backplate.core.jobs.picture import PictureSettings, enlarge, read_source, write_enlarged
 from backplate.core.jobs.quality import Limits
 from backplate.core.media.picture.read import read_picture
 from backplate.core.progress import Progress
 from drawn_folder import BROKEN
 from PIL import Image
+
+
+def test_settings_that_came_later_leave_the_hash_of_earlier_folders(tmp_path: Path) -> None:
+    """That of version 0.1 for these settings, which its manifests hold."""
+    job = FolderJob(tasks=(), output=tmp_path, settings=PictureSettings(), model=Model(name="a", sha256="0" * 64))
+    assert job.settings_sha256 == "663caa477613f701840d2af76c6853293cbb5de2ca832374c82e4d26e9775236"
+    embedded = replace(job, settings=PictureSettings(embedded=(("workflow", "{}"),)))
+    assert embedded.settings_sha256 == job.settings_sha256
+    assert replace(job, settings=PictureSettings(strip_metadata=True)).settings_sha256 != job.settings_sha256
 
 
 def files_in(folder: Path) -> list[str]:

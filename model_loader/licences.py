@@ -1,0 +1,153 @@
+"""What a model's licence allows: a table by the SHA-256 of files, which is the catalogue, the bundled models and, if
+the user has fetched it, OpenModelDB's list (``licence_index``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeGuard, cast
+
+from .catalogue import entry_by_hash
+from .errors import LicenceError
+from .files import sha256_of
+from .find import BUNDLED
+from .licence_index import index_note, indexed
+
+FROM_NOTHING = "LicenseRef-trained-from-nothing"
+"""Of a model that somebody trained from random weights: no licence of another model hangs on it."""
+CARD_KEY = "backplate.model_card"
+"""Where a trained file names the model that it was made from."""
+OWN_LICENCE = "modelspec.license"
+"""Where files say their own licence (Stability AI's ModelSpec)."""
+LONGEST_LICENCE = 200
+LARGEST_HEADER = 100_000_000
+"""Bytes of the header of a safetensors file, by the format's own limit."""
+
+ALLOWED = re.compile(
+    r"(0BSD|AFL|AGPL|Apache|Artistic|BSD|BSL|CC0|CC-BY(-SA|-ND)?-\d|EPL|EUPL|GPL|ISC|LGPL|LicenseRef-trained-from-nothing"
+    r"|MIT|MPL|MS-PL|Unlicense|WTFPL|Zlib)\b",
+    re.IGNORECASE,
+)
+"""Licences that allow commercial use of what they cover, by the beginning of their SPDX identifiers."""
+FORBIDDEN = re.compile(r"(^|[-_ ])(NC|non-?commercial|academic|research-?only)([-_ ]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Licence:
+    """``text``: an SPDX expression as a rule. ``commercial_use``: None where that is not known. ``source``: where it is
+    known from, an address as a rule."""
+
+    text: str
+    commercial_use: bool | None
+    source: str
+
+
+def allows_commercial_use(text: str | None) -> bool | None:
+    """What an SPDX expression says about commercial use; None for a licence that is not known here."""
+    if not text:
+        return None
+    verdicts = [
+        [_one(term.strip(" ()")) for term in re.split(r"\sAND\s", choice)] for choice in re.split(r"\sOR\s", text)
+    ]
+    choices = [False if False in terms else None if None in terms else True for terms in verdicts]
+    return True if True in choices else None if None in choices else False
+
+
+def _one(term: str) -> bool | None:
+    if FORBIDDEN.search(term):
+        return False
+    return True if ALLOWED.match(term) else None
+
+
+def licence_of(sha256: str) -> Licence | None:
+    """Of the published file with that hash, as far as the table knows it."""
+    if entry := entry_by_hash(sha256):
+        return Licence(entry.licence, entry.commercial_use, entry.url)
+    if sha256 in _bundled_hashes():
+        return Licence("Apache-2.0", True, "comes with Backplate")
+    if found := indexed(sha256):
+        return Licence(found.licence, allows_commercial_use(found.licence), found.page) if found.licence else None
+    return None
+
+
+def licence_of_file(path: Path, sha256: str) -> Licence | None:
+    """Of a file of weights: by its hash, or by what it says of itself and of the model that it was trained from."""
+    if path.parent.resolve() == BUNDLED.resolve():
+        return Licence("Apache-2.0", True, "comes with Backplate")
+    return licence_of(sha256) or _said_by(path)
+
+
+@lru_cache(maxsize=1)
+def _bundled_hashes() -> frozenset[str]:
+    return frozenset(sha256_of(path) for path in BUNDLED.glob("*.safetensors"))
+
+
+def _said_by(path: Path) -> Licence | None:
+    metadata = _metadata_of(path)
+    card = _card_in(metadata)
+    base, name = str(card.get("base_sha256") or ""), str(card.get("base_model") or "")[:80]
+    if parent := licence_of(base):
+        return Licence(parent.text, parent.commercial_use, f"of {name}, from which it was trained; {parent.source}")
+    trained, own = card.get("base_licence"), metadata.get(OWN_LICENCE)
+    if _is_short(trained):
+        how = "trained from nothing" if trained == FROM_NOTHING else f"of {name}, from which it was trained"
+        return Licence(trained, allows_commercial_use(trained), f"{how}, says the file")
+    return Licence(own, allows_commercial_use(own), "says the file") if _is_short(own) else None
+
+
+def _is_short(text: Any) -> TypeGuard[str]:
+    return isinstance(text, str) and 0 < len(text) <= LONGEST_LICENCE
+
+
+def _metadata_of(path: Path) -> dict[str, Any]:
+    """Of a safetensors file; empty for others."""
+    if path.suffix.lower() not in (".safetensors", ".sft"):
+        return {}
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header: Any = json.loads(file.read(length)) if length <= LARGEST_HEADER else {}
+        found: Any = header.get("__metadata__", {})
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _card_in(metadata: dict[str, Any]) -> dict[str, Any]:
+    try:
+        card: Any = json.loads(metadata.get(CARD_KEY, "{}"))
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return cast("dict[str, Any]", card) if isinstance(card, dict) else {}
+
+
+def licence_line(licence: str | None, commercial_use: bool | None, source: str = "") -> str:
+    """For a person."""
+    if not licence:
+        return "licence not known: see where the model comes from"
+    verdict = {True: "allowed", False: "NOT allowed", None: "not known"}[commercial_use]
+    return f"licence {licence}: commercial use {verdict}" + (f" ({source})" if source else "")
+
+
+def refuse_unless_commercial(name: str, sha256: str, licence: str | None, commercial_use: bool | None) -> None:
+    """Raises ``LicenceError`` for a model that may not be used commercially, or of which nobody knows."""
+    if commercial_use:
+        return
+    hashed = f"(SHA-256 {sha256})"
+    instead = "choose one that allows it, such as RealESRGAN_x4plus (BSD-3-Clause) or backplate-lite-x4 (Apache-2.0)"
+    if commercial_use is False:
+        raise LicenceError(f"{name} {hashed} is under {licence}, which forbids commercial use: {instead}.")
+    if licence:
+        raise LicenceError(
+            f"{name} {hashed} is under {licence}, and whether that allows commercial use is not known here: read it and"
+            f" leave out the demand for commercial use if it does, or {instead}."
+        )
+    note = f" {index_note()}" if index_note() else ""
+    raise LicenceError(
+        f"The licence of {name} {hashed} is not known, so commercial use is not known to be allowed: look it up with"
+        f" `backplate models index fetch` (OpenModelDB), or {instead}.{note}"
+    )

@@ -42,8 +42,8 @@ class Delivery:
         """Why it was rejected; empty if it was delivered."""
         if not self.broken:
             return ""
-        rules = "; ".join(f"{finding.asked}, and it is {finding.found}" for finding in self.broken)
-        return f"it breaks {len(self.broken)} of the profile's rules: {rules}. It lies in {self.path.parent}."
+        rules = "; ".join(f"{finding.asked} (found: {finding.found})" for finding in self.broken)
+        return f"it breaks {len(self.broken)} of the rules: {rules}. It lies in {self.path.parent}."
 
 
 def deliver(

@@ -23,6 +23,7 @@ from .options import (
     Scale,
     TileSize,
     WantedAnchor,
+    WantedDither,
     WantedEdge,
     WantedFit,
     WantedPrecision,
@@ -99,6 +100,7 @@ class PictureOptions:
         str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts; each part may run on its own machine.")
     ] = None
     profile: MarketplaceProfile = None
+    dither: WantedDither = "auto"
 
     def checked_precision(self) -> Precision:
         """Raises ``UsageProblem``."""
@@ -123,6 +125,7 @@ class PictureOptions:
 
 def picture_settings(options: PictureOptions) -> PictureSettings:
     """What is done to each picture. Raises ``UsageProblem``."""
+    from ..core.image.dither import Dither
     from ..core.image.sharpen import SharpenSettings
     from ..core.image.tiling import Edge
     from ..core.jobs.picture import PictureSettings, for_marketplace
@@ -142,6 +145,7 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
             quality=options.quality,
             srgb=options.srgb,
             strip_gps=not options.keep_gps,
+            dither=choice(Dither, options.dither, "--dither"),
         )
         profile = marketplace(options)
         if profile and settings.target is None and options.multiple_of > 1:

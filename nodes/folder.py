@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.errors import InputError
+from ..core.image.dither import Dither
 from ..core.image.fit import Fit
 from ..core.image.sharpen import RANGES, SharpenSettings
 from ..core.image.tiling import Edge
@@ -150,6 +151,12 @@ def finish_inputs() -> list[io.Input]:
         io.String.Input(
             "profile_file", default="", optional=True, extra_dict=ADVANCED,
             tooltip="Rules of your own instead: a .json file inside ComfyUI's input folder.",
+        ),
+        io.Combo.Input(
+            "dither", options=[each.value for each in Dither], default=Dither.AUTO.value, optional=True,
+            extra_dict=ADVANCED,
+            tooltip="Noise of one level in place of bands where results have 8 bits. auto: in smooth gradients only. "
+            "Areas of one colour are never dithered.",
         ),
     ]  # fmt: skip
 
@@ -296,6 +303,7 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
         srgb=wanted["convert_to_srgb"],
         strip_gps=wanted["strip_gps"],
         software=model.software_tag(),
+        dither=Dither(wanted.get("dither") or Dither.AUTO),
     )
     return for_marketplace(settings, profile) if profile else settings
 

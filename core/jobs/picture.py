@@ -9,6 +9,7 @@ import torch
 
 from ..errors import InputError
 from ..image.canvas import Background, Fill, parse_colour
+from ..image.dither import Dither, Still, still_areas
 from ..image.fit import Fit, FitPlan, Target, plan_fit
 from ..image.room import check_room
 from ..image.sharpen import SharpenSettings, sharpen_blend
@@ -18,7 +19,7 @@ from ..media.picture.metadata import without_place
 from ..media.picture.read import PictureFile, check_writable, format_of, read_picture, write_picture
 from ..progress import Progress
 from ..tiled.pipeline import TileSettings, upscale_to, upscale_with_alpha
-from ..types import Size
+from ..types import Box, FloatBox, Size
 from ..upscaler import Upscaler
 from .marketplace.framing import check_wish, framed
 from .marketplace.profile import Profile
@@ -34,7 +35,7 @@ class PictureSettings:
     ``trim`` cuts uniform borders off first; the border's colour then is what ``Fill.EDGE`` pads with. ``bit_depth``
     None is that of the source where the format can hold it. ``srgb`` converts colours instead of carrying the
     profile. ``strip_gps`` leaves out where the shot was taken. ``software`` is recorded in the file. ``profile`` holds
-    the rules of a marketplace (see ``for_marketplace``).
+    the rules of a marketplace (see ``for_marketplace``). ``dither`` is about results of 8 bits.
     """
 
     target: Target | None = None
@@ -48,6 +49,7 @@ class PictureSettings:
     strip_gps: bool = False
     software: str = ""
     profile: Profile | None = None
+    dither: Dither = Dither.AUTO
 
 
 def for_marketplace(settings: PictureSettings, profile: Profile) -> PictureSettings:
@@ -160,7 +162,18 @@ def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, sett
         quality=settings.quality,
         software=settings.software,
         description=source.file.description,
+        dither=settings.dither,
+        still=_still(source, enlarged) if source.depth == 8 and settings.dither is not Dither.OFF else None,
     )
+
+
+def _still(source: SourcePicture, enlarged: Enlarged) -> Still:
+    """Where the source is of one colour, as the result shows it."""
+    size, canvas = _size(source.file.picture), _size(enlarged.picture)
+    plan = enlarged.plan
+    if plan is None:
+        return still_areas(source.file.picture, FloatBox(0, 0, *size), Box(0, 0, *canvas), canvas)
+    return still_areas(source.file.picture, plan.source_box, plan.placed, canvas)
 
 
 def solid_colour(background: Background | None) -> Colour | None:

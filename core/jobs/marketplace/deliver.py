@@ -21,7 +21,7 @@ from .profile import USUAL_NEAR, USUAL_QUALITY_FLOOR, Profile
 REJECTED = "failed"
 """The folder, beside where it would have been delivered, for a result that breaks a rule."""
 LOSSY = ("JPEG", "WEBP", "AVIF")
-WHATEVER = ("target", "background", "tiles", "quality", "srgb", "software", "profile")
+WHATEVER = ("target", "background", "tiles", "quality", "srgb", "software", "profile", "dither")
 """Settings that a picture which keeps every rule and has its size already is copied under, whatever they are."""
 
 

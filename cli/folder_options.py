@@ -26,6 +26,7 @@ from .options import (
     WantedDither,
     WantedEdge,
     WantedFit,
+    WantedGrain,
     WantedPrecision,
     WantedSize,
 )
@@ -101,6 +102,7 @@ class PictureOptions:
     ] = None
     profile: MarketplaceProfile = None
     dither: WantedDither = "auto"
+    grain: WantedGrain = "off"
 
     def checked_precision(self) -> Precision:
         """Raises ``UsageProblem``."""
@@ -145,6 +147,7 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
             quality=options.quality,
             srgb=options.srgb,
             strip_gps=not options.keep_gps,
+            grain=one_of(("off", "keep"), options.grain, "--grain") == "keep",
             dither=choice(Dither, options.dither, "--dither"),
         )
         profile = marketplace(options)

@@ -74,6 +74,10 @@ WantedDither = Annotated[
         help="Noise of a level in place of bands; auto: in smooth gradients only. Never on areas of one colour.",
     ),
 ]
+WantedGrain = Annotated[
+    str,
+    typer.Option("--grain", metavar="keep|off", help="Give back the source's grain where the model took it away."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 
 

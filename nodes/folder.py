@@ -158,6 +158,11 @@ def finish_inputs() -> list[io.Input]:
             tooltip="Noise of one level in place of bands where results have 8 bits. auto: in smooth gradients only. "
             "Areas of one colour are never dithered.",
         ),
+        io.Combo.Input(
+            "grain", options=["off", "keep"], default="off", optional=True, extra_dict=ADVANCED,
+            tooltip="keep: measures the source's grain and gives back what the model took away of it. Nothing is "
+            "added where the source has none.",
+        ),
     ]  # fmt: skip
 
 
@@ -303,6 +308,7 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
         srgb=wanted["convert_to_srgb"],
         strip_gps=wanted["strip_gps"],
         software=model.software_tag(),
+        grain=wanted.get("grain") == "keep",
         dither=Dither(wanted.get("dither") or Dither.AUTO),
     )
     return for_marketplace(settings, profile) if profile else settings

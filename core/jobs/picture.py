@@ -9,8 +9,10 @@ import torch
 
 from ..errors import InputError
 from ..image.canvas import Background, Fill, parse_colour
+from ..image.colour import to_rgb
 from ..image.dither import Dither, Still, still_areas
 from ..image.fit import Fit, FitPlan, Target, plan_fit
+from ..image.grain import add_grain, missing_grain
 from ..image.room import check_room
 from ..image.sharpen import SharpenSettings, sharpen_blend
 from ..image.trim import find_content
@@ -35,7 +37,8 @@ class PictureSettings:
     ``trim`` cuts uniform borders off first; the border's colour then is what ``Fill.EDGE`` pads with. ``bit_depth``
     None is that of the source where the format can hold it. ``srgb`` converts colours instead of carrying the
     profile. ``strip_gps`` leaves out where the shot was taken. ``software`` is recorded in the file. ``profile`` holds
-    the rules of a marketplace (see ``for_marketplace``). ``dither`` is about results of 8 bits.
+    the rules of a marketplace (see ``for_marketplace``). ``dither`` is about results of 8 bits. ``grain`` gives
+    back what the source has of it and the result lost.
     """
 
     target: Target | None = None
@@ -50,6 +53,7 @@ class PictureSettings:
     software: str = ""
     profile: Profile | None = None
     dither: Dither = Dither.AUTO
+    grain: bool = False
 
 
 def for_marketplace(settings: PictureSettings, profile: Profile) -> PictureSettings:
@@ -145,7 +149,27 @@ def enlarge(
         picture, alpha = over(picture, alpha, colour), None
     if settings.sharpen:
         picture, _ = sharpen_blend(picture, settings.sharpen)
-    return Enlarged(picture, alpha, plan, passes)
+    enlarged = Enlarged(picture, alpha, plan, passes)
+    return _with_grain(source, enlarged) if settings.grain else enlarged
+
+
+def _with_grain(source: SourcePicture, enlarged: Enlarged) -> Enlarged:
+    before, after = source.file.picture, enlarged.picture
+    if source.file.alpha is not None:
+        # White is left out where grain is measured.
+        before = over(before, source.file.alpha, (1.0, 1.0, 1.0))
+    plan = enlarged.plan
+    shown = after if plan is None else cut(after, plan.placed)
+    if before.shape[1] != after.shape[1]:
+        before, shown = to_rgb(before), to_rgb(shown)
+    grain = missing_grain(before, shown, plan.source_box if plan else None)
+    if grain is None:
+        return enlarged
+    return replace(enlarged, picture=add_grain(after, grain, still=_still(source, enlarged)))
+
+
+def cut(picture: torch.Tensor, box: Box) -> torch.Tensor:
+    return picture[..., box.y : box.bottom, box.x : box.right]
 
 
 def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings) -> None:

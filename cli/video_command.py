@@ -21,8 +21,10 @@ from .options import (
     Scale,
     TileSize,
     WantedAnchor,
+    WantedDither,
     WantedEdge,
     WantedFit,
+    WantedGrain,
     WantedPrecision,
     WantedSize,
     takes,
@@ -99,6 +101,8 @@ class VideoOptions:
     no_tune: NoTune = False
     device: Device = None
     models_dir: ModelsDir = None
+    dither: WantedDither = "auto"
+    grain: WantedGrain = "off"
 
 
 @reporting
@@ -150,13 +154,14 @@ def video(options: VideoOptions) -> None:
 
 def _settings(options: VideoOptions) -> VideoSettings:
     """What is done to the video. Raises ``UsageProblem``."""
+    from ..core.image.dither import Dither
     from ..core.image.frame_difference import FrameReuse
     from ..core.image.tiling import Edge
     from ..core.jobs.video.plan import VideoSettings
     from ..core.media.video.carry import Carry
     from ..core.media.video.decode import ReadSettings
     from ..core.tiled.pipeline import TileSettings
-    from .parsing import as_usage, choice, requested_background, requested_target
+    from .parsing import as_usage, choice, one_of, requested_background, requested_target
 
     with as_usage():
         return VideoSettings(
@@ -169,6 +174,8 @@ def _settings(options: VideoOptions) -> VideoSettings:
             carry=Carry(audio=options.audio, subtitles=options.subtitles),
             round_even=options.round_even,
             segment_frames=options.segment_frames,
+            dither=choice(Dither, options.dither, "--dither"),
+            grain=one_of(("off", "keep"), options.grain, "--grain") == "keep",
         )
 
 

@@ -237,8 +237,8 @@ def _plausible(levels: list[float], centres: list[float]) -> tuple[list[float], 
 
 
 def _kernel_of(residual: Floats) -> tuple[tuple[float, ...], ...]:
-    """The filter whose output has the mean correlation of the patches: the root of its spectrum (the sequence tapered,
-    so that the spectrum has next to nothing below 0)."""
+    """The filter whose output has the mean correlation of the patches: the root of its spectrum, of which what is
+    below 0 comes from the end of the sequence and is left out."""
     residual = residual / np.maximum(residual.std(axis=(1, 2), keepdims=True), 1e-6)
     side = 2 * LAGS + 1
     correlation = np.zeros((side, side))
@@ -246,8 +246,7 @@ def _kernel_of(residual: Floats) -> tuple[tuple[float, ...], ...]:
         for across in range(-LAGS, LAGS + 1):
             first = residual[:, : PATCH - down, max(0, -across) : PATCH - max(0, across)]
             second = residual[:, down:, max(0, across) : PATCH - max(0, -across)]
-            value = (first * second).mean() * (1 - down / side * 2 / 2) * (1 - abs(across) / side)
-            correlation[LAGS + down, LAGS + across] = correlation[LAGS - down, LAGS - across] = value
+            correlation[LAGS + down, LAGS + across] = correlation[LAGS - down, LAGS - across] = (first * second).mean()
     spectrum = np.fft.fft2(np.fft.ifftshift(correlation)).real.clip(0)
     kernel = np.fft.fftshift(np.fft.ifft2(np.sqrt(spectrum)).real)
     kernel /= np.sqrt((kernel**2).sum())

@@ -15,6 +15,7 @@ import torch
 from ...atomic_write import companion_name, whole_file
 from ...errors import InputError
 from ...image.canvas import Background, Fill
+from ...image.dither import Dither
 from ...image.fit import Fit, Target, plan_fit
 from ...image.frame_difference import FrameReuse
 from ...image.room import check_room
@@ -41,7 +42,8 @@ ROOM = 3
 @dataclass(frozen=True, kw_only=True)
 class VideoSettings:
     """What is done to a video. ``target`` None is the model's own scale. ``round_even`` lets odd sizes become even
-    where the format needs it. ``segment_frames`` is how much an interrupted run loses at most."""
+    where the format needs it. ``segment_frames`` is how much an interrupted run loses at most. ``dither`` is about
+    results of 8 bits; AUTO dithers those of deeper sources. ``grain`` gives back what the model takes away of it."""
 
     target: Target | None = None
     background: Background = Background()
@@ -52,6 +54,8 @@ class VideoSettings:
     carry: Carry = Carry()
     round_even: bool = False
     segment_frames: int = 120
+    dither: Dither = Dither.AUTO
+    grain: bool = False
 
     def __post_init__(self) -> None:
         if self.segment_frames < 1:

@@ -27,8 +27,10 @@ from .options import (
     StripMetadata,
     TileSize,
     WantedAnchor,
+    WantedDither,
     WantedEdge,
     WantedFit,
+    WantedGrain,
     WantedPrecision,
     WantedSize,
 )
@@ -110,6 +112,8 @@ class PictureOptions:
         str | None, typer.Option(metavar=SOURCE_TYPES, help="Say so in XMP (IPTC DigitalSourceType) where nothing is.")
     ] = None
     commercial: CommercialUse = False
+    dither: WantedDither = "auto"
+    grain: WantedGrain = "off"
 
     def checked_precision(self) -> Precision:
         """Raises ``UsageProblem``."""
@@ -134,6 +138,7 @@ class PictureOptions:
 
 def picture_settings(options: PictureOptions) -> PictureSettings:
     """What is done to each picture. Raises ``UsageProblem``."""
+    from ..core.image.dither import Dither
     from ..core.image.sharpen import SharpenSettings
     from ..core.image.tiling import Edge
     from ..core.jobs.picture import PictureSettings, for_marketplace
@@ -158,6 +163,8 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
             fidelity=options.fidelity,
             strip_metadata=options.strip_metadata,
             source_type=one_of(SOURCE_TYPES.split("|"), options.source_type, "--source-type") or "",
+            grain=one_of(("off", "keep"), options.grain, "--grain") == "keep",
+            dither=choice(Dither, options.dither, "--dither"),
         )
         profile = marketplace(options)
         if profile and settings.target is None and options.multiple_of > 1:

@@ -77,6 +77,18 @@ MarketplaceProfile = Annotated[
         help="Bring pictures in line with a marketplace's rules; see `backplate profiles`.",
     ),
 ]
+WantedDither = Annotated[
+    str,
+    typer.Option(
+        "--dither",
+        metavar="auto|on|off",
+        help="Noise of a level in place of bands; auto: in smooth gradients only. Never on areas of one colour.",
+    ),
+]
+WantedGrain = Annotated[
+    str,
+    typer.Option("--grain", metavar="keep|off", help="Give back the source's grain where the model took it away."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 StripMetadata = Annotated[
     bool,

@@ -25,8 +25,10 @@ from .options import (
     StripMetadata,
     TileSize,
     WantedAnchor,
+    WantedDither,
     WantedEdge,
     WantedFit,
+    WantedGrain,
     WantedPrecision,
     WantedSize,
     takes,
@@ -107,6 +109,8 @@ class VideoOptions:
     fidelity: Fidelity = 0.0
     strip_metadata: StripMetadata = False
     commercial: CommercialUse = False
+    dither: WantedDither = "auto"
+    grain: WantedGrain = "off"
 
 
 @reporting
@@ -160,13 +164,14 @@ def video(options: VideoOptions) -> None:
 
 def _settings(options: VideoOptions) -> VideoSettings:
     """What is done to the video. Raises ``UsageProblem``."""
+    from ..core.image.dither import Dither
     from ..core.image.frame_difference import FrameReuse
     from ..core.image.tiling import Edge
     from ..core.jobs.video.plan import VideoSettings
     from ..core.media.video.carry import Carry
     from ..core.media.video.decode import ReadSettings
     from ..core.tiled.pipeline import TileSettings
-    from .parsing import as_usage, choice, requested_background, requested_target
+    from .parsing import as_usage, choice, one_of, requested_background, requested_target
 
     with as_usage():
         return VideoSettings(
@@ -182,6 +187,8 @@ def _settings(options: VideoOptions) -> VideoSettings:
             round_even=options.round_even,
             segment_frames=options.segment_frames,
             fidelity=options.fidelity,
+            dither=choice(Dither, options.dither, "--dither"),
+            grain=one_of(("off", "keep"), options.grain, "--grain") == "keep",
         )
 
 

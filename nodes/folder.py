@@ -10,6 +10,8 @@ import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.errors import InputError
+from ..core.image.dither import Dither
+from ..core.image.fit import Fit
 from ..core.image.sharpen import RANGES, SharpenSettings
 from ..core.image.tiling import Edge
 from ..core.jobs.folder.job import FolderJob, FolderProgress
@@ -17,8 +19,10 @@ from ..core.jobs.folder.manifest import Entry
 from ..core.jobs.folder.report_page import write_report
 from ..core.jobs.folder.run import run_folder
 from ..core.jobs.folder.summary import summarise
+from ..core.jobs.marketplace.framing import check_formats, suffixes_for
+from ..core.jobs.marketplace.profile import Profile, find_profile, profile_names, read_profile
 from ..core.jobs.model_info import Model
-from ..core.jobs.picture import PictureSettings
+from ..core.jobs.picture import PictureSettings, for_marketplace
 from ..core.media.picture_folder import (
     list_pictures,
     parse_template,
@@ -45,6 +49,7 @@ from .resolution import CheckedTarget, target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, colours_input, fidelity_input, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 
+NO_PROFILE = "none"
 AS_SOURCE = "as source"
 SUFFIXES = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tiff"}
 DEPTHS = {AS_SOURCE: None, "8": 8, "16": 16}
@@ -146,6 +151,32 @@ def job_inputs() -> list[io.Input]:
     ]  # fmt: skip
 
 
+def finish_inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "profile", options=[NO_PROFILE, *profile_names()], default=NO_PROFILE, optional=True,
+            tooltip="Brings pictures in line with a marketplace's main rules: size, white background, how much the "
+            "product fills, sRGB, format, bytes, resolution. What breaks one goes into a folder failed. With width "
+            "and height 0 the profile chooses the size.",
+        ),
+        io.String.Input(
+            "profile_file", default="", optional=True, extra_dict=ADVANCED,
+            tooltip="Rules of your own instead: a .json file inside ComfyUI's input folder.",
+        ),
+        io.Combo.Input(
+            "dither", options=[each.value for each in Dither], default=Dither.AUTO.value, optional=True,
+            extra_dict=ADVANCED,
+            tooltip="Noise of one level in place of bands where results have 8 bits. auto: in smooth gradients only. "
+            "Areas of one colour are never dithered.",
+        ),
+        io.Combo.Input(
+            "grain", options=["off", "keep"], default="off", optional=True, extra_dict=ADVANCED,
+            tooltip="keep: measures the source's grain and gives back what the model took away of it. Nothing is "
+            "added where the source has none.",
+        ),
+    ]  # fmt: skip
+
+
 class UpscaleFolder(CheckedTarget, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -175,6 +206,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
                 metadata_input(),
                 source_type_input(),
                 commercial_input(),
+                *finish_inputs(),
             ],
             outputs=[
                 io.String.Output("summary", tooltip="Counts, speed, what failed, what should be looked at."),
@@ -202,6 +234,20 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
         return time.time_ns()
 
     @classmethod
+    def validate_inputs(
+        cls,
+        width: int | None = None,
+        height: int | None = None,
+        fit: str | None = None,
+        pad_with: str | None = None,
+        pad_colour: str | None = None,
+        profile: str | None = NO_PROFILE,
+        profile_file: str | None = "",
+    ) -> bool | str:
+        chosen_by_profile = (profile != NO_PROFILE or profile_file != "") and not (width or height)
+        return super().validate_inputs(1 if chosen_by_profile else width, height, fit, pad_with, pad_colour)
+
+    @classmethod
     def execute(
         cls, upscale_model: Any, folder: str, subfolders: bool, output_folder: str, **wanted: Any
     ) -> io.NodeOutput:
@@ -213,7 +259,10 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
         template = parse_template(wanted["name_template"], identity.name)
         pictures = list_pictures(source, recursive=subfolders, without=output)
         others = passed_over_text(passed_over(source, recursive=subfolders, without=output))
-        tasks = plan_tasks(pictures, output, SUFFIXES.get(wanted["format"]), template)
+        allowed = suffixes_for(settings.profile) if settings.profile else ()
+        tasks = plan_tasks(pictures, output, SUFFIXES.get(wanted["format"]), template, allowed)
+        if settings.profile:
+            check_formats(settings.profile, (task.output for task in tasks))
         refuse_inputs_as_outputs(tasks)
         job = FolderJob(
             tasks=tuple(tasks),
@@ -262,7 +311,11 @@ def with_preset(wanted: dict[str, Any], model: Model) -> dict[str, Any]:
 def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
     """What the inputs ask for. Raises ``InputError`` for values that make no sense."""
     target, background = target_of(wanted)
-    return PictureSettings(
+    profile = profile_of(wanted)
+    by_sides = target.fit not in (Fit.MEGAPIXELS, Fit.FACTOR)
+    if profile and by_sides and not (target.width or target.height):
+        target = None
+    settings = PictureSettings(
         target=target,
         background=background,
         tiles=TileSettings(
@@ -278,7 +331,20 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
         software=model.software_tag(),
         strip_metadata=strips(wanted),
         source_type=source_type(wanted),
+        grain=wanted.get("grain") == "keep",
+        dither=Dither(wanted.get("dither") or Dither.AUTO),
     )
+    return for_marketplace(settings, profile) if profile else settings
+
+
+def profile_of(wanted: dict[str, Any]) -> Profile | None:
+    """The rules of a marketplace that the inputs name, if any. Raises ``InputError``."""
+    if name := str(wanted.get("profile_file") or "").strip():
+        return read_profile(places.input_file(name))
+    chosen = wanted.get("profile") or NO_PROFILE
+    if chosen not in (NO_PROFILE, *profile_names()):  # find_profile would take a path, which a graph may not choose
+        raise InputError(f"{chosen!r} is no profile; choose one of {', '.join(profile_names())}.")
+    return None if chosen == NO_PROFILE else find_profile(chosen)
 
 
 NODES: list[type[io.ComfyNode]] = [UpscaleFolder]

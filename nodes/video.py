@@ -17,6 +17,7 @@ import folder_paths  # pyright: ignore[reportMissingImports]
 import torch
 from comfy_api.latest import Input, InputImpl, io  # pyright: ignore[reportMissingImports]
 
+from ..core.image.dither import Dither
 from ..core.image.frame_difference import LARGEST_THRESHOLD, FrameReuse
 from ..core.image.tiling import Edge
 from ..core.jobs.video.compare import VideoComparison, compare_videos
@@ -230,6 +231,8 @@ def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
         carry=Carry(audio=wanted["audio"], subtitles=wanted["subtitles"], tags=not strips(wanted)),
         round_even=wanted["round_even"],
         fidelity=wanted.get("fidelity", 0.0),
+        dither=Dither(wanted.get("dither") or Dither.AUTO),
+        grain=wanted.get("grain") == "keep",
     )
 
 
@@ -293,7 +296,25 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                 fidelity_input(),
                 metadata_input(),
                 commercial_input(),
-            ],
+                io.Combo.Input(
+                    "dither",
+                    options=[each.value for each in Dither],
+                    default=Dither.AUTO.value,
+                    optional=True,
+                    extra_dict=ADVANCED,
+                    tooltip="Noise of one level in place of bands where results have 8 bits. auto: in smooth gradients "
+                    "of sources with more bits.",
+                ),
+                io.Combo.Input(
+                    "grain",
+                    options=["off", "keep"],
+                    default="off",
+                    optional=True,
+                    extra_dict=ADVANCED,
+                    tooltip="keep: measures the source's grain and gives back what the model took away of it, other "
+                    "in every frame.",
+                ),
+            ],  # fmt: skip
             outputs=[
                 io.Video.Output("video", tooltip="The file that was written."),
                 io.String.Output("report", tooltip="Frames, speed, what was reused, flicker, and what was noticed."),

@@ -10,8 +10,11 @@ import torch
 from ..errors import InputError
 from ..image.alpha import bleed
 from ..image.canvas import Background, Fill, parse_colour
+from ..image.colour import to_rgb
+from ..image.dither import Dither, Still, still_areas
 from ..image.fidelity_lock import LockSettings, lock_fitted
 from ..image.fit import Fit, FitPlan, Target, plan_fit
+from ..image.grain import add_grain, missing_grain
 from ..image.keep_colours import ColourChange
 from ..image.room import check_room
 from ..image.sharpen import SharpenSettings, sharpen_blend
@@ -21,7 +24,7 @@ from ..media.picture.metadata import without_place
 from ..media.picture.read import PictureFile, check_writable, format_of, read_picture, write_picture
 from ..progress import Progress
 from ..tiled.pipeline import TileSettings, upscale_to, upscale_with_alpha
-from ..types import Size
+from ..types import Box, FloatBox, Size
 from ..upscaler import Upscaler
 from .marketplace.framing import check_wish, framed
 from .marketplace.profile import Profile
@@ -40,8 +43,9 @@ class PictureSettings:
     its colour profile. ``embedded`` is text that each file is given, by keyword, such as the workflow that made it.
     ``source_type`` is IPTC's term for how it was made (``SOURCE_TYPES``), where the source does not say another.
     ``software`` is recorded in the file. ``profile`` holds the rules of a marketplace (see ``for_marketplace``).
-    ``fidelity``, 0 to 1, is how strongly the result is locked to its source (``fidelity_lock``). Raises ``InputError``
-    for one beyond that.
+    ``fidelity``, 0 to 1, is how strongly the result is locked to its source (``fidelity_lock``). ``dither`` is about
+    results of 8 bits. ``grain`` gives back what the source has of it and the result lost. Raises ``InputError`` for a
+    fidelity beyond its range.
     """
 
     target: Target | None = None
@@ -59,6 +63,8 @@ class PictureSettings:
     source_type: str = ""
     profile: Profile | None = None
     fidelity: float = 0.0
+    dither: Dither = Dither.AUTO
+    grain: bool = False
 
     def __post_init__(self) -> None:
         LockSettings(strength=self.fidelity)
@@ -176,7 +182,27 @@ def enlarge(
         picture, alpha = over(picture, alpha, colour), None
     if settings.sharpen:
         picture, _ = sharpen_blend(picture, settings.sharpen)
-    return Enlarged(picture, alpha, plan, passes, tuple(filter(None, notes)))
+    enlarged = Enlarged(picture, alpha, plan, passes, tuple(filter(None, notes)))
+    return _with_grain(source, enlarged) if settings.grain else enlarged
+
+
+def _with_grain(source: SourcePicture, enlarged: Enlarged) -> Enlarged:
+    before, after = source.file.picture, enlarged.picture
+    if source.file.alpha is not None:
+        # White is left out where grain is measured.
+        before = over(before, source.file.alpha, (1.0, 1.0, 1.0))
+    plan = enlarged.plan
+    shown = after if plan is None else cut(after, plan.placed)
+    if before.shape[1] != after.shape[1]:
+        before, shown = to_rgb(before), to_rgb(shown)
+    grain = missing_grain(before, shown, plan.source_box if plan else None)
+    if grain is None:
+        return enlarged
+    return replace(enlarged, picture=add_grain(after, grain, still=_still(source, enlarged)))
+
+
+def cut(picture: torch.Tensor, box: Box) -> torch.Tensor:
+    return picture[..., box.y : box.bottom, box.x : box.right]
 
 
 def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings) -> None:
@@ -193,7 +219,18 @@ def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, sett
         quality=settings.quality,
         software="" if settings.strip_metadata else settings.software,
         description=source.file.description,
+        dither=settings.dither,
+        still=_still(source, enlarged) if source.depth == 8 and settings.dither is not Dither.OFF else None,
     )
+
+
+def _still(source: SourcePicture, enlarged: Enlarged) -> Still:
+    """Where the source is of one colour, as the result shows it."""
+    size, canvas = _size(source.file.picture), _size(enlarged.picture)
+    plan = enlarged.plan
+    if plan is None:
+        return still_areas(source.file.picture, FloatBox(0, 0, *size), Box(0, 0, *canvas), canvas)
+    return still_areas(source.file.picture, plan.source_box, plan.placed, canvas)
 
 
 def solid_colour(background: Background | None) -> Colour | None:

@@ -11,8 +11,8 @@ from ..image.colour import to_rgb
 from ..image.resize import resize
 from ..metrics.defects import find_defects
 from ..metrics.fidelity import fidelity
-from ..types import Box, FloatBox, Size
-from .picture import Enlarged, SourcePicture, over, solid_colour
+from ..types import FloatBox, Size
+from .picture import Enlarged, SourcePicture, cut, over, solid_colour
 
 MID_GREY = (0.5, 0.5, 0.5)
 DEFECT_PIXELS = 1 << 20
@@ -57,7 +57,7 @@ def measure(source: SourcePicture, enlarged: Enlarged) -> Figures:
     box = FloatBox(0, 0, *size)
     if enlarged.plan:
         box = enlarged.plan.source_box
-        after = _cut(after, enlarged.plan.placed)
+        after = cut(after, enlarged.plan.placed)
         placed = enlarged.plan.placed.size
     shown = Size(*(max(1, min(round(a), b)) for a, b in zip((box.width, box.height), placed, strict=True)))
     reference = resize(before, shown, box).clamp_(0, 1)
@@ -76,10 +76,6 @@ def _in_front(source: SourcePicture, enlarged: Enlarged) -> tuple[torch.Tensor, 
     if before.shape[1] != after.shape[1]:
         before, after = to_rgb(before), to_rgb(after)
     return before, after
-
-
-def _cut(picture: torch.Tensor, box: Box) -> torch.Tensor:
-    return picture[..., box.y : box.bottom, box.x : box.right]
 
 
 def _reduced(picture: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ from .profile import USUAL_NEAR, USUAL_QUALITY_FLOOR, Profile
 REJECTED = "failed"
 """The folder, beside where it would have been delivered, for a result that breaks a rule."""
 LOSSY = ("JPEG", "WEBP", "AVIF")
-WHATEVER = ("target", "background", "tiles", "quality", "srgb", "software", "profile")
+WHATEVER = ("target", "background", "tiles", "quality", "srgb", "software", "profile", "dither")
 """Settings that a picture which keeps every rule and has its size already is copied under, whatever they are."""
 
 
@@ -42,8 +42,8 @@ class Delivery:
         """Why it was rejected; empty if it was delivered."""
         if not self.broken:
             return ""
-        rules = "; ".join(f"{finding.asked}, and it is {finding.found}" for finding in self.broken)
-        return f"it breaks {len(self.broken)} of the profile's rules: {rules}. It lies in {self.path.parent}."
+        rules = "; ".join(f"{finding.asked} (found: {finding.found})" for finding in self.broken)
+        return f"it breaks {len(self.broken)} of the rules: {rules}. It lies in {self.path.parent}."
 
 
 def deliver(

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from ...image.canvas import Background
+from ...image.dither import Dither, still_areas, to_levels
 from ...image.fidelity_lock import lock_fitted
 from ...image.fit import FitPlan, Target, plan_fit
 from ...image.frame_difference import FrameReuse, is_held
+from ...image.grain import Grain, add_grain, missing_grain
 from ...image.keep_colours import ColourChange
 from ...image.resize import resize
 from ...media.video.colour import WHITE_8, WHITE_16, Pixels
@@ -29,7 +31,7 @@ from .plan import VideoJob, VideoPlan
 @dataclass(frozen=True, kw_only=True)
 class FrameSettings:
     """``shown`` is the size of the source with square pixels. Work is done on ``device``. ``deep`` asks for 16-bit
-    results. ``flicker`` is whether it is measured."""
+    results. ``flicker`` is whether it is measured. ``dither`` and ``grain`` as in ``VideoSettings``."""
 
     shown: Size
     target: Target
@@ -40,6 +42,8 @@ class FrameSettings:
     deep: bool
     flicker: bool
     fidelity: float = 0.0
+    dither: Dither = Dither.OFF
+    grain: bool = False
 
     @classmethod
     def of(cls, job: VideoJob, plan: VideoPlan, *, flicker: bool) -> FrameSettings:
@@ -54,7 +58,16 @@ class FrameSettings:
             deep=plan.encoding.deep,
             flicker=flicker,
             fidelity=job.settings.fidelity,
+            dither=_dither_of(job, plan),
+            grain=job.settings.grain,
         )
+
+
+def _dither_of(job: VideoJob, plan: VideoPlan) -> Dither:
+    """Bands of a source of 8 bits are in the source, and noise costs bits in every frame: AUTO leaves them."""
+    wish = job.settings.dither
+    needless = plan.encoding.deep or (wish is Dither.AUTO and plan.facts.bit_depth <= 8)
+    return Dither.OFF if needless else wish
 
 
 @dataclass(frozen=True)
@@ -86,11 +99,14 @@ class FrameUpscaler:
         self._source: torch.Tensor | None = None
         self._result: torch.Tensor | None = None
         self._pixels: Pixels | None = None
+        self._grain: Grain | None = None
+        self._measured = False
 
     def forget(self) -> None:
         """The next frame is computed as a whole; that of a segment does not depend on those before it."""
         self._computed = None
         self._reuse.forget()
+        self._measured = False
 
     def finish(self, frame: Frame, read_seconds: float) -> Finished:
         """Raises what ``upscale_to`` raises, and whatever the progress raises to stop."""
@@ -101,8 +117,9 @@ class FrameUpscaler:
         held = self._computed is not None and is_held(source, self._computed, self._settings.held)
         if not held or self._pixels is None:
             self._computed = source
-            result = self._enlarged(source)
-            pixels = to_pixels(result, self._settings.deep)
+            shown = self._shown(source)
+            result = self._enlarged(shown)
+            pixels = self._to_pixels(shown, result, frame.pts)
         else:
             result, pixels = self._result, self._pixels
         seconds = time.perf_counter() - started
@@ -122,10 +139,31 @@ class FrameUpscaler:
             damaged=frame.damaged,
         )
 
+    def _shown(self, picture: torch.Tensor) -> torch.Tensor:
+        """With square pixels."""
+        if Size(picture.shape[3], picture.shape[2]) != self._settings.shown:
+            return resize(picture, self._settings.shown).clamp_(0, 1)
+        return picture
+
+    def _to_pixels(self, shown: torch.Tensor, result: torch.Tensor, seed: int) -> Pixels:
+        """With the grain of the first frame of the segment, other in every frame, and dithered."""
+        settings, plan = self._settings, self._plan
+        dithered = settings.dither is not Dither.OFF
+        still = None
+        if settings.grain or dithered:
+            still = still_areas(shown, plan.source_box, plan.placed, plan.canvas)
+        if settings.grain and not self._measured:
+            box = plan.placed
+            placed = result[..., box.y : box.bottom, box.x : box.right]
+            self._grain, self._measured = missing_grain(shown, placed, plan.source_box), True
+        if settings.grain and self._grain:
+            result = add_grain(result, self._grain, seed, still)
+        if dithered:
+            return to_levels(result, settings.dither, 0, result.shape[2], still, seed)
+        return to_pixels(result, settings.deep)
+
     def _enlarged(self, picture: torch.Tensor) -> torch.Tensor:
         settings = self._settings
-        if Size(picture.shape[3], picture.shape[2]) != settings.shown:
-            picture = resize(picture, settings.shown).clamp_(0, 1)
         result = upscale_to(
             picture,
             None,

@@ -16,6 +16,7 @@ from ...atomic_write import companion_name, whole_file
 from ...errors import InputError
 from ...image.canvas import Background, Fill
 from ...image.fidelity_lock import LockSettings
+from ...image.dither import Dither
 from ...image.fit import Fit, Target, plan_fit
 from ...image.frame_difference import FrameReuse
 from ...image.room import check_room
@@ -43,7 +44,9 @@ ROOM = 3
 class VideoSettings:
     """What is done to a video. ``target`` None is the model's own scale. ``round_even`` lets odd sizes become even
     where the format needs it. ``segment_frames`` is how much an interrupted run loses at most. ``fidelity``, 0 to 1, is
-    how strongly frames are locked to their sources (``fidelity_lock``). Raises ``InputError`` for what cannot be."""
+    how strongly frames are locked to their sources (``fidelity_lock``). ``dither`` is about results of 8 bits; AUTO
+    dithers those of deeper sources. ``grain`` gives back what the model takes away of it. Raises ``InputError`` for
+    what cannot be."""
 
     target: Target | None = None
     background: Background = Background()
@@ -55,6 +58,8 @@ class VideoSettings:
     round_even: bool = False
     segment_frames: int = 120
     fidelity: float = 0.0
+    dither: Dither = Dither.AUTO
+    grain: bool = False
 
     def __post_init__(self) -> None:
         LockSettings(strength=self.fidelity)

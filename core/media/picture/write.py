@@ -16,6 +16,7 @@ from PIL import Image
 
 from ...atomic_write import whole_file
 from ...errors import InputError
+from ...image.dither import Dither, Still, to_levels
 from ...types import Size
 from .deep import write_png16, write_tiff
 from .description import Description, fitting, jpeg_options, png_text
@@ -97,13 +98,16 @@ def write_picture(
     quality: int = 95,
     software: str | None = None,
     description: Description | None = None,
+    dither: Dither = Dither.OFF,
+    still: Still | None = None,
 ) -> None:
     """Write a picture (1, C, H, W), C = 1 or 3, with straight alpha (1, 1, H, W) in the format of the suffix.
 
     Values are cut to 0..1 and rounded to the nearest level. ``bit_depth`` 16 is for PNG and TIFF. ``quality`` (1 to
     100) is for JPEG (never subsampled), WebP (100 is lossless) and AVIF. ``software`` is recorded as what made the
     file; BMP holds no metadata at all, and what else the format cannot hold of ``exif`` and ``description`` is left
-    out (``fitting`` says what). Alpha that is opaque everywhere is left out where the format has none.
+    out (``fitting`` says what). Alpha that is opaque everywhere is left out where the format has none. ``dither`` is
+    for 8 bits a channel, and never for alpha; ``still`` says where not.
 
     The file appears complete or not at all. Raises ``InputError`` for what the format cannot hold, for values that
     are not finite, and when the file cannot be written.
@@ -121,7 +125,7 @@ def write_picture(
         raise InputError(f"{path}: the colour profile is not one for pictures of {picture.shape[1]} channels.")
     size = Size(picture.shape[3], picture.shape[2])
     check_writable(path, size, alpha=alpha is not None, bit_depth=bit_depth, profile=icc is not None)
-    samples = _to_samples(picture, alpha, bit_depth)
+    samples = _to_samples(picture, alpha, bit_depth, dither, still)
     described, exif, _ = fitting(description or Description(), kind.name, exif)
     details = exif_to_write(exif, dpi, software)
     try:
@@ -157,8 +161,10 @@ def _check_tensors(picture: torch.Tensor, alpha: torch.Tensor | None) -> None:
             )
 
 
-def _to_samples(picture: torch.Tensor, alpha: torch.Tensor | None, bit_depth: int) -> np.ndarray:
-    """(H, W, C) unsigned samples, rounded to the nearest level."""
+def _to_samples(
+    picture: torch.Tensor, alpha: torch.Tensor | None, bit_depth: int, dither: Dither, still: Still | None
+) -> np.ndarray:
+    """(H, W, C) unsigned samples, rounded to the nearest level, or dithered."""
     layers = [picture] if alpha is None else [picture, alpha]
     height, width = picture.shape[2:]
     samples = np.empty((height, width, sum(layer.shape[1] for layer in layers)), f"uint{bit_depth}")
@@ -166,6 +172,9 @@ def _to_samples(picture: torch.Tensor, alpha: torch.Tensor | None, bit_depth: in
     for top in range(0, height, 256):
         band = torch.cat([layer[0, :, top : top + 256].detach().to("cpu", torch.float32) for layer in layers])
         samples[top : top + 256] = band.clamp(0, 1).mul_(highest).add_(0.5).permute(1, 2, 0).numpy()
+        if bit_depth == 8 and dither is not Dither.OFF:
+            rows = to_levels(picture, dither, top, min(top + 256, height), still)
+            samples[top : top + 256, :, : rows.shape[2]] = rows
     return samples
 
 

@@ -15,8 +15,8 @@ import torch
 from ...atomic_write import companion_name, whole_file
 from ...errors import InputError
 from ...image.canvas import Background, Fill
-from ...image.fidelity_lock import LockSettings
 from ...image.dither import Dither
+from ...image.fidelity_lock import LockSettings
 from ...image.fit import Fit, Target, plan_fit
 from ...image.frame_difference import FrameReuse
 from ...image.room import check_room

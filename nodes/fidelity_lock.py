@@ -37,8 +37,8 @@ class FidelityLock(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="Share of the difference to the source that is taken off. 0 changes nothing, at 1 the image "
-                    "agrees with its source to the rounding of 8 bits.",
+                    tooltip="Share of the difference to the source that is taken off. 0 changes nothing, at 1 the "
+                    "image agrees with its source to the rounding of 8 bits.",
                 ),
                 io.Float.Input(
                     "coarser_than",
@@ -55,9 +55,17 @@ class FidelityLock(io.ComfyNode):
                 io.String.Output("report", tooltip="How well it agrees with its source, before and after, in dB."),
             ],
             **searchable(
-                "fidelity", "consistency", "back-projection", "true to the source", "hallucination", "color fix", "SUPIR", "SeedVR2",
+                "fidelity",
+                "consistency",
+                "back-projection",
+                "true to the source",
+                "hallucination",
+                "colour fix",
+                "color match",
+                "SUPIR",
+                "SeedVR2",
             ),
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(

@@ -34,7 +34,7 @@ class PictureSettings:
     ``trim`` cuts uniform borders off first; the border's colour then is what ``Fill.EDGE`` pads with. ``bit_depth``
     None is that of the source where the format can hold it. ``srgb`` converts colours instead of carrying the
     profile. ``strip_gps`` leaves out where the shot was taken. ``software`` is recorded in the file. ``fidelity``, 0 to
-    1, is how strongly the result is locked to its source (``fidelity_lock``). Raises ``InputError`` for one beyond that.
+    1, is how strongly the result is locked to its source (``fidelity_lock``); ``InputError`` for one beyond that.
     """
 
     target: Target | None = None
@@ -130,8 +130,8 @@ def enlarge(
         picture, alpha, plan, passes = result.picture, result.alpha, result.plan, result.passes
     notes = [change.note]
     if settings.fidelity and upscaler is not None:
-        colour = file.picture if file.alpha is None else bleed(file.picture, file.alpha)
-        notes.append(lock_fitted(picture, colour, plan, settings.fidelity, progress))
+        shown = file.picture if file.alpha is None else bleed(file.picture, file.alpha)
+        notes.append(lock_fitted(picture, shown, plan, settings.fidelity, progress))
     colour = solid_colour(source.background)
     if colour and alpha is not None:
         picture, alpha = over(picture, alpha, colour), None

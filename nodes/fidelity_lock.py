@@ -38,7 +38,7 @@ class FidelityLock(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     tooltip="Share of the difference to the source that is taken off. 0 changes nothing, at 1 the "
-                    "image agrees with its source to the rounding of 8 bits.",
+                    "image agrees with its source to about a level of 255.",
                 ),
                 io.Float.Input(
                     "coarser_than",

@@ -166,7 +166,7 @@ def _locked(result: Tensor, source: Tensor, settings: LockSettings, progress: Pr
     if settings.coarser_than:
         wanted = gaussian(wanted, settings.coarser_than / 2)
     target = source - missing + wanted
-    low, high = _limits(source, result, settings.strength)
+    low, high = _limits(source, result, kept=1.0 if settings.coarser_than else 1 - settings.strength)
     return _projected(result, target, low, high, progress)
 
 
@@ -191,15 +191,14 @@ def _projected(result: Tensor, target: Tensor, low: Tensor, high: Tensor, progre
     return result
 
 
-def _limits(source: Tensor, result: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+def _limits(source: Tensor, result: Tensor, kept: float) -> tuple[Tensor, Tensor]:
     """The least and the most that each pixel of ``result`` may become: the range of the source around it, and a little
-    more for a pixel that was beyond it. At less than full strength the rest of what was beyond is allowed as well."""
+    more for a pixel that was beyond it; and of the rest that it was beyond, the share that is ``kept``."""
     low, high = local_minimum(source, REACH), local_maximum(source, REACH)
     beyond = BEYOND * (high - low)
     size = result.shape[-2:]
     low, high, beyond = (interpolate(each, size=size, mode="nearest") for each in (low, high, beyond))
     under, over = (low - result).clamp_(min=0), (result - high).clamp_(min=0)
-    kept = 1 - strength
     low -= torch.minimum(under, beyond).lerp_(under, kept)
     high += torch.minimum(over, beyond).lerp_(over, kept)
     return low.clamp_(0, 1), high.clamp_(0, 1)

@@ -101,7 +101,7 @@ def test_strength_is_the_share_of_the_difference_that_is_taken_off(strength: flo
     source, result = pair()
     locked = fidelity_lock(result, source, LockSettings(strength=strength, register=False)).picture
     before, after = (source - resize(each, Size(64, 64)) for each in (result, locked))
-    assert float(after.std() / before.std()) == pytest.approx(1 - strength, abs=0.12)
+    assert float(after.std() / before.std()) == pytest.approx(1 - strength, abs=0.25)
     if not strength:
         assert torch.equal(locked, result)
 

@@ -167,16 +167,21 @@ def _locked(result: Tensor, source: Tensor, settings: LockSettings, progress: Pr
         wanted = gaussian(wanted, settings.coarser_than / 2)
     target = source - missing + wanted
     low, high = _limits(source, result, kept=1.0 if settings.coarser_than else 1 - settings.strength)
-    return _projected(result, target, low, high, progress)
+    # What is coarse makes no ripple.
+    right = RIGHT / 8 if settings.coarser_than else RIGHT
+    return _projected(result, target, (low, high), right, progress)
 
 
-def _projected(result: Tensor, target: Tensor, low: Tensor, high: Tensor, progress: Progress) -> Tensor:
+def _projected(
+    result: Tensor, target: Tensor, limits: tuple[Tensor, Tensor], right: float, progress: Progress
+) -> Tensor:
     """The rounds: nearer and nearer to what reduces to ``target``, within the limits."""
+    low, high = limits
     size = Size(result.shape[3], result.shape[2])
     result = torch.minimum(torch.maximum(result, low), high)
     missing = target - _reduced(result, target)
     error, rounds = _error(missing), 0
-    while rounds < ROUNDS and error > RIGHT:
+    while rounds < ROUNDS and error > right:
         progress.check()
         # Not Lanczos, which rings.
         nearer = interpolate(missing, size=(size.height, size.width), mode="bilinear").add_(result)

@@ -58,7 +58,7 @@ KeepColours = Annotated[
 Fidelity = Annotated[
     float,
     typer.Option(
-        min=0, max=1, metavar="0..1", help="Lock results to their sources; at 1, reduced, they are the source."
+        min=0, max=1, metavar="0..1", help="Lock results to their sources: at 1, scaled down, they are those."
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")]

@@ -37,8 +37,8 @@ class FidelityLock(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="Share of the difference to the source that is taken off. 0 changes nothing; at 1 the "
-                    "image agrees with its source to the rounding of 8 bits.",
+                    tooltip="Share of the difference to the source that is taken off. 0 changes nothing, at 1 the "
+                    "image agrees with its source to about a level of 255.",
                 ),
                 io.Float.Input(
                     "coarser_than",
@@ -60,7 +60,8 @@ class FidelityLock(io.ComfyNode):
                 "back-projection",
                 "true to the source",
                 "hallucination",
-                "color fix",
+                "colour fix",
+                "color match",
                 "SUPIR",
                 "SeedVR2",
             ),

@@ -175,8 +175,8 @@ def enlarge(
         picture, alpha, plan, passes = result.picture, result.alpha, result.plan, result.passes
     notes = [change.note]
     if settings.fidelity and upscaler is not None:
-        colour = file.picture if file.alpha is None else bleed(file.picture, file.alpha)
-        notes.append(lock_fitted(picture, colour, plan, settings.fidelity, progress))
+        shown = file.picture if file.alpha is None else bleed(file.picture, file.alpha)
+        notes.append(lock_fitted(picture, shown, plan, settings.fidelity, progress))
     colour = solid_colour(source.background)
     if colour and alpha is not None:
         picture, alpha = over(picture, alpha, colour), None

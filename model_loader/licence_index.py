@@ -263,6 +263,10 @@ def indexed(sha256: str) -> Indexed | None:
     return None
 
 
+def has_index() -> bool:
+    return index_path().is_file()
+
+
 def index_note() -> str:
     """What is to be said about the table: that it is damaged, or old. Empty if all is well, or there is none."""
     try:

@@ -15,7 +15,7 @@ from .catalogue import entry_by_hash
 from .errors import LicenceError
 from .files import sha256_of
 from .find import BUNDLED
-from .licence_index import index_note, indexed
+from .licence_index import has_index, index_note, indexed
 
 FROM_NOTHING = "LicenseRef-trained-from-nothing"
 """Of a model that somebody trained from random weights: no licence of another model hangs on it."""
@@ -146,8 +146,10 @@ def refuse_unless_commercial(name: str, sha256: str, licence: str | None, commer
             f"{name} {hashed} is under {licence}, and whether that allows commercial use is not known here: read it and"
             f" leave out the demand for commercial use if it does, or {instead}."
         )
-    note = f" {index_note()}" if index_note() else ""
+    note = index_note()
+    way = "" if has_index() and not note else "look it up with `backplate models index fetch` (OpenModelDB), or "
+    listed = ", nor to OpenModelDB's list" if has_index() and not note else ""
     raise LicenceError(
-        f"The licence of {name} {hashed} is not known, so commercial use is not known to be allowed: look it up with"
-        f" `backplate models index fetch` (OpenModelDB), or {instead}.{note}"
+        f"The licence of {name} {hashed} is not known here{listed}, so commercial use is not known to be allowed:"
+        f" {way}{instead}.{f' {note}' if note else ''}"
     )

@@ -182,5 +182,5 @@ def test_commercial_use_is_refused_before_any_work(comfy: Client, products: Call
     products("shop", 1)
     graph, _, _ = folder_graph(folder="shop", output_folder="shop_done", commercial_use=True)
     run = comfy.run(graph)
-    assert "is not known, so commercial use is not known to be allowed" in run.error
+    assert "is not known here, so commercial use is not known to be allowed" in run.error
     assert not (comfy.server.base / "output" / "shop_done").exists()

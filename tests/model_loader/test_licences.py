@@ -113,6 +113,16 @@ def test_a_list_that_comes_later_reaches_a_model_in_the_cache(made: Any, tmp_pat
     assert again.facts.licence_source == "https://openmodeldb.info/models/4x-Mine"
 
 
+def test_a_list_that_is_here_is_not_to_be_fetched(tmp_path: Path) -> None:
+    with pytest.raises(LicenceError, match="is not known here, so commercial use .* `backplate models index fetch`"):
+        refuse_unless_commercial("a", "f" * 64, None, None)
+    (tmp_path / "models.json").write_text(json.dumps({"x": {"license": "MIT", "resources": [{"sha256": "0" * 64}]}}))
+    import_index(tmp_path / "models.json")
+    with pytest.raises(LicenceError, match="nor to OpenModelDB's list") as caught:
+        refuse_unless_commercial("a", "f" * 64, None, None)
+    assert "index fetch" not in str(caught.value)
+
+
 def test_refusals_are_one_sentence_with_licence_hash_and_a_way_on() -> None:
     refuse_unless_commercial("a", "f" * 64, "MIT", True)
     for licence, commercial in (("CC-BY-NC-4.0", False), ("LicenseRef-x", None), (None, None)):

@@ -39,10 +39,10 @@ PROVENANCE = rb"dcterms:provenance"
 PLACE = rb"exif:GPS\w+"
 
 _SOURCE_TYPE = re.compile(
-    rb"""DigitalSource(?:file)?Type(?:\s*=\s*["']([^"']*)["']|[^>]*?resource\s*=\s*["']([^"']*)["']|[^>]*>\s*([^<]*))"""
+    rb"""DigitalSource(?:file)?Type(?:\s*=\s*["']([^"']*)["']|[^<>]{0,200}?resource\s*=\s*["']([^"']*)["']|[^<>]{0,200}>([^<]*))"""
 )
-_END_OF_RDF = re.compile(rb"</([\w.-]+):RDF\s*>(?!.*</[\w.-]+:RDF)", re.DOTALL)
-_EMPTY_RDF = re.compile(rb"<([\w.-]+):RDF((?:\s[^>]*?)?)/>")
+_END_OF_RDF = re.compile(rb"</([\w.-]{1,40}):RDF\s*>")
+_EMPTY_RDF = re.compile(rb"<([\w.-]{1,40}):RDF((?:\s[^<>]*?)?)/>")
 
 
 class _HasTypes(Exception):
@@ -63,8 +63,26 @@ def carried_xmp(xmp: bytes) -> tuple[bytes | None, str]:
 
 def without(xmp: bytes, name: bytes) -> bytes:
     """Without the attributes and elements of a name, which is a pattern."""
-    xmp = re.sub(rb"\s+" + name + rb"""\s*=\s*(?:"[^"]*"|'[^']*')""", b"", xmp)
-    return re.sub(rb"<(" + name + rb")(?:\s[^>]*)?(?:/>|(?<!/)>.*?</\1\s*>)", b"", xmp, flags=re.DOTALL)
+    return _without_elements(re.sub(rb"\s" + name + rb"""\s*=\s*(?:"[^"]*"|'[^']*')""", b"", xmp), name)
+
+
+def _without_elements(xmp: bytes, name: bytes) -> bytes:
+    """Forwards only: one pattern for an element and its end would look through the rest again from every beginning."""
+    begin = re.compile(rb"<(" + name + rb")(?:\s[^<>]*|/)?>")
+    kept, at, unclosed = [b""], 0, set[bytes]()
+    while found := begin.search(xmp, at):
+        kept.append(xmp[at : found.start()])
+        at = found.end()
+        if xmp[at - 2 : at] == b"/>":
+            continue
+        end = None if found[1] in unclosed else re.compile(rb"</" + found[1] + rb"\s*>").search(xmp, at)
+        if end is None:
+            # In a comment, which is no element.
+            unclosed.add(found[1])
+            kept.append(found[0])
+        else:
+            at = end.end()
+    return b"".join([*kept, xmp[at:]])
 
 
 def without_provenance(xmp: bytes) -> tuple[bytes, bool]:
@@ -89,7 +107,7 @@ def with_source_type(xmp: bytes | None, term: str) -> tuple[bytes | None, str]:
     if xmp is None:
         return _packet(wanted), ""
     said = rb'<%b:Description %b:about="" ' + _attribute(wanted) + b"/>"
-    if end := _END_OF_RDF.search(xmp):
+    if end := next(reversed(list(_END_OF_RDF.finditer(xmp))), None):
         prefix = end[1]
         return xmp[: end.start()] + said % (prefix, prefix) + xmp[end.start() :], ""
     if empty := _EMPTY_RDF.search(xmp):

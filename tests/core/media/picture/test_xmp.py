@@ -88,6 +88,24 @@ def test_what_is_no_packet_is_dropped_and_named(kind: str, suffix: str, tmp_path
     assert [note for note in read.notes if note.startswith("left out: XMP that ")]
 
 
+@pytest.mark.parametrize(
+    "filling",
+    [" ", "<!-- <tiff:ImageWidth> -->", "<!-- <tiff:ImageWidth -->", "<tiff:ImageWidth>1</tiff:ImageWidth>",
+     "<dc:t>DigitalSourceType </dc:t>", "<!-- </rdf:RDF> -->"],
+)  # fmt: skip
+def test_a_megabyte_of_anything_is_looked_through_once(filling: str) -> None:
+    """Patterns that begin again at every place would take hours."""
+    elements = filling * (1_000_000 // len(filling)) + "<dc:title>A castle</dc:title>"
+    carried, reason = carried_xmp(packet(elements=elements))
+    assert reason == ""
+    assert carried is not None
+    assert b"A castle" in carried
+    assert b"<tiff:ImageWidth>1" not in carried
+    after, _ = with_source_type(carried, "algorithmicallyEnhanced")
+    assert after is not None
+    assert without_provenance(after) == (after, False)
+
+
 def test_a_packet_over_a_megabyte_is_dropped_with_its_size() -> None:
     long = packet(elements=f"<dc:t>{'x' * LARGEST_XMP}</dc:t>")
     assert carried_xmp(long) == (None, f"XMP of {len(long):,} bytes, more than 1,048,576")

@@ -31,6 +31,8 @@ GROUP_COLOURS = {"Input": "#3f789e", "Upscale": "#8A8", "Result": "#b58b2a", "Ge
 class Node:
     type: str
     values: list[Any] = field(default_factory=list)
+    named: dict[str, Any] = field(default_factory=dict)
+    """Widgets behind those of ``values``, by name; the others there get their defaults."""
     inputs: dict[str, tuple[str, str]] = field(default_factory=dict)
     title: str = ""
     name: str = ""
@@ -184,11 +186,21 @@ def described(node: Node, number: int, position: list[int], info: dict[str, Any]
         "inputs": inputs,
         "outputs": outputs,
         "properties": properties,
-        "widgets_values": node.values,
+        "widgets_values": values_of(node, sockets),
     }
     made |= {"title": node.title} if node.title else {}
     made |= CHANGE_ME if node.change_me else {}
     return made | ({"color": "#432", "bgcolor": "#653"} if node.type == "MarkdownNote" else {})
+
+
+def values_of(node: Node, sockets: dict[str, Any]) -> list[Any]:
+    widgets = {name: entry for name, entry in sockets.items() if entry[0] in WIDGETS}
+    if not node.named:
+        return node.values
+    if unknown := set(node.named) - set(list(widgets)[len(node.values) :]):
+        raise KeyError(f"{node.type} has no widget {unknown} behind its first {len(node.values)}")
+    behind = list(widgets.items())[len(node.values) :]
+    return [*node.values, *(node.named.get(name, entry[1]["default"]) for name, entry in behind)]
 
 
 BATCHED = ("image0", "image1", "image2")

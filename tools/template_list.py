@@ -328,6 +328,49 @@ FOLDER = Template(
     app=([("folder", "folder"), ("folder", "output_folder"), ("folder", "width")], ["folder"]),
 )  # fmt: skip
 
+MARKETPLACE = Template(
+    title="Product folder for a marketplace (Backplate)",
+    prompt="marketplace_folder",
+    columns=[
+        Column(
+            group="Input",
+            nodes=[
+                loader(PLUS, change_me=True),
+                note(
+                    "# Product pictures that a marketplace takes\nPut the pictures into ComfyUI's folder input / "
+                    "products, press R, choose a profile and queue. Each is enlarged and brought in line with the "
+                    "rules: size, a background of exactly 255, how much the product fills, sRGB, format, bytes, "
+                    "resolution. The profile chooses the size because width and height are 0.\n\nWhat still breaks a "
+                    "rule lies in the folder *failed*. The page *index.html* beside the results lists every rule of "
+                    "every picture: passed, mended or failed. Rules of your own go into *profile_file*.\n\n"
+                    + needs(PLUS),
+                    440,
+                ),
+            ],
+        ),
+        Column(
+            group="Upscale",
+            nodes=[
+                Node(
+                    type="BackplateUpscaleFolder", title="input/products as Amazon wants them", name="folder",
+                    values=[
+                        "products", True, "products_marketplace", *size(0, 0, "contain"), False, 0.0, "as source", 95,
+                        "as source", "{stem}", False, False, True, False, 2, 0, "plain",
+                    ],
+                    named={"profile": "amazon"},
+                    inputs={"upscale_model": ("model", "upscale_model")},
+                    change_me=True,
+                )
+            ],
+        ),
+        Column(
+            group="Result",
+            nodes=[Node(type="PreviewAny", title="What became of them", inputs={"source": ("folder", "summary")})],
+        ),
+    ],
+    app=([("folder", "folder"), ("folder", "output_folder"), ("folder", "profile")], ["folder"]),
+)  # fmt: skip
+
 AGAINST = Template(
     title="Real-ESRGAN against UltraSharp (Backplate)",
     prompt="real_esrgan_against_ultrasharp",
@@ -633,5 +676,5 @@ LOCK = Template(
 
 TEMPLATES = [
     QUICK_START, ANIME_CEL, EPISODE, BACKGROUND, COMPARE, DENOISE, FOLDER, PRODUCT, AGAINST, VIDEO, PANORAMA, TEXTURE,
-    STUDY, LOCK,
+    STUDY, LOCK, MARKETPLACE,
 ]  # fmt: skip

@@ -70,7 +70,7 @@ def still_areas(source: torch.Tensor, box: FloatBox, placed: Box, canvas: Size) 
     levels = _levels(source, 0, source.shape[2])
     square = np.ones((2 * STILL + 1, 2 * STILL + 1), np.uint8)
     spread = cv2.dilate(levels, square) - cv2.erode(levels, square)
-    mask = (_as_layers(spread, levels) <= FLAT).all(axis=2)
+    mask = _as_layers(spread, levels).max(axis=2) <= FLAT
     rows = _shown(canvas.height, placed.y, placed.height, box.y, box.height, source.shape[2])
     columns = _shown(canvas.width, placed.x, placed.width, box.x, box.width, source.shape[3])
     return Still(mask, rows, columns)

@@ -149,3 +149,55 @@ def test_a_preset_sharpens_and_names_its_model(host: Host, products: Path) -> No
         run(host, preset="../output/winner.json")
     with pytest.raises(InputError, match="cannot be read"):
         run(host, preset="none.json")
+
+
+def test_a_profile_mends_and_chooses_the_size(host: Host, products: Path) -> None:
+    good = Image.new("RGB", (40, 40), (246, 246, 246))
+    good.paste((20, 60, 140), (12, 10, 26, 30))
+    good.save(products / "good.png")
+    rules = {
+        "name": "small",
+        "size": 64,
+        "rules": [{"rule": "white_background"}, {"rule": "format", "values": ["png"]}],
+    }
+    (host.folders / "input" / "rules.json").write_text(json.dumps(rules))
+    summary, results = run(host, profile_file="rules.json", width=0, height=0, fit="contain")
+    with Image.open(Path(results) / "good.png") as image:
+        assert image.size == (64, 64)
+        assert image.getpixel((0, 0)) == (255, 255, 255)
+    assert (Path(results) / "failed" / "a 9.png").is_file()
+    assert "background exactly 255, 255, 255 all along the border: 1 mended, 3 failed" in summary
+    with pytest.raises(InputError, match="at least 500 px"):
+        run(host, profile="amazon", width=300, height=300)
+
+
+@pytest.mark.parametrize("name", ["rules.json", "/etc/passwd", "../amazon"])
+def test_a_graph_cannot_name_a_file_as_profile(host: Host, products: Path, name: str) -> None:
+    with pytest.raises(InputError, match="is no profile"):
+        run(host, profile=name)
+    with pytest.raises(InputError):
+        run(host, profile_file="../secret.json")
+
+
+def test_no_size_is_known_before_the_run_to_be_wrong_unless_a_profile_chooses_it(host: Host) -> None:
+    node = host.node("folder", "UpscaleFolder")
+    sizes = {"width": 0, "height": 0, "fit": "contain", "pad_with": "edge", "pad_colour": "#ffffff"}
+    assert node.validate_inputs(**sizes) is not True
+    assert node.validate_inputs(**sizes, profile="amazon") is True
+    assert node.validate_inputs(**sizes, profile_file="rules.json") is True
+    assert node.validate_inputs(**sizes | {"width": 9}, profile="amazon") is True
+
+
+def test_dither_and_grain_reach_the_settings(host: Host) -> None:
+    node = host.node("folder", "UpscaleFolder")
+    wanted = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
+    settings_of = host.node("folder", "settings_of")
+    model = host.node("folder", "Model")(name="x", sha256="0")
+    plain = settings_of(wanted, model)
+    assert (plain.dither.value, plain.grain, plain.profile) == ("auto", False, None)
+    changed = settings_of(wanted | {"dither": "off", "grain": "keep"}, model)
+    assert (changed.dither.value, changed.grain) == ("off", True)
+    # As a workflow from before has them: not at all.
+    for name in ("dither", "grain", "profile", "profile_file"):
+        del wanted[name]
+    assert settings_of(wanted, model) == plain

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -85,6 +85,9 @@ class Protection:
     mask: torch.Tensor
     weight: torch.Tensor
     mode: ProtectMode = ProtectMode.RESAMPLE
+    _enlarged: dict[tuple[FloatBox, Size, Edge], torch.Tensor] = field(
+        default_factory=dict[tuple[FloatBox, Size, Edge], torch.Tensor], repr=False
+    )
 
     @classmethod
     def of(
@@ -112,6 +115,18 @@ class Protection:
         """(H, W) source pixels at which something of the model's is seen in some picture; None if that is all."""
         return None if self.mode is ProtectMode.ANCHOR else (self.weight < 1).any(dim=0)[0]
 
+    def to(self, device: torch.device) -> Protection:
+        return replace(self, mask=self.mask.to(device), weight=self.weight.to(device), _enlarged={})
+
+    def enlarged(self, box: FloatBox, size: Size, edge: Edge) -> torch.Tensor:
+        """(B or 1, 1, h, w) the weight of what is protected in ``box`` of the picture at ``size``; kept for the next
+        picture, as those of a video are all of one size."""
+        key = (box, size, edge)
+        if key not in self._enlarged:
+            self._enlarged.clear()
+            self._enlarged[key] = resize_part(self.weight, box, size, edge, alpha=True)
+        return self._enlarged[key]
+
     @property
     def sha256(self) -> str:
         """Of all that shapes the result."""
@@ -125,7 +140,7 @@ def lay_over(
     """Changes ``result`` (B, C, h, w), which is ``box`` of the picture (B, C, H, W) enlarged by a model, where it is
     protected."""
     size = Size(result.shape[3], result.shape[2])
-    weights = resize_part(protection.weight, box, size, edge, alpha=True)
+    weights = protection.enlarged(box, size, edge)
     for index in range(len(result)):
         weight = weights[index % len(weights)][None]
         enlarged, source = result[index : index + 1], picture[index : index + 1]

@@ -9,6 +9,7 @@ import torch
 
 from ..image.canvas import Background, Fill, parse_colour
 from ..image.fit import Fit, FitPlan, Target, plan_fit
+from ..image.protect import Protection
 from ..image.room import check_room
 from ..image.sharpen import SharpenSettings, sharpen_blend
 from ..image.trim import find_content
@@ -19,6 +20,7 @@ from ..progress import Progress
 from ..tiled.pipeline import TileSettings, upscale_to, upscale_with_alpha
 from ..types import Size
 from ..upscaler import Upscaler
+from .protect import Mask, Protected, protect_file
 
 Colour = tuple[float, float, float]
 
@@ -48,13 +50,15 @@ class PictureSettings:
 @dataclass(frozen=True)
 class SourcePicture:
     """What was read, as the model is to get it. ``background`` is the one for this picture; ``size`` is that of the
-    file before it was trimmed; ``depth`` is that of the file to write; ``notes`` say what the result will not have."""
+    file before it was trimmed; ``depth`` is that of the file to write; ``notes`` say what the result will not have;
+    ``protection`` is where it is to be the source."""
 
     file: PictureFile
     background: Background | None
     size: Size
     depth: int
     notes: tuple[str, ...] = ()
+    protection: Protection | None = None
 
 
 @dataclass(frozen=True)
@@ -72,15 +76,18 @@ def own_scale(scale: int, multiple_of: int) -> Target:
     return Target(fit=Fit.FACTOR, factor=float(scale), multiple_of=multiple_of)
 
 
-def read_source(source: Path, output: Path, settings: PictureSettings, scale: int) -> SourcePicture:
+def read_source(
+    source: Path, output: Path, settings: PictureSettings, scale: int, mask: Mask | None = None
+) -> SourcePicture:
     """Reads a picture and takes care of what ``output`` cannot carry: a profile, or grey on a coloured background.
-    ``scale`` is that of the model.
+    ``scale`` is that of the model, ``mask`` says what is protected.
 
     Raises ``InputError`` if the picture cannot be read, or if what becomes of it could not be written.
     """
     srgb = settings.srgb or not format_of(output).profile
     file = read_picture(source, convert_to_srgb=srgb)
     size = _size(file.picture)
+    protected = _protected(file, output, settings, mask)
     file, background = _trimmed(file, settings)
     colour = solid_colour(background)
     shows = file.alpha is not None or settings.target is not None
@@ -93,9 +100,17 @@ def read_source(source: Path, output: Path, settings: PictureSettings, scale: in
         described = without_place_in_xmp(file.description)
         file = replace(file, exif=without_place(file.exif), description=described)
     depth = settings.bit_depth or (file.bit_depth if format_of(output).deep else 8)
-    result = SourcePicture(file, background, size, depth, _notes(file, output))
+    result = SourcePicture(
+        file, background, size, depth, (*_notes(file, output), *protected.notes), protected.protection
+    )
     _check_output(result, output, settings, scale)
     return result
+
+
+def _protected(file: PictureFile, output: Path, settings: PictureSettings, mask: Mask | None) -> Protected:
+    if mask is not None:
+        mask.refuse_as_output(output)
+    return protect_file(mask, file, trim=settings.trim)
 
 
 def _notes(file: PictureFile, output: Path) -> tuple[str, ...]:
@@ -111,11 +126,22 @@ def enlarge(
     """Upscale, fit, flatten, sharpen. Without an upscaler the picture is only fitted to the target."""
     file = source.file
     if settings.target is None and upscaler is not None:
-        picture, alpha = upscale_with_alpha(file.picture, file.alpha, upscaler, settings.tiles, progress)
+        picture, alpha = upscale_with_alpha(
+            file.picture, file.alpha, upscaler, settings.tiles, progress, protection=source.protection
+        )
         plan, passes = None, 1
     else:
         target = settings.target or Target(fit=Fit.FACTOR, factor=1.0)
-        result = upscale_to(file.picture, file.alpha, upscaler, target, settings.tiles, source.background, progress)
+        result = upscale_to(
+            file.picture,
+            file.alpha,
+            upscaler,
+            target,
+            settings.tiles,
+            source.background,
+            progress,
+            protection=source.protection,
+        )
         picture, alpha, plan, passes = result.picture, result.alpha, result.plan, result.passes
     colour = solid_colour(source.background)
     if colour and alpha is not None:

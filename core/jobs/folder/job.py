@@ -13,6 +13,7 @@ from ...media.picture_folder import FileTask, Shard
 from ...progress import Progress
 from ..model_info import Model
 from ..picture import PictureSettings
+from ..protect import ProtectSettings
 from ..quality import Limits
 from .manifest import Entry
 
@@ -23,7 +24,8 @@ class FolderJob:
     are not of this job may be replaced, and what is done is done again. ``jobs``: threads that read, and as many
     that write. ``roots``: if given, sources must lie in one of them, links followed, and results in ``output``.
     ``smallest`` and ``largest``: bytes of a file outside of which a note is made; 0 for no such limit.
-    ``passed_over``: a sentence about files that are no pictures."""
+    ``passed_over``: a sentence about files that are no pictures. ``protect``: which masks say what is to stay as it
+    is."""
 
     tasks: tuple[FileTask, ...]
     output: Path
@@ -38,6 +40,7 @@ class FolderJob:
     shard: Shard | None = None
     roots: tuple[Path, ...] | None = None
     passed_over: str = ""
+    protect: ProtectSettings = ProtectSettings()
 
     @property
     def settings_sha256(self) -> str:

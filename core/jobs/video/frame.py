@@ -12,6 +12,7 @@ import torch
 from ...image.canvas import Background
 from ...image.fit import FitPlan, Target, plan_fit
 from ...image.frame_difference import FrameReuse, is_held
+from ...image.protect import Protection
 from ...image.resize import resize
 from ...media.video.colour import WHITE_8, WHITE_16, Pixels
 from ...media.video.decode import Frame
@@ -27,7 +28,7 @@ from .plan import VideoJob, VideoPlan
 @dataclass(frozen=True, kw_only=True)
 class FrameSettings:
     """``shown`` is the size of the source with square pixels. Work is done on ``device``. ``deep`` asks for 16-bit
-    results. ``flicker`` is whether it is measured."""
+    results. ``flicker`` is whether it is measured. ``protection`` is for every frame."""
 
     shown: Size
     target: Target
@@ -37,10 +38,12 @@ class FrameSettings:
     device: torch.device
     deep: bool
     flicker: bool
+    protection: Protection | None = None
 
     @classmethod
     def of(cls, job: VideoJob, plan: VideoPlan, *, flicker: bool) -> FrameSettings:
         """What a planned job does to each frame."""
+        protection = plan.protected.protection
         return cls(
             shown=plan.facts.shown,
             target=plan.target,
@@ -50,6 +53,7 @@ class FrameSettings:
             device=job.device,
             deep=plan.encoding.deep,
             flicker=flicker,
+            protection=protection and protection.to(job.device),
         )
 
 
@@ -130,6 +134,7 @@ class FrameUpscaler:
             settings.background,
             self._progress,
             self._reuse,
+            protection=settings.protection,
         )
         return result.picture.clamp(0, 1)
 

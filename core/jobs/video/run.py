@@ -170,7 +170,8 @@ def _first_notes(plan: VideoPlan, resumed: int) -> list[str]:
         f"Left out, because {plan.encoding.encoder} is not given it here: {lost} of {facts.name}.": bool(lost),
         f"{resumed} frames are there from an earlier run.": bool(resumed),
     }
-    return [sentence for sentence, applies in said.items() if applies] + plan.rehearsed.notes(facts.name)
+    protected = [f"{note[:1].upper()}{note[1:]}." for note in plan.protected.notes]
+    return [sentence for sentence, applies in said.items() if applies] + plan.rehearsed.notes(facts.name) + protected
 
 
 def _join(job: VideoJob, plan: VideoPlan, store: SegmentStore, *, partial: bool) -> None:

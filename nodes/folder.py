@@ -20,6 +20,8 @@ from ..core.jobs.model_info import Model
 from ..core.jobs.picture import PictureSettings
 from ..core.media.picture_folder import (
     list_pictures,
+    lone_masks,
+    lone_masks_text,
     parse_template,
     passed_over,
     passed_over_text,
@@ -30,6 +32,7 @@ from ..core.study.preset import read_preset
 from ..core.tiled.pipeline import TileSettings
 from . import comfy_host as host
 from . import paths as places
+from .protect import protect_inputs, settings_of_mask
 from .resolution import CheckedTarget, target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
@@ -159,6 +162,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
                     tooltip="What won a study: a file of `backplate study tally --write-preset` inside ComfyUI's input "
                     "folder. The model must be the one that it names; its sharpening counts where sharpen is 0.",
                 ),
+                *protect_inputs("Every picture"),
             ],
             outputs=[
                 io.String.Output("summary", tooltip="Counts, speed, what failed, what should be looked at."),
@@ -195,7 +199,16 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
         settings = settings_of(wanted, identity)
         template = parse_template(wanted["name_template"], identity.name)
         pictures = list_pictures(source, recursive=subfolders, without=output)
-        others = passed_over_text(passed_over(source, recursive=subfolders, without=output))
+        protect = settings_of_mask(wanted.get("protect"), wanted.get("protect_mode", "resample"), "pictures")
+        others = " ".join(
+            filter(
+                None,
+                [
+                    passed_over_text(passed_over(source, recursive=subfolders, without=output)),
+                    lone_masks_text(lone_masks(source, recursive=subfolders, without=output)),
+                ],
+            )
+        )
         tasks = plan_tasks(pictures, output, SUFFIXES.get(wanted["format"]), template)
         refuse_inputs_as_outputs(tasks)
         job = FolderJob(
@@ -208,6 +221,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
             overwrite=wanted["overwrite"],
             roots=places.input_roots(),
             passed_over=others,
+            protect=protect,
         )
         progress = CountingPictures()
         opening = host.HostProgress()

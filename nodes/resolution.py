@@ -16,6 +16,7 @@ from ..core.types import Size
 from . import comfy_host as host
 from . import convert
 from .limits import refuse_beyond_limits
+from .protect import protect_inputs, protection_of
 from .schema import CATEGORY, LARGEST_SIDE, mask_input, searchable, tile_inputs, values
 from .upscale_model import upscaler_for
 
@@ -212,6 +213,7 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
                 *target_inputs(),
                 *tile_inputs(),
                 mask_beside(),
+                *protect_inputs(),
             ],
             outputs=fitted_outputs(),
             **searchable(
@@ -239,14 +241,19 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
         tile_size: int,
         edge: str,
         mask: torch.Tensor | None = None,
+        protect: torch.Tensor | None = None,
+        protect_mode: str = "resample",
         **wanted: Any,
     ) -> io.NodeOutput:
         received = convert.receive(image, mask)
         target, background = target_of(wanted)
         tiles = TileSettings(size=tile_size, edge=Edge(edge))
         progress = host.HostProgress()
+        protection = protection_of(protect, protect_mode, received.picture, progress.note)
         upscaler = upscaler_for(upscale_model, progress, tile_size, pixels_of_job(received.picture, target))
-        result = upscale_to(received.picture, received.alpha, upscaler, target, tiles, background, progress)
+        result = upscale_to(
+            received.picture, received.alpha, upscaler, target, tiles, background, progress, protection=protection
+        )
         progress.show(result.picture, result.alpha)
         return send(result, received, background, progress)
 

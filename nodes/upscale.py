@@ -12,6 +12,7 @@ from ..core.tiled.pipeline import TileSettings, upscale_with_alpha
 from ..core.types import Size
 from . import comfy_host as host
 from . import convert
+from .protect import protect_inputs, protection_of
 from .schema import CATEGORY, mask_input, searchable, tile_inputs
 from .upscale_model import upscaler_for
 
@@ -36,6 +37,7 @@ class TiledUpscale(io.ComfyNode):
                     "Transparency of the image, 1 where it is transparent, as Load Image gives it. It is enlarged "
                     "along with the image, and hidden colours do not bleed into the visible edge."
                 ),
+                *protect_inputs(),
             ],
             outputs=[
                 io.Image.Output("image", tooltip="The enlarged image, with an alpha channel if it came with one."),
@@ -64,13 +66,18 @@ class TiledUpscale(io.ComfyNode):
         tile_size: int,
         edge: str,
         mask: torch.Tensor | None = None,
+        protect: torch.Tensor | None = None,
+        protect_mode: str = "resample",
     ) -> io.NodeOutput:
         received = convert.receive(image, mask)
         tiles = TileSettings(size=tile_size, edge=Edge(edge))
         progress = host.HostProgress()
+        protection = protection_of(protect, protect_mode, received.picture, progress.note)
         pixels = received.picture[:, 0].numel()
         upscaler = upscaler_for(upscale_model, progress, tile_size, pixels)
-        picture, alpha = upscale_with_alpha(received.picture, received.alpha, upscaler, tiles, progress)
+        picture, alpha = upscale_with_alpha(
+            received.picture, received.alpha, upscaler, tiles, progress, protection=protection
+        )
         progress.show(picture, alpha)
         device, dtype = host.where()
         size = Size(received.picture.shape[3], received.picture.shape[2])

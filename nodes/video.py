@@ -33,6 +33,7 @@ from ..core.tiled.pipeline import TileSettings
 from ..core.types import Box, Size
 from . import comfy_host as host
 from . import paths as places
+from .protect import protect_inputs, still_mask
 from .resolution import CheckedTarget, target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
@@ -285,6 +286,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                 *held_inputs(),
                 *file_inputs(),
                 *tile_inputs(),
+                *protect_inputs("Every frame"),
             ],
             outputs=[
                 io.Video.Output("video", tooltip="The file that was written."),
@@ -323,6 +325,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
             device=host.model_device(),
             keep_partial=wanted["keep_partial"],
             software=known.software_tag(),
+            mask=still_mask(wanted.get("protect"), wanted.get("protect_mode", "resample"), "frames"),
         )
         progress = CountingFrames()
         upscaler = upscaler_for(upscale_model, progress, wanted["tile_size"])

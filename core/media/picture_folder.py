@@ -181,9 +181,9 @@ def lone_masks_text(names: Sequence[str]) -> str:
     if not names:
         return ""
     more = f" and {len(names) - MOST_KINDS_NAMED:,} more" if len(names) > MOST_KINDS_NAMED else ""
-    what = "A mask has" if len(names) == 1 else f"{len(names):,} masks have"
+    has, it = ("A mask has", "it") if len(names) == 1 else (f"{len(names):,} masks have", "them")
     listed = ", ".join(names[:MOST_KINDS_NAMED])
-    return f"{what} no picture of the same name beside it: {listed}{more}; photo{SIDECAR} goes with photo.jpg."
+    return f"{has} no picture of the same name beside {it}: {listed}{more}; photo{SIDECAR} goes with photo.jpg."
 
 
 def _is_picture(name: str) -> bool:

@@ -13,6 +13,7 @@ from .choices import FORMATS
 from .options import (
     Device,
     EngineOption,
+    KeepColours,
     ModelName,
     ModelsDir,
     NoTune,
@@ -95,6 +96,7 @@ class PictureOptions:
     ] = None
     min_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are smaller.")] = 0
     max_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are larger; 0: no limit.")] = 0
+    keep_colours: KeepColours = True
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts; each part may run on its own machine.")
     ] = None
@@ -136,7 +138,9 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
                 options.size, options.scale, options.megapixels, options.fit, options.anchor, options.multiple_of
             ),
             background=requested_background(options.background),
-            tiles=TileSettings(size=options.tile_size, edge=choice(Edge, options.edge, "--edge")),
+            tiles=TileSettings(
+                size=options.tile_size, edge=choice(Edge, options.edge, "--edge"), keep_colours=options.keep_colours
+            ),
             sharpen=None if options.sharpen is None else SharpenSettings(amount=options.sharpen),
             trim=options.trim,
             bit_depth=one_of((8, 16), options.bit_depth, "--bit-depth"),

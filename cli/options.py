@@ -50,6 +50,10 @@ NoTune = Annotated[
         "--no-tune", help="No trial of how a new model runs fastest here, as BACKPLATE_TUNE=0; see `backplate tune`."
     ),
 ]
+KeepColours = Annotated[
+    bool,
+    typer.Option("--keep-colours/--no-keep-colours", help="Give flat areas the source's colours, not the model's."),
+]
 Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")]
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder to look for models in first.")]
 PresetFile = Annotated[

@@ -92,5 +92,7 @@ def _run(
     for note in source.notes:
         progress.note(f"{note}.")
     enlarged = enlarge(source, upscaler, settings, progress)
+    for note in enlarged.notes:
+        progress.note(f"{note}.")
     write_enlarged(task.output, enlarged, source, settings)
     return Size(enlarged.picture.shape[3], enlarged.picture.shape[2])

@@ -15,6 +15,7 @@ from .errors import FAILED, UsageProblem, reporting, say
 from .options import (
     Device,
     EngineOption,
+    KeepColours,
     ModelName,
     ModelsDir,
     NoTune,
@@ -101,6 +102,7 @@ class VideoOptions:
     no_tune: NoTune = False
     device: Device = None
     models_dir: ModelsDir = None
+    keep_colours: KeepColours = True
     protect: ProtectFile = None
     protect_mode: ProtectModeOption = "resample"
 
@@ -169,7 +171,9 @@ def _settings(options: VideoOptions) -> VideoSettings:
         return VideoSettings(
             target=requested_target(options.size, options.scale, None, options.fit, options.anchor, 1),
             background=requested_background(options.background) or VideoSettings().background,
-            tiles=TileSettings(size=options.tile_size, edge=choice(Edge, options.edge, "--edge")),
+            tiles=TileSettings(
+                size=options.tile_size, edge=choice(Edge, options.edge, "--edge"), keep_colours=options.keep_colours
+            ),
             held=FrameReuse(reuse=options.held, threshold=options.held_threshold),
             read=ReadSettings(start=options.start, seconds=options.duration, deinterlace=options.deinterlace),
             encode=_encoding(options),

@@ -34,7 +34,7 @@ from . import comfy_host as host
 from . import paths as places
 from .protect import protect_inputs, settings_of_mask
 from .resolution import CheckedTarget, target_inputs, target_of
-from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
+from .schema import ADVANCED, CATEGORY, colours_input, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 
 AS_SOURCE = "as source"
@@ -162,6 +162,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
                     tooltip="What won a study: a file of `backplate study tally --write-preset` inside ComfyUI's input "
                     "folder. The model must be the one that it names; its sharpening counts where sharpen is 0.",
                 ),
+                colours_input(),
                 *protect_inputs("Every picture"),
             ],
             outputs=[
@@ -261,7 +262,9 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
     return PictureSettings(
         target=target,
         background=background,
-        tiles=TileSettings(size=wanted["tile_size"], edge=Edge(wanted["edge"])),
+        tiles=TileSettings(
+            size=wanted["tile_size"], edge=Edge(wanted["edge"]), keep_colours=wanted.get("keep_colours", True)
+        ),
         sharpen=SharpenSettings(amount=wanted["sharpen"]) if wanted["sharpen"] else None,
         trim=wanted["trim"],
         bit_depth=DEPTHS[wanted["bit_depth"]],

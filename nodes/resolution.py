@@ -10,6 +10,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 from ..core.errors import InputError
 from ..core.image.canvas import Background, Fill, parse_colour
 from ..core.image.fit import Anchor, Fit, Target, plan_fit
+from ..core.image.keep_colours import ColourChange
 from ..core.image.tiling import Edge
 from ..core.tiled.pipeline import FitResult, TileSettings, upscale_to
 from ..core.types import Size
@@ -17,7 +18,7 @@ from . import comfy_host as host
 from . import convert
 from .limits import refuse_beyond_limits
 from .protect import protect_inputs, protection_of
-from .schema import CATEGORY, LARGEST_SIDE, mask_input, searchable, tile_inputs, values
+from .schema import CATEGORY, LARGEST_SIDE, colours_input, mask_input, searchable, tile_inputs, values
 from .upscale_model import upscaler_for
 
 BY_SIDES = tuple(fit.value for fit in Fit if fit not in (Fit.MEGAPIXELS, Fit.FACTOR))
@@ -169,9 +170,10 @@ class CheckedTarget:
 
 
 def send(
-    result: FitResult, received: convert.Received, background: Background, progress: host.HostProgress
+    result: FitResult, received: convert.Received, background: Background, progress: host.HostProgress, *lines: str
 ) -> io.NodeOutput:
-    """The outputs of ``fitted_outputs``. Transparent bars are worth an alpha channel of their own."""
+    """The outputs of ``fitted_outputs``; ``lines`` stand under the node as well. Transparent bars are worth an alpha
+    channel of their own."""
     transparent_bars = result.plan.padded and background.fill is Fill.TRANSPARENT
     channel = result.alpha if received.has_channel or transparent_bars else None
     device, dtype = host.where()
@@ -180,7 +182,7 @@ def send(
         convert.area_to_mask(result.padded, device, dtype),
         *result.plan.canvas,
         convert.to_mask(result.alpha, result.picture, device, dtype),
-        ui=progress.told(what_was_done(result, received)),
+        ui=progress.told(*filter(None, [what_was_done(result, received), *lines])),
     )
 
 
@@ -213,6 +215,7 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
                 *target_inputs(),
                 *tile_inputs(),
                 mask_beside(),
+                colours_input(),
                 *protect_inputs(),
             ],
             outputs=fitted_outputs(),
@@ -241,21 +244,31 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
         tile_size: int,
         edge: str,
         mask: torch.Tensor | None = None,
+        keep_colours: bool = True,
         protect: torch.Tensor | None = None,
         protect_mode: str = "resample",
         **wanted: Any,
     ) -> io.NodeOutput:
         received = convert.receive(image, mask)
         target, background = target_of(wanted)
-        tiles = TileSettings(size=tile_size, edge=Edge(edge))
+        tiles = TileSettings(size=tile_size, edge=Edge(edge), keep_colours=keep_colours)
+        change = ColourChange()
         progress = host.HostProgress()
         protection = protection_of(protect, protect_mode, received.picture, progress.note)
         upscaler = upscaler_for(upscale_model, progress, tile_size, pixels_of_job(received.picture, target))
         result = upscale_to(
-            received.picture, received.alpha, upscaler, target, tiles, background, progress, protection=protection
+            received.picture,
+            received.alpha,
+            upscaler,
+            target,
+            tiles,
+            background,
+            progress,
+            change=change,
+            protection=protection,
         )
         progress.show(result.picture, result.alpha)
-        return send(result, received, background, progress)
+        return send(result, received, background, progress, change.sentence)
 
 
 class FitToResolution(CheckedTarget, io.ComfyNode):

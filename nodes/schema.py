@@ -52,5 +52,16 @@ def tile_inputs() -> list[io.Input]:
     ]
 
 
+def colours_input() -> io.Input:
+    return io.Boolean.Input(
+        "keep_colours",
+        default=True,
+        optional=True,
+        extra_dict=ADVANCED,
+        tooltip="Flat areas get the colours of the source again, whatever the model made of them; detail stays the "
+        "model's. Off: colours as the model gives them. Models of scale 1 keep what they change.",
+    )
+
+
 def mask_input(tooltip: str) -> io.Input:
     return io.Mask.Input("mask", optional=True, tooltip=tooltip)

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from ..core.image.keep_colours import ColourChange
 from ..core.image.tiling import Edge
 from ..core.tiled.pipeline import TileSettings, upscale_with_alpha
 from ..core.types import Size
 from . import comfy_host as host
 from . import convert
 from .protect import protect_inputs, protection_of
-from .schema import CATEGORY, mask_input, searchable, tile_inputs
+from .schema import CATEGORY, colours_input, mask_input, searchable, tile_inputs
 from .upscale_model import upscaler_for
 
 
@@ -37,6 +38,7 @@ class TiledUpscale(io.ComfyNode):
                     "Transparency of the image, 1 where it is transparent, as Load Image gives it. It is enlarged "
                     "along with the image, and hidden colours do not bleed into the visible edge."
                 ),
+                colours_input(),
                 *protect_inputs(),
             ],
             outputs=[
@@ -66,17 +68,19 @@ class TiledUpscale(io.ComfyNode):
         tile_size: int,
         edge: str,
         mask: torch.Tensor | None = None,
+        keep_colours: bool = True,
         protect: torch.Tensor | None = None,
         protect_mode: str = "resample",
     ) -> io.NodeOutput:
         received = convert.receive(image, mask)
-        tiles = TileSettings(size=tile_size, edge=Edge(edge))
+        tiles = TileSettings(size=tile_size, edge=Edge(edge), keep_colours=keep_colours)
         progress = host.HostProgress()
         protection = protection_of(protect, protect_mode, received.picture, progress.note)
         pixels = received.picture[:, 0].numel()
         upscaler = upscaler_for(upscale_model, progress, tile_size, pixels)
+        change = ColourChange()
         picture, alpha = upscale_with_alpha(
-            received.picture, received.alpha, upscaler, tiles, progress, protection=protection
+            received.picture, received.alpha, upscaler, tiles, progress, change, protection
         )
         progress.show(picture, alpha)
         device, dtype = host.where()
@@ -85,7 +89,7 @@ class TiledUpscale(io.ComfyNode):
         return io.NodeOutput(
             convert.to_image(picture, channel, device, dtype),
             convert.to_mask(alpha, picture, device, dtype),
-            ui=progress.told(f"{size} to {size.scaled(upscaler.spec.scale)}."),
+            ui=progress.told(*filter(None, [f"{size} to {size.scaled(upscaler.spec.scale)}.", change.sentence])),
         )
 
 

@@ -35,7 +35,7 @@ from . import comfy_host as host
 from . import paths as places
 from .protect import protect_inputs, still_mask
 from .resolution import CheckedTarget, target_inputs, target_of
-from .schema import ADVANCED, CATEGORY, searchable, tile_inputs
+from .schema import ADVANCED, CATEGORY, colours_input, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 
 CODECS = ("h264", "hevc", "av1", "vp9", "prores", "ffv1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
@@ -217,7 +217,9 @@ def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
     return VideoSettings(
         target=target,
         background=background,
-        tiles=TileSettings(size=wanted["tile_size"], edge=Edge(wanted["edge"])),
+        tiles=TileSettings(
+            size=wanted["tile_size"], edge=Edge(wanted["edge"]), keep_colours=wanted.get("keep_colours", True)
+        ),
         held=FrameReuse(reuse=held != OFF, threshold=wanted["held_threshold"] if held == NOISE else 0.0),
         read=replace(part, deinterlace=wanted["deinterlace"]),
         encode=EncodeSettings(
@@ -286,6 +288,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                 *held_inputs(),
                 *file_inputs(),
                 *tile_inputs(),
+                colours_input(),
                 *protect_inputs("Every frame"),
             ],
             outputs=[

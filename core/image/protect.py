@@ -2,7 +2,7 @@
 
 ``RESAMPLE`` lays the Lanczos magnification of the source over the result, on the same pixel grid as the model's and
 brought to the final size in one step, sharpened within the range that the magnification has around each pixel.
-``ANCHOR`` keeps the model's edges and takes everything that the source can hold from the source (``anchor``).
+``ANCHOR`` keeps the model's edges and takes everything that the source can tell from the source (``fidelity_lock``).
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from typing import NamedTuple
 import torch
 
 from ..errors import InputError
-from ..types import Context, FloatBox, Size
-from .anchor import anchored
+from ..progress import Progress
+from ..types import Box, Context, FloatBox, Size
 from .crop_resize import context_of, resize_part
+from .fidelity_lock import LEAST_SIDE, lock_fitted
 from .filters import gaussian, local_maximum
+from .fit import FitPlan
 from .resize import LOBES, RowResampler
 from .sharpen import SharpenSettings, sharpen_blend
 from .tiling import Edge, read_region
@@ -145,10 +147,34 @@ def lay_over(
     for index in range(len(result)):
         weight = weights[index % len(weights)][None]
         enlarged, source = result[index : index + 1], picture[index : index + 1]
-        if protection.mode is ProtectMode.ANCHOR:
-            enlarged.lerp_(anchored(enlarged, source, box), weight)
-        else:
+        if not (protection.mode is ProtectMode.ANCHOR and _anchor(enlarged, source, weight, box)):
             _lay_rows(enlarged, magnified(source, box, size, edge, _touched(weight)), weight)
+
+
+def _anchor(enlarged: torch.Tensor, source: torch.Tensor, weight: torch.Tensor, box: FloatBox) -> bool:
+    """Locks what is protected, and a little around it, to the source; False if that is too small, or was not enlarged
+    both ways."""
+    if not bool(weight.any()):
+        return True
+    top, bottom, down = _span(weight[0, 0].amax(dim=1), box.height)
+    left, right, across = _span(weight[0, 0].amax(dim=0), box.width)
+    inner = FloatBox(box.x + left / across, box.y + top / down, (right - left) / across, (bottom - top) / down)
+    if min(across, down) < 1 or min(inner.width, inner.height) < LEAST_SIDE:
+        return False
+    part = enlarged[:, :, top:bottom, left:right]
+    locked, size = part.clone(), Size(right - left, bottom - top)
+    lock_fitted(locked, source, FitPlan(size, Box(0, 0, *size), inner), 1.0, Progress())
+    part.lerp_(locked, weight[:, :, top:bottom, left:right])
+    return True
+
+
+def _span(weight: torch.Tensor, length: float) -> tuple[int, int, float]:
+    """First of the target pixels of one axis to work on, one past the last, and target pixels in a source pixel. Where
+    they can, both lie on the borders of source pixels."""
+    touched, scale = weight.nonzero(), len(weight) / length
+    first = math.floor(int(touched[0]) / scale) - LEAST_SIDE
+    last = math.ceil((int(touched[-1]) + 1) / scale) + LEAST_SIDE
+    return max(round(first * scale), 0), min(round(last * scale), len(weight)), scale
 
 
 def _lay_rows(result: torch.Tensor, portions: Iterator[torch.Tensor], weight: torch.Tensor) -> None:

@@ -13,6 +13,7 @@ from ..engines.export.files import is_engine_file, open_engine_file
 from ..engines.registry import Engine, open_upscaler
 from ..image.fit import Fit, Target
 from ..tiled import pipeline
+from ..tiled.row_blocks import TileSettings
 from ..upscaler import Upscaler
 
 
@@ -34,22 +35,30 @@ def load_model(
     return open_upscaler(loaded.load_model(path), where, Precision(precision), Engine(engine))
 
 
-def upscale(picture: torch.Tensor, upscaler: Upscaler) -> torch.Tensor:
-    """Pictures (B, C, H, W), RGB or grey, 0 to 1, by the model's own factor.
+def upscale(picture: torch.Tensor, upscaler: Upscaler, *, keep_colours: bool = True) -> torch.Tensor:
+    """Pictures (B, C, H, W), RGB or grey, 0 to 1, by the model's own factor. ``keep_colours``: flat areas get the
+    picture's colours, whatever the model made of them.
 
     Raises ``InputError`` for something that is not a picture or cannot fit into memory, and ``OutOfMemory``.
     """
-    return pipeline.upscale(picture, upscaler)
+    return pipeline.upscale(picture, upscaler, TileSettings(keep_colours=keep_colours))
 
 
 def upscale_to(
-    picture: torch.Tensor, upscaler: Upscaler, *, width: int, height: int, fit: str = "contain"
+    picture: torch.Tensor,
+    upscaler: Upscaler,
+    *,
+    width: int,
+    height: int,
+    fit: str = "contain",
+    keep_colours: bool = True,
 ) -> torch.Tensor:
     """Pictures (B, C, H, W), RGB or grey, 0 to 1, to a size in pixels in as few passes as that takes.
 
     ``fit`` as ``--fit`` of the command: contain keeps the whole picture and its shape, cover fills the size and crops,
-    pad adds a border.
+    pad adds a border. ``keep_colours`` as for ``upscale``.
 
     Raises ``InputError`` for a target that cannot be met, and what ``upscale`` raises.
     """
-    return pipeline.upscale_to(picture, None, upscaler, Target(fit=Fit(fit), width=width, height=height)).picture
+    target, tiles = Target(fit=Fit(fit), width=width, height=height), TileSettings(keep_colours=keep_colours)
+    return pipeline.upscale_to(picture, None, upscaler, target, tiles).picture

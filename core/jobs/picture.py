@@ -9,6 +9,7 @@ import torch
 
 from ..image.canvas import Background, Fill, parse_colour
 from ..image.fit import Fit, FitPlan, Target, plan_fit
+from ..image.keep_colours import ColourChange
 from ..image.protect import Protection
 from ..image.room import check_room
 from ..image.sharpen import SharpenSettings, sharpen_blend
@@ -63,12 +64,13 @@ class SourcePicture:
 
 @dataclass(frozen=True)
 class Enlarged:
-    """``plan`` is None for the model's own scale."""
+    """``plan`` is None for the model's own scale. ``notes`` say what was done to it beside that."""
 
     picture: torch.Tensor
     alpha: torch.Tensor | None
     plan: FitPlan | None
     passes: int
+    notes: tuple[str, ...] = ()
 
 
 def own_scale(scale: int, multiple_of: int) -> Target:
@@ -124,10 +126,10 @@ def enlarge(
     source: SourcePicture, upscaler: Upscaler | None, settings: PictureSettings, progress: Progress
 ) -> Enlarged:
     """Upscale, fit, flatten, sharpen. Without an upscaler the picture is only fitted to the target."""
-    file = source.file
+    file, change = source.file, ColourChange()
     if settings.target is None and upscaler is not None:
         picture, alpha = upscale_with_alpha(
-            file.picture, file.alpha, upscaler, settings.tiles, progress, protection=source.protection
+            file.picture, file.alpha, upscaler, settings.tiles, progress, change, source.protection
         )
         plan, passes = None, 1
     else:
@@ -140,6 +142,7 @@ def enlarge(
             settings.tiles,
             source.background,
             progress,
+            change=change,
             protection=source.protection,
         )
         picture, alpha, plan, passes = result.picture, result.alpha, result.plan, result.passes
@@ -148,7 +151,7 @@ def enlarge(
         picture, alpha = over(picture, alpha, colour), None
     if settings.sharpen:
         picture, _ = sharpen_blend(picture, settings.sharpen)
-    return Enlarged(picture, alpha, plan, passes)
+    return Enlarged(picture, alpha, plan, passes, tuple(filter(None, [change.note])))
 
 
 def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings) -> None:

@@ -15,6 +15,7 @@ from ..image.alpha import bleed
 from ..image.canvas import Background, padded_mask, place
 from ..image.crop_resize import context_of, resize_part
 from ..image.fit import FitPlan, Target, count_passes, plan_fit
+from ..image.keep_colours import ColourChange
 from ..image.protect import Protection, lay_over
 from ..image.resize import LOBES, RowResampler
 from ..image.room import check_room, room_for
@@ -49,10 +50,12 @@ def upscale(
     upscaler: Upscaler,
     tiles: TileSettings | None = None,
     progress: Progress | None = None,
+    change: ColourChange | None = None,
 ) -> torch.Tensor:
     """(B, C, H, W) -> (B, C, H*scale, W*scale), float32, 0 to 1, on the device of ``picture``.
 
-    With an exact halo the result equals one pass of the model over the whole picture, whatever the tile size.
+    With an exact halo the result is that of one pass of the model over the whole picture, whatever the tile size.
+    Unless ``tiles`` say otherwise it has the picture's colours, and ``change`` hears by how much the model's differ.
 
     Raises ``InputError`` for something that is not a picture or a result that no memory holds, ``OutOfMemory`` when the
     smallest tile does not fit, ``ModelOutputError`` when the model returns NaN.
@@ -61,7 +64,7 @@ def upscale(
     tiles, progress = tiles or TileSettings(), progress or Progress()
     size = Size(picture.shape[3], picture.shape[2])
     result = room_for(picture, size.scaled(upscaler.spec.scale))
-    run_pass(picture, Box(0, 0, *size), result, upscaler, tiles, progress)
+    run_pass(picture, Box(0, 0, *size), result, upscaler, tiles, progress, change=change)
     return result
 
 
@@ -71,16 +74,17 @@ def upscale_with_alpha(
     upscaler: Upscaler,
     tiles: TileSettings | None = None,
     progress: Progress | None = None,
+    change: ColourChange | None = None,
     protection: Protection | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """``upscale`` for a picture with straight alpha (B, 1, H, W): colour is bled under the transparent pixels
     before the model sees it, alpha is resampled on its own. ``protection``: where the result is the picture."""
     edge = tiles.edge if tiles else Edge.PLAIN
     if alpha is None:
-        return _upscale_but(protection, picture, upscaler, tiles or TileSettings(), progress), None
+        return _upscale_but(protection, picture, upscaler, tiles or TileSettings(), progress, change), None
     check_picture(picture)
     check_alpha(alpha, picture)
-    result = _upscale_but(protection, bleed(picture, alpha), upscaler, tiles or TileSettings(), progress)
+    result = _upscale_but(protection, bleed(picture, alpha), upscaler, tiles or TileSettings(), progress, change)
     size = Size(picture.shape[3], picture.shape[2])
     enlarged = resize_part(alpha, FloatBox(0, 0, *size), size.scaled(upscaler.spec.scale), edge, alpha=True)
     return result, enlarged
@@ -92,15 +96,16 @@ def _upscale_but(
     upscaler: Upscaler,
     tiles: TileSettings,
     progress: Progress | None,
+    change: ColourChange | None,
 ) -> torch.Tensor:
     """``upscale``, but the picture itself where it is protected."""
     if protection is None:
-        return upscale(picture, upscaler, tiles, progress)
+        return upscale(picture, upscaler, tiles, progress, change)
     size = Size(picture.shape[3], picture.shape[2])
     if protection.alone:
         result = room_for(picture, size.scaled(upscaler.spec.scale)).zero_()
     else:
-        result = upscale(picture, upscaler, _sparing(protection, tiles), progress)
+        result = upscale(picture, upscaler, _sparing(protection, tiles), progress, change)
     lay_over(result, picture, protection, FloatBox(0, 0, *size), tiles.edge)
     return result
 
@@ -119,13 +124,15 @@ def upscale_to(
     background: Background | None = None,
     progress: Progress | None = None,
     reuse: Reuse | None = None,
+    change: ColourChange | None = None,
     protection: Protection | None = None,
 ) -> FitResult:
     """Bring a picture to a target size with as few passes of the model as that takes.
 
     The picture is resampled to the target as its tiles arrive. When several passes are needed, the picture is
     reduced before the last one so that it ends exactly at the target. Without an upscaler, or when the picture is
-    already large enough, it is only resampled (Lanczos). ``reuse`` is for pictures that follow one another.
+    already large enough, it is only resampled (Lanczos). ``reuse`` is for pictures that follow one another. Unless
+    ``tiles`` say otherwise the result has the picture's colours, and ``change`` hears by how much the model's differ.
     ``protection``: where the result is the picture, whatever the model made of it.
 
     Raises what ``upscale`` raises, and ``InputError`` for a target that cannot be met.
@@ -144,7 +151,8 @@ def upscale_to(
     size = plan.placed.size
     if upscaler and passes:
         stretches = _stretches(plan.source_box, size, upscaler.spec.scale, passes, progress)
-        fitted = _pass_to(colour, plan.source_box, size, upscaler, stretches, _sparing(protection, tiles), reuse)
+        sparing = _sparing(protection, tiles)
+        fitted = _pass_to(colour, plan.source_box, size, upscaler, stretches, sparing, reuse, change)
     else:
         fitted = resize_part(colour, plan.source_box, size, tiles.edge)
     if enlarged and protection:
@@ -163,6 +171,7 @@ def _pass_to(
     stretches: list[Progress],
     tiles: TileSettings,
     reuse: Reuse | None,
+    change: ColourChange | None,
 ) -> torch.Tensor:
     """``box`` of the picture at ``size`` after a pass of the model for each of the ``stretches`` of work, each
     resampled as it arrives."""
@@ -176,14 +185,15 @@ def _pass_to(
         )
         inner = FloatBox(*map(float, region))
         step_x, step_y = ratio.width / region.width, ratio.height / region.height
-        picture = _pass_to(picture, inner, ratio, upscaler, stretches[:-1], _of_pass_before(tiles, spec), reuse)
+        before = _of_pass_before(tiles, spec)
+        picture = _pass_to(picture, inner, ratio, upscaler, stretches[:-1], before, reuse, change)
         if tiles.spared:
             tiles = replace(tiles, spared=tiles.spared.magnified(region.x, region.y, step_x, step_y))
         box = FloatBox(
             (box.x - region.x) * step_x, (box.y - region.y) * step_y, box.width * step_x, box.height * step_y
         )
     memories = [reuse.of_pass(passes, place) if reuse else None for place in range(len(picture))]
-    return _fused_pass(picture, box, size, upscaler, tiles, stretches[-1], memories)
+    return _fused_pass(picture, box, size, upscaler, tiles, stretches[-1], memories, change)
 
 
 def _of_pass_before(tiles: TileSettings, spec: UpscalerSpec) -> TileSettings:
@@ -215,6 +225,7 @@ def _fused_pass(
     tiles: TileSettings,
     progress: Progress,
     memories: list[PassReuse | None],
+    change: ColourChange | None,
 ) -> torch.Tensor:
     """One pass of the model over ``box``, each band of tiles resampled to ``size`` as soon as it is finished."""
     spec = upscaler.spec
@@ -229,7 +240,7 @@ def _fused_pass(
         resampler.finish()
 
     result = room_for(picture, size)
-    run_pass(picture, area, result, upscaler, tiles, progress, memories, resampled)
+    run_pass(picture, area, result, upscaler, tiles, progress, memories, resampled, change)
     return result
 
 

@@ -30,12 +30,14 @@ context of a changed tile is at most 56 % on top of it."""
 
 @dataclass(frozen=True, kw_only=True)
 class TileSettings:
-    """``size``: side of a tile in input pixels, without its context; 0 lets the model and device decide.
-    ``edge``: what lies beyond the border of the picture. ``spared``: where a pass needs no model, set by whoever lays
-    something else over the result there."""
+    """How a pass of the model goes. ``size``: side of a tile in input pixels, without its context; 0 lets the model and
+    device decide. ``edge``: what lies beyond the border of the picture. ``keep_colours``: whether flat areas get the
+    colours of the picture again (see ``image.keep_colours``); a model of scale 1 may change them. ``spared``: where a
+    pass needs no model, set by whoever lays something else over the result there."""
 
     size: int = 0
     edge: Edge = Edge.PLAIN
+    keep_colours: bool = True
     spared: Spared | None = None
 
     def __post_init__(self) -> None:

@@ -122,7 +122,7 @@ def test_edge_is_heeded(backplate, drawn, model, tmp_path):
     results = []
     for edge in ("plain", "wrap-both"):
         path = tmp_path / f"{edge}.png"
-        words = ["--bit-depth", 16, "--edge", edge]
+        words = ["--bit-depth", 16, "--edge", edge, "--no-keep-colours"]
         assert backplate("upscale", source, "-o", path, "--model", model, *words).exit_code == 0
         results.append(read_picture(path).picture)
     assert (results[0] - results[1])[..., :2, :].abs().max() > 1e-4

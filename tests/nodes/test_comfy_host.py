@@ -39,7 +39,7 @@ def load(host: Host, precision: str = "auto") -> Any:
 
 
 def upscale(host: Host, model: Any, image: torch.Tensor = IMAGE, tile_size: int = 0) -> torch.Tensor:
-    image, _ = host.node("upscale", "TiledUpscale").execute(model, image, tile_size, "plain")
+    image, _ = host.node("upscale", "TiledUpscale").execute(model, image, tile_size, "plain", keep_colours=False)
     return image
 
 

@@ -299,7 +299,7 @@ class _Run:
             _after(loaded.entry, started),
             status=Status.FLAGGED if suspicion else Status.DONE,
             reason=suspicion,
-            notes=(*loaded.entry.notes, *self._size_notes(size)),
+            notes=(*loaded.entry.notes, *enlarged.notes, *self._size_notes(size)),
             output_bytes=size,
             width=enlarged.picture.shape[3],
             height=enlarged.picture.shape[2],

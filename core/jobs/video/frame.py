@@ -12,6 +12,7 @@ import torch
 from ...image.canvas import Background
 from ...image.fit import FitPlan, Target, plan_fit
 from ...image.frame_difference import FrameReuse, is_held
+from ...image.keep_colours import ColourChange
 from ...image.protect import Protection
 from ...image.resize import resize
 from ...media.video.colour import WHITE_8, WHITE_16, Pixels
@@ -80,6 +81,7 @@ class FrameUpscaler:
     def __init__(self, upscaler: Upscaler, settings: FrameSettings, progress: Progress) -> None:
         self._upscaler, self._settings, self._progress = upscaler, settings, progress
         self._reuse = Reuse(settings.held)
+        self.change = ColourChange()
         self._plan = plan_fit(settings.shown, settings.target)
         self._computed: torch.Tensor | None = None
         self._source: torch.Tensor | None = None
@@ -134,7 +136,8 @@ class FrameUpscaler:
             settings.background,
             self._progress,
             self._reuse,
-            protection=settings.protection,
+            self.change,
+            settings.protection,
         )
         return result.picture.clamp(0, 1)
 

@@ -105,7 +105,7 @@ class _Stream:
         progress: VideoProgress,
         notes: list[str],
     ) -> None:
-        self._job, self._progress, self._facts = job, progress, plan.facts
+        self._job, self._progress, self._facts, self._notes = job, progress, plan.facts, notes
         read = job.settings.read
         if store.segments:
             read = replace(read, after=store.segments[-1].last[0])
@@ -129,6 +129,8 @@ class _Stream:
             self._reader.join()
             self._writer.join()
         self._raise_writing()
+        if sentence := self._frames.change.sentence:
+            self._notes.append(sentence)
         error = self._reader.error
         if error is None:
             return self._writer.latency, ""

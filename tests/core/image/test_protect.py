@@ -6,9 +6,16 @@ import pytest
 import torch
 from backplate.core.errors import InputError
 from backplate.core.image import protect
-from backplate.core.image.anchor import anchored
 from backplate.core.image.fit import Anchor, Fit, Target
-from backplate.core.image.protect import Protection, ProtectMode, feathered, fitted_mask, magnified, sharpening
+from backplate.core.image.protect import (
+    Protection,
+    ProtectMode,
+    feathered,
+    fitted_mask,
+    lay_over,
+    magnified,
+    sharpening,
+)
 from backplate.core.image.resize import resize
 from backplate.core.image.sharpen import sharpen_blend
 from backplate.core.image.tiling import Edge
@@ -36,6 +43,10 @@ class Inventing:
         enlarged = interpolate(seen.float(), scale_factor=self.spec.scale)
         enlarged[..., ::2, ::2] -= self.change
         return enlarged.clamp(0, 1)
+
+
+AS_IT_IS = TileSettings(keep_colours=False)
+"""Colours that the model moved stay moved, so that what protection does is seen alone."""
 
 
 class LanczosModel(Inventing):
@@ -132,8 +143,9 @@ def test_a_soft_mask_mixes() -> None:
 def test_where_model_and_source_agree_nothing_appears() -> None:
     picture = interpolate(noise(6, 6), size=(48, 48), mode="bicubic").clamp(0, 1)
     model = LanczosModel()
-    plain, _ = upscale_with_alpha(picture, None, model)
-    masked, _ = upscale_with_alpha(picture, None, model, protection=Protection.of(square(48, 48, 9, 9, 22), picture))
+    plain, _ = upscale_with_alpha(picture, None, model, AS_IT_IS)
+    protection = Protection.of(square(48, 48, 9, 9, 22), picture)
+    masked, _ = upscale_with_alpha(picture, None, model, AS_IT_IS, protection=protection)
     assert (masked - plain).abs().max() < 1e-6
 
 
@@ -147,7 +159,8 @@ def test_the_join_has_no_edge_of_its_own() -> None:
             return super().__call__(picture) - 40 / 255
 
     model = Darker(change=0.0)
-    result, _ = upscale_with_alpha(picture, None, model, protection=Protection.of(square(48, 48, 14, 14, 20), picture))
+    protection = Protection.of(square(48, 48, 14, 14, 20), picture)
+    result, _ = upscale_with_alpha(picture, None, model, AS_IT_IS, protection=protection)
     assert result.max() <= 0.6 + 1e-6
     assert result.min() >= 0.6 - 40 / 255 - 1e-6
     step = torch.diff(result, dim=-1).abs().max()
@@ -247,21 +260,48 @@ def test_masks_of_other_sizes_are_fitted() -> None:
 def test_anchor_has_the_low_frequencies_of_the_source(scale: int) -> None:
     picture = interpolate(noise(8, 9), size=(40, 45), mode="bicubic").clamp(0.1, 0.9)
     model = Inventing(scale=scale)
-    plain, _ = upscale_with_alpha(picture, None, model)
+    plain, _ = upscale_with_alpha(picture, None, model, AS_IT_IS)
     protection = Protection.of(torch.ones(1, 1, 40, 45), picture, ProtectMode.ANCHOR)
-    result, _ = upscale_with_alpha(picture, None, model, protection=protection)
+    result, _ = upscale_with_alpha(picture, None, model, AS_IT_IS, protection=protection)
     before = (resize(plain, Size(45, 40)) - picture).abs().mean()
     after = (resize(result, Size(45, 40)) - picture).abs().mean()
     assert after < 0.05 * before
     lanczos = resize(picture, Size(45, 40).scaled(scale))
-    pattern = (result - lanczos)[..., ::2, ::2].mean() - (result - lanczos)[..., 1::2, 1::2].mean()
-    assert pattern < -0.1, "the model's detail is still there"
+    assert (result - lanczos).abs().mean() > 0.002, "the model's detail is still there"
 
 
 def test_anchor_leaves_a_faithful_picture_alone() -> None:
     picture = interpolate(noise(6, 6), size=(32, 32), mode="bicubic").clamp(0.1, 0.9)
-    faithful = resize(picture, Size(128, 128))
-    assert (anchored(faithful, picture, FloatBox(0, 0, 32, 32)) - faithful).abs().max() < 0.02
+    protection = Protection.of(torch.ones(1, 1, 32, 32), picture, ProtectMode.ANCHOR)
+    faithful = resize(picture, Size(128, 128)).clamp(0, 1)
+    result = faithful.clone()
+    assert protection is not None
+    lay_over(result, picture, protection, FloatBox(0, 0, 32, 32))
+    assert (result - faithful).abs().max() < 0.02
+
+
+def test_anchor_of_a_picture_that_is_too_small_is_the_source() -> None:
+    picture = noise(9, 40)
+    protection = Protection.of(torch.ones(1, 1, 9, 40), picture, ProtectMode.ANCHOR)
+    result, _ = upscale_with_alpha(picture, None, Inventing(), protection=protection)
+    assert torch.equal(result, enlarged(picture, Size(160, 36)))
+
+
+def test_anchor_outside_of_the_mask_is_the_models() -> None:
+    picture = interpolate(noise(10, 12), size=(90, 80), mode="bicubic").clamp(0.1, 0.9)
+    mask = square(90, 80, 30, 30, 12)
+    plain, _ = upscale_with_alpha(picture, None, Inventing(), AS_IT_IS)
+    result, _ = upscale_with_alpha(
+        picture, None, Inventing(), AS_IT_IS, protection=Protection.of(mask, picture, ProtectMode.ANCHOR)
+    )
+    outside = interpolate((feathered(mask) == 0).float(), scale_factor=4)
+    outside = -torch.nn.functional.max_pool2d(-outside, 9, stride=1, padding=4) > 0
+    assert torch.equal(result[outside.expand_as(result)], plain[outside.expand_as(plain)])
+    inside = interpolate(mask, scale_factor=4) > 0
+    before, after = (resize(each, Size(80, 90)) - picture for each in (plain, result))
+    small = mask.expand_as(picture) > 0
+    assert after[small].abs().mean() < 0.1 * before[small].abs().mean()
+    assert not torch.equal(result[inside.expand_as(result)], plain[inside.expand_as(plain)])
 
 
 def test_cancel_is_heard_where_nothing_is_run() -> None:
@@ -272,5 +312,6 @@ def test_cancel_is_heard_where_nothing_is_run() -> None:
     picture = noise(64, 64)
     mask = torch.ones(1, 1, 64, 64)
     mask[..., :9, :9] = 0.5
+    protection = Protection.of(mask, picture)
     with pytest.raises(KeyboardInterrupt):
-        upscale_with_alpha(picture, None, Inventing(), TileSettings(size=32), Stop(), Protection.of(mask, picture))
+        upscale_with_alpha(picture, None, Inventing(), TileSettings(size=32), Stop(), protection=protection)

@@ -1,5 +1,5 @@
 """A real cutout has no halo: over black and over white it differs from plain resampling no more at its edge than
-inside, where only the model's own work is seen."""
+inside, where only the model's own work is seen; its colours are left as it made them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backplate.core.engines.pytorch.eager import EagerUpscaler
 from backplate.core.image.filters import local_maximum, local_minimum
 from backplate.core.image.resize import resize
 from backplate.core.media.picture.read import read_picture
-from backplate.core.tiled.pipeline import upscale_with_alpha
+from backplate.core.tiled.pipeline import TileSettings, upscale_with_alpha
 from backplate.core.types import Size
 from backplate.model_loader.loaded import load_model
 
@@ -27,7 +27,7 @@ def test_a_cutout_has_no_halo(shared: Path, real_weights: Callable[[str], Path],
     assert source.alpha is not None
     picture, alpha = source.picture, source.alpha
     model = EagerUpscaler(load_model(real_weights("realesr-animevideov3")), torch.device("cpu"))
-    result, cover = upscale_with_alpha(picture, alpha, model)
+    result, cover = upscale_with_alpha(picture, alpha, model, TileSettings(keep_colours=False))
     assert cover is not None
     ours = result * cover + ground * (1 - cover)
     size = Size(picture.shape[3], picture.shape[2]).scaled(4)

@@ -10,7 +10,14 @@ import typer
 
 from .choices import ENGINES, SCHEDULERS
 from .errors import reporting
-from .folder_options import PictureOptions, folder_job, folder_tasks, picture_settings, settings_for_model
+from .folder_options import (
+    PictureOptions,
+    folder_job,
+    folder_tasks,
+    picture_settings,
+    protect_settings,
+    settings_for_model,
+)
 from .options import takes
 from .presets import with_model
 
@@ -57,6 +64,7 @@ def batch(options: BatchOptions) -> None:
     one_of(SCHEDULERS.split("|"), options.scheduler, "--scheduler")
     engine = options.checked_engine()
     settings, precision = picture_settings(options), options.checked_precision()
+    protect = protect_settings(options.protect, options.protect_mode)
     tasks = folder_tasks(options)
     path = find_model(options.model, default_folders(options.models_dir))
     facts = load_model(path).facts
@@ -70,7 +78,7 @@ def batch(options: BatchOptions) -> None:
     load: Loader = partial(_load, str(path.resolve()), *how, tune=tune)
     cluster = Cluster(address=options.address, workers=options.workers)
     run = partial(run_folder_on_cluster, load=load, scale=facts.scale, cluster=cluster)
-    run_folder_job(folder_job(options, tasks, settings, model), run, report=options.report)
+    run_folder_job(folder_job(options, tasks, settings, model, protect), run, report=options.report)
 
 
 def _without_old_spelling(options: BatchOptions) -> BatchOptions:

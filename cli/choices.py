@@ -10,6 +10,7 @@ EDGES = "plain|replicate|wrap horizontal|wrap both"
 PRECISIONS = "auto|fp32|tf32|fp16|bf16"
 ENGINES = "|".join(Engine)
 EXPORTS = "onnx|ncnn|tensorrt"
+PROTECT_MODES = "resample|anchor"
 FORMATS = "png|jpg|webp|tiff|avif"
 SCHEDULERS = "ray"
 SOURCE_TYPES = "algorithmicallyEnhanced|compositeWithTrainedAlgorithmicMedia"

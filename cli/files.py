@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.errors import InputError
+from ..core.media.picture.mask import is_sidecar
 from ..core.media.picture.read import READABLE_SUFFIXES, format_of
 from ..core.media.picture_folder import (
     FileTask,
     NameTemplate,
     Source,
     list_pictures,
+    lone_masks,
+    lone_masks_text,
     passed_over,
     passed_over_text,
     plan_tasks,
@@ -63,7 +66,7 @@ def into_folder(
     if output.exists() and not output.is_dir():
         raise UsageProblem(f"{output} is a file without the suffix of a picture; name a picture or a folder.")
     with _as_usage():
-        sources = [source for given in inputs for source in _pictures(given, output, recursive)]
+        sources = [source for given in _without_masks(inputs) for source in _pictures(given, output, recursive)]
         sources = list({source.path: source for source in sources}.values())
         _refuse_shared_names(sources)
         suffix = SUFFIX_OF_FORMAT[file_format] if file_format else None
@@ -85,21 +88,35 @@ def _refuse_missing(inputs: Sequence[Path]) -> None:
         raise UsageProblem(f"{', '.join(missing)}: no such file or folder.")
 
 
+def _without_masks(inputs: Sequence[Path]) -> list[Path]:
+    """``*.png`` names the masks beside pictures as well; one that is named alone is meant as a picture."""
+    wanted = [path for path in inputs if path.is_dir() or not is_sidecar(path)]
+    return wanted or list(inputs)
+
+
 def _pictures(given: Path, output: Path, recursive: bool) -> list[Source]:
     if not given.is_dir():
         return [Source(given.name, given)]
-    inside_out = output.resolve() != given.resolve()
-    return list_pictures(given, recursive=recursive, without=output if inside_out else None)
+    return list_pictures(given, recursive=recursive, without=_results_apart(given, output))
+
+
+def _results_apart(given: Path, output: Path) -> Path | None:
+    """The folder of results, unless it is the one that was given."""
+    return output if output.resolve() != given.resolve() else None
 
 
 def passed_over_in(inputs: Sequence[Path], output: Path, *, recursive: bool) -> str:
-    """A sentence about the files of other kinds in the folders among the inputs; empty if there are none."""
+    """A sentence or two about files of other kinds, and masks without a picture, in the folders among the inputs; empty
+    if there are none."""
     counts: Counter[str] = Counter()
+    lone: list[str] = []
     for given in inputs:
         # Beside the results, the manifest and the report lie in the same folder.
         if given.is_dir() and output.resolve() != given.resolve():
             counts += passed_over(given, recursive=recursive, without=output)
-    return passed_over_text(counts)
+        if given.is_dir():
+            lone += lone_masks(given, recursive=recursive, without=_results_apart(given, output))
+    return " ".join(filter(None, [passed_over_text(counts), lone_masks_text(lone)]))
 
 
 def _refuse_shared_names(sources: Sequence[Source]) -> None:

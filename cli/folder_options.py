@@ -23,6 +23,8 @@ from .options import (
     NoTune,
     Overwrite,
     PresetFile,
+    ProtectFile,
+    ProtectModeOption,
     Scale,
     StripMetadata,
     TileSize,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from ..core.jobs.marketplace.profile import Profile
     from ..core.jobs.model_info import Model
     from ..core.jobs.picture import PictureSettings
+    from ..core.jobs.protect import ProtectSettings
     from ..core.media.picture_folder import FileTask
     from ..model_loader.precision import Precision
 
@@ -114,6 +117,8 @@ class PictureOptions:
     commercial: CommercialUse = False
     dither: WantedDither = "auto"
     grain: WantedGrain = "off"
+    protect: ProtectFile = None
+    protect_mode: ProtectModeOption = "resample"
 
     def checked_precision(self) -> Precision:
         """Raises ``UsageProblem``."""
@@ -181,6 +186,17 @@ def marketplace(options: PictureOptions) -> Profile | None:
         return None if options.profile is None else find_profile(options.profile)
 
 
+def protect_settings(file: Path | None, mode: str) -> ProtectSettings:
+    """What is protected in pictures. Raises ``UsageProblem``, also for a mask that cannot be read."""
+    from ..core.image.protect import ProtectMode
+    from ..core.jobs.protect import ProtectSettings, mask_in_file
+    from .parsing import as_usage, choice
+
+    wanted = choice(ProtectMode, mode, "--protect-mode")
+    with as_usage():
+        return ProtectSettings(mode=wanted, mask=None if file is None else mask_in_file(file, wanted))
+
+
 def settings_for_model(options: PictureOptions, settings: PictureSettings, model: Model, scale: int) -> PictureSettings:
     """The settings with what only the model tells: its scale, and what files record as their maker."""
     from ..core.jobs.picture import own_scale
@@ -218,7 +234,9 @@ def folder_tasks(options: PictureOptions) -> list[FileTask]:
     return [task for task in tasks if part is None or part.holds(task.name)]
 
 
-def folder_job(options: PictureOptions, tasks: list[FileTask], settings: PictureSettings, model: Model) -> FolderJob:
+def folder_job(
+    options: PictureOptions, tasks: list[FileTask], settings: PictureSettings, model: Model, protect: ProtectSettings
+) -> FolderJob:
     from ..core.jobs.folder.job import FolderJob
     from ..core.media.picture_folder import parse_shard
     from .files import passed_over_in
@@ -235,4 +253,5 @@ def folder_job(options: PictureOptions, tasks: list[FileTask], settings: Picture
         largest=options.max_bytes,
         shard=parse_shard(options.shard) if options.shard else None,
         passed_over=passed_over_in(options.inputs, options.output, recursive=options.recursive),
+        protect=protect,
     )

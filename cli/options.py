@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from .choices import ANCHORS, EDGES, ENGINES, FITS, PRECISIONS
+from .choices import ANCHORS, EDGES, ENGINES, FITS, PRECISIONS, PROTECT_MODES
 
 Options = TypeVar("Options")
 
@@ -88,6 +88,23 @@ WantedDither = Annotated[
 WantedGrain = Annotated[
     str,
     typer.Option("--grain", metavar="keep|off", help="Give back the source's grain where the model took it away."),
+]
+ProtectFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--protect",
+        metavar="FILE",
+        help="Mask of what is not to be invented: white stays the source, only larger. NAME.protect.png beside a "
+        "picture does the same for that one, and goes before this.",
+    ),
+]
+ProtectModeOption = Annotated[
+    str,
+    typer.Option(
+        "--protect-mode",
+        metavar=PROTECT_MODES,
+        help="In the mask: the resampled source, or the model's edges with all that the source can tell.",
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 StripMetadata = Annotated[

@@ -13,6 +13,7 @@ from ..core.errors import InputError
 from ..core.jobs.marketplace.deliver import deliver
 from ..core.jobs.model_info import Model, model_of, model_of_file
 from ..core.jobs.picture import PictureSettings, enlarge, read_source, write_enlarged
+from ..core.jobs.protect import Mask, ProtectSettings
 from ..core.media.picture_folder import FileTask
 from ..core.progress import Progress
 from ..core.types import Size
@@ -63,13 +64,16 @@ def software_of(model: Model) -> str:
     return model.software_tag(f"Backplate {__version__}")
 
 
-def run_picture(task: FileTask, upscaler: Upscaler, settings: PictureSettings, *, overwrite: bool) -> bool:
+def run_picture(
+    task: FileTask, upscaler: Upscaler, settings: PictureSettings, protect: ProtectSettings, *, overwrite: bool
+) -> bool:
     """Does the task and says so, or why not; whether it is done."""
     with Screen(1) as screen:
         screen.start_picture(task.source)
         started = time.monotonic()
         try:
-            size = _run(task, upscaler, settings, screen, overwrite=overwrite)
+            mask = protect.mask_for(task.source)
+            size = _run(task, upscaler, settings, screen, mask, overwrite=overwrite)
         except Exception as error:  # noqa: BLE001  the edge of the program
             if debugging():
                 traceback.print_exc()
@@ -84,10 +88,18 @@ def about(source: Path, sentence: str) -> str:
     return sentence if sentence.startswith(f"{source}: ") else f"{source}: {sentence}"
 
 
-def _run(task: FileTask, upscaler: Upscaler, settings: PictureSettings, progress: Progress, *, overwrite: bool) -> Size:
+def _run(
+    task: FileTask,
+    upscaler: Upscaler,
+    settings: PictureSettings,
+    progress: Progress,
+    mask: Mask | None,
+    *,
+    overwrite: bool,
+) -> Size:
     if task.output.exists() and not overwrite:
         raise InputError(f"{task.output} exists already; --overwrite replaces it.")
-    source = read_source(task.source, task.output, settings, upscaler.spec.scale)
+    source = read_source(task.source, task.output, settings, upscaler.spec.scale, mask)
     for note in source.notes:
         progress.note(f"{note}.")
     enlarged = enlarge(source, upscaler, settings, progress)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from .errors import FAILED, reporting
-from .folder_options import PictureOptions, folder_job, folder_tasks, marketplace, picture_settings, settings_for_model
+from .folder_options import (
+    PictureOptions,
+    folder_job,
+    folder_tasks,
+    marketplace,
+    picture_settings,
+    protect_settings,
+    settings_for_model,
+)
 from .options import takes
 from .presets import with_model
 
@@ -32,6 +40,7 @@ def upscale(options: PictureOptions) -> None:
 
     settings, precision = picture_settings(options), options.checked_precision()
     engine = options.checked_engine()
+    protect = protect_settings(options.protect, options.protect_mode)
     single = _single(options)
     tasks = [] if single else folder_tasks(options)
     upscaler, model = load_upscaler(
@@ -48,8 +57,8 @@ def upscale(options: PictureOptions) -> None:
     settings = settings_for_model(options, settings, model, upscaler.spec.scale)
     if single is None:
         run = partial(run_folder, upscaler=upscaler)
-        run_folder_job(folder_job(options, tasks, settings, model), run, report=options.report)
-    elif not run_picture(single, upscaler, settings, overwrite=options.overwrite):
+        run_folder_job(folder_job(options, tasks, settings, model, protect), run, report=options.report)
+    elif not run_picture(single, upscaler, settings, protect, overwrite=options.overwrite):
         raise typer.Exit(FAILED)
 
 

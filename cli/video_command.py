@@ -21,6 +21,8 @@ from .options import (
     ModelName,
     ModelsDir,
     NoTune,
+    ProtectFile,
+    ProtectModeOption,
     Scale,
     StripMetadata,
     TileSize,
@@ -111,6 +113,8 @@ class VideoOptions:
     commercial: CommercialUse = False
     dither: WantedDither = "auto"
     grain: WantedGrain = "off"
+    protect: ProtectFile = None
+    protect_mode: ProtectModeOption = "resample"
 
 
 @reporting
@@ -121,6 +125,7 @@ def video(options: VideoOptions) -> None:
     from ..core.engines.registry import Engine
     from ..core.jobs.video.plan import VideoJob, check_place, pixels_of
     from ..model_loader.precision import Precision, choose_device
+    from .folder_options import protect_settings
     from .parsing import choice
     from .picture_job import load_upscaler, software_of
 
@@ -129,6 +134,7 @@ def video(options: VideoOptions) -> None:
     if options.report is not None:
         check_place(options.report)
     settings, precision = _settings(options), choice(Precision, options.precision, "--precision")
+    protect = protect_settings(options.protect, options.protect_mode)
     open_model = partial(
         load_upscaler,
         models_dir=options.models_dir,
@@ -152,6 +158,7 @@ def video(options: VideoOptions) -> None:
         keep_partial=options.keep_partial,
         reference=options.reference,
         software=software_of(known),
+        mask=protect.mask_for(options.source),
     )
     others = _other_models(known, options.models_dir, open_model)
     result = _run(job, upscaler, options.budget_ms, options.live, others)

@@ -25,6 +25,8 @@ from ..core.jobs.model_info import Model
 from ..core.jobs.picture import PictureSettings, for_marketplace
 from ..core.media.picture_folder import (
     list_pictures,
+    lone_masks,
+    lone_masks_text,
     parse_template,
     passed_over,
     passed_over_text,
@@ -36,6 +38,7 @@ from ..core.study.preset import read_preset
 from ..core.tiled.pipeline import TileSettings
 from . import comfy_host as host
 from . import paths as places
+from .protect import protect_inputs, settings_of_mask
 from .provenance import (
     check_licence,
     commercial_input,
@@ -207,6 +210,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
                 source_type_input(),
                 commercial_input(),
                 *finish_inputs(),
+                *protect_inputs("Every picture"),
             ],
             outputs=[
                 io.String.Output("summary", tooltip="Counts, speed, what failed, what should be looked at."),
@@ -258,7 +262,16 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
         settings = replace(settings_of(wanted, identity), embedded=text_to_embed(cls, wanted))
         template = parse_template(wanted["name_template"], identity.name)
         pictures = list_pictures(source, recursive=subfolders, without=output)
-        others = passed_over_text(passed_over(source, recursive=subfolders, without=output))
+        protect = settings_of_mask(wanted.get("protect"), wanted.get("protect_mode", "resample"), "pictures")
+        others = " ".join(
+            filter(
+                None,
+                [
+                    passed_over_text(passed_over(source, recursive=subfolders, without=output)),
+                    lone_masks_text(lone_masks(source, recursive=subfolders, without=output)),
+                ],
+            )
+        )
         allowed = suffixes_for(settings.profile) if settings.profile else ()
         tasks = plan_tasks(pictures, output, SUFFIXES.get(wanted["format"]), template, allowed)
         if settings.profile:
@@ -274,6 +287,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
             overwrite=wanted["overwrite"],
             roots=places.input_roots(),
             passed_over=others,
+            protect=protect,
         )
         progress = CountingPictures()
         opening = host.HostProgress()

@@ -18,6 +18,7 @@ from . import comfy_host as host
 from . import convert
 from .before_after import of_resolution
 from .limits import refuse_beyond_limits
+from .protect import protect_inputs, protection_of
 from .schema import CATEGORY, LARGEST_SIDE, colours_input, mask_input, searchable, tile_inputs, values
 from .upscale_model import upscaler_for
 
@@ -221,6 +222,7 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
                 *tile_inputs(),
                 mask_beside(),
                 colours_input(),
+                *protect_inputs(),
             ],
             outputs=fitted_outputs(),
             **searchable(
@@ -251,6 +253,8 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
         edge: str,
         mask: torch.Tensor | None = None,
         keep_colours: bool = True,
+        protect: torch.Tensor | None = None,
+        protect_mode: str = "resample",
         **wanted: Any,
     ) -> io.NodeOutput:
         received = convert.receive(image, mask)
@@ -258,9 +262,18 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
         tiles = TileSettings(size=tile_size, edge=Edge(edge), keep_colours=keep_colours)
         change = ColourChange()
         progress = host.HostProgress()
+        protection = protection_of(protect, protect_mode, received.picture, progress.note)
         upscaler = upscaler_for(upscale_model, progress, tile_size, pixels_of_job(received.picture, target))
         result = upscale_to(
-            received.picture, received.alpha, upscaler, target, tiles, background, progress, change=change
+            received.picture,
+            received.alpha,
+            upscaler,
+            target,
+            tiles,
+            background,
+            progress,
+            change=change,
+            protection=protection,
         )
         views = of_resolution(received, result, target)
         return send(result, received, background, progress, change.sentence, views=views)

@@ -14,6 +14,7 @@ from ..core.types import Size
 from . import comfy_host as host
 from . import convert
 from .before_after import of_same_frame
+from .protect import protect_inputs, protection_of
 from .schema import CATEGORY, colours_input, mask_input, searchable, tile_inputs
 from .upscale_model import upscaler_for
 
@@ -39,6 +40,7 @@ class TiledUpscale(io.ComfyNode):
                     "along with the image, and hidden colours do not bleed into the visible edge."
                 ),
                 colours_input(),
+                *protect_inputs(),
             ],
             outputs=[
                 io.Image.Output("image", tooltip="The enlarged image, with an alpha channel if it came with one."),
@@ -70,14 +72,19 @@ class TiledUpscale(io.ComfyNode):
         edge: str,
         mask: torch.Tensor | None = None,
         keep_colours: bool = True,
+        protect: torch.Tensor | None = None,
+        protect_mode: str = "resample",
     ) -> io.NodeOutput:
         received = convert.receive(image, mask)
         tiles = TileSettings(size=tile_size, edge=Edge(edge), keep_colours=keep_colours)
         progress = host.HostProgress()
+        protection = protection_of(protect, protect_mode, received.picture, progress.note)
         pixels = received.picture[:, 0].numel()
         upscaler = upscaler_for(upscale_model, progress, tile_size, pixels)
         change = ColourChange()
-        picture, alpha = upscale_with_alpha(received.picture, received.alpha, upscaler, tiles, progress, change)
+        picture, alpha = upscale_with_alpha(
+            received.picture, received.alpha, upscaler, tiles, progress, change, protection
+        )
         device, dtype = host.where()
         size = Size(received.picture.shape[3], received.picture.shape[2])
         channel = alpha if received.has_channel else None

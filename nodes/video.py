@@ -34,6 +34,7 @@ from ..core.tiled.pipeline import TileSettings
 from ..core.types import Box, Size
 from . import comfy_host as host
 from . import paths as places
+from .protect import protect_inputs, still_mask
 from .provenance import check_licence, commercial_input, metadata_input, strips, text_to_embed
 from .resolution import CheckedTarget, target_inputs, target_of
 from .schema import ADVANCED, CATEGORY, colours_input, fidelity_input, searchable, tile_inputs
@@ -314,6 +315,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                     tooltip="keep: measures the source's grain and gives back what the model took away of it, other "
                     "in every frame.",
                 ),
+                *protect_inputs("Every frame"),
             ],  # fmt: skip
             outputs=[
                 io.Video.Output("video", tooltip="The file that was written."),
@@ -355,6 +357,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
             keep_partial=wanted["keep_partial"],
             software=known.software_tag(),
             embedded=text_to_embed(cls, wanted),
+            mask=still_mask(wanted.get("protect"), wanted.get("protect_mode", "resample"), "frames"),
         )
         progress = CountingFrames()
         upscaler = upscaler_for(upscale_model, progress, wanted["tile_size"], pixels_of(source, job.settings.read))

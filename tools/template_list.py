@@ -188,6 +188,47 @@ PRODUCT = Template(
     ],
 )  # fmt: skip
 
+PROTECTED = Template(
+    title="Product with a protected label (Backplate)",
+    prompt="product_protected_label",
+    columns=[
+        Column(
+            group="Input",
+            nodes=[
+                picture("Product picture, label painted over"),
+                loader(PLUS),
+                note(
+                    "# A label that is not invented\nModels draw letters where they cannot read them. Choose your "
+                    "picture, right-click it, **Open in Mask Editor**, paint over the label, the logo or the face, and "
+                    "save: inside, the result is your picture, only larger and sharper; outside it is the model's, and "
+                    "no border shows.\n\nThe painted mask goes into **protect**. Any mask does, such as that of a "
+                    "segmentation node; it is white where nothing may be invented. Without a mask the model draws "
+                    "everything.\n\n*protect_mode* anchor keeps the model's edges, put right by the source.\n\n"
+                    + needs(PLUS),
+                    480,
+                ),
+            ],
+        ),
+        Column(
+            group="Upscale",
+            nodes=[
+                Node(
+                    type="BackplateUpscaleToResolution", name="upscale",
+                    values=[*size(2000, 2000, "longest"), 0, "plain"],
+                    inputs={
+                        "upscale_model": ("model", "upscale_model"),
+                        "image": ("Product picture, label painted over", "IMAGE"),
+                        "protect": ("Product picture, label painted over", "MASK"),
+                    },
+                    change_me=True,
+                )
+            ],
+        ),
+        Column(group="Result", nodes=[save(("upscale", "image"), "backplate/protected_label")]),
+    ],
+    app=([("Product picture, label painted over", "image"), ("upscale", "width")], ["save"]),
+)  # fmt: skip
+
 COMPARE = Template(
     title="Compare upscale models (Backplate)",
     prompt="compare_models",
@@ -645,8 +686,8 @@ LOCK = Template(
                     "# True to the original\nDiffusion upscalers such as SeedVR2, SUPIR and Ultimate SD Upscale "
                     "invent: letters on a label, a face, a colour. **Fidelity Lock** gives back what the original "
                     "shows and keeps the fine detail that was added: scaled down, the result *is* the original.\n\n"
-                    "Put your diffusion upscaler in the place of **Your upscaler goes here**; anything that gives an IMAGE of "
-                    "the same picture will do, in any size. A shift of up to two pixels and a colour that changed "
+                    "Put your diffusion upscaler in the place of **Your upscaler goes here**; anything that gives an "
+                    "IMAGE of the same picture will do, in any size. A shift of up to two pixels and a colour that changed "
                     "everywhere are found and taken off.\n\nIf the original is noisy or full of JPEG blocks, set "
                     "*coarser_than* to about 8: it locks shapes and colours only.\n\n" + GREEN,
                     420,
@@ -676,5 +717,5 @@ LOCK = Template(
 
 TEMPLATES = [
     QUICK_START, ANIME_CEL, EPISODE, BACKGROUND, COMPARE, DENOISE, FOLDER, PRODUCT, AGAINST, VIDEO, PANORAMA, TEXTURE,
-    STUDY, LOCK, MARKETPLACE,
+    STUDY, LOCK, MARKETPLACE, PROTECTED,
 ]  # fmt: skip

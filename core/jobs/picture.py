@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -16,6 +17,7 @@ from ..image.fidelity_lock import LockSettings, lock_fitted
 from ..image.fit import Fit, FitPlan, Target, plan_fit
 from ..image.grain import add_grain, missing_grain
 from ..image.keep_colours import ColourChange
+from ..image.protect import Protection
 from ..image.room import check_room
 from ..image.sharpen import SharpenSettings, sharpen_blend
 from ..image.trim import find_content
@@ -28,6 +30,7 @@ from ..types import Box, FloatBox, Size
 from ..upscaler import Upscaler
 from .marketplace.framing import check_wish, framed
 from .marketplace.profile import Profile
+from .protect import Mask, Protected, protect_file
 
 Colour = tuple[float, float, float]
 
@@ -88,7 +91,8 @@ def for_marketplace(settings: PictureSettings, profile: Profile) -> PictureSetti
 class SourcePicture:
     """What was read, as the model is to get it. ``background`` is the one for this picture; ``size`` is that of the
     file before it was trimmed; ``depth`` is that of the file to write; ``notes`` say what the result will not have;
-    ``target`` is the size for this picture, None for the model's own scale."""
+    ``target`` is the size for this picture, None for the model's own scale; ``protection`` is where it is to be the
+    source."""
 
     file: PictureFile
     background: Background | None
@@ -96,6 +100,7 @@ class SourcePicture:
     depth: int
     notes: tuple[str, ...] = ()
     target: Target | None = None
+    protection: Protection | None = None
 
 
 @dataclass(frozen=True)
@@ -114,28 +119,39 @@ def own_scale(scale: int, multiple_of: int) -> Target:
     return Target(fit=Fit.FACTOR, factor=float(scale), multiple_of=multiple_of)
 
 
-def read_source(source: Path, output: Path, settings: PictureSettings, scale: int) -> SourcePicture:
+def read_source(
+    source: Path, output: Path, settings: PictureSettings, scale: int, mask: Mask | None = None
+) -> SourcePicture:
     """Reads a picture and takes care of what ``output`` cannot carry: a profile, or grey on a coloured background.
-    ``scale`` is that of the model.
+    ``scale`` is that of the model, ``mask`` says what is protected.
 
     Raises ``InputError`` if the picture cannot be read, or if what becomes of it could not be written.
     """
     srgb = settings.srgb or not format_of(output).profile
     file = read_picture(source, convert_to_srgb=srgb)
     size = _size(file.picture)
-    file, background, target = _prepared(file, settings)
+    prepared = _prepared(file, settings)
+    protected = _protected(file, output, prepared.box, mask)
+    file, background, target, _ = prepared
     colour = solid_colour(background)
     shows = file.alpha is not None or target is not None
     if file.picture.shape[1] == 1 and colour and len(set(colour)) > 1 and shows:
         if file.icc:
             # A grey profile says nothing about colours.
-            file, _, target = _prepared(read_picture(source, convert_to_srgb=True), settings)
+            file, _, target, _ = _prepared(read_picture(source, convert_to_srgb=True), settings)
         file = replace(file, picture=file.picture.expand(-1, 3, -1, -1).contiguous())
     file = _with_wanted_metadata(file, settings)
     depth = settings.bit_depth or (file.bit_depth if format_of(output).deep else 8)
-    result = SourcePicture(file, background, size, depth, _notes(file, output), target)
+    notes = (*_notes(file, output), *protected.notes)
+    result = SourcePicture(file, background, size, depth, notes, target, protected.protection)
     _check_output(result, output, scale)
     return result
+
+
+def _protected(file: PictureFile, output: Path, box: Box, mask: Mask | None) -> Protected:
+    if mask is not None:
+        mask.refuse_as_output(output)
+    return protect_file(mask, file, box)
 
 
 def _with_wanted_metadata(file: PictureFile, settings: PictureSettings) -> PictureFile:
@@ -165,12 +181,22 @@ def enlarge(
     """Upscale, fit, flatten, sharpen. Without an upscaler the picture is only fitted to the target."""
     file, change = source.file, ColourChange()
     if source.target is None and upscaler is not None:
-        picture, alpha = upscale_with_alpha(file.picture, file.alpha, upscaler, settings.tiles, progress, change)
+        picture, alpha = upscale_with_alpha(
+            file.picture, file.alpha, upscaler, settings.tiles, progress, change, source.protection
+        )
         plan, passes = None, 1
     else:
         target = source.target or Target(fit=Fit.FACTOR, factor=1.0)
         result = upscale_to(
-            file.picture, file.alpha, upscaler, target, settings.tiles, source.background, progress, change=change
+            file.picture,
+            file.alpha,
+            upscaler,
+            target,
+            settings.tiles,
+            source.background,
+            progress,
+            change=change,
+            protection=source.protection,
         )
         picture, alpha, plan, passes = result.picture, result.alpha, result.plan, result.passes
     notes = [change.note]
@@ -243,23 +269,32 @@ def over(picture: torch.Tensor, alpha: torch.Tensor, colour: Colour) -> torch.Te
     return picture * alpha + behind[: picture.shape[1]].reshape(1, -1, 1, 1) * (1 - alpha)
 
 
-def _prepared(file: PictureFile, settings: PictureSettings) -> tuple[PictureFile, Background | None, Target | None]:
+class Prepared(NamedTuple):
+    """``box`` is the part of the picture that is enlarged; it may reach beyond it."""
+
+    file: PictureFile
+    background: Background | None
+    target: Target | None
+    box: Box
+
+
+def _prepared(file: PictureFile, settings: PictureSettings) -> Prepared:
     """The part of the picture that is enlarged, what lies behind it, and the size that it gets."""
-    profile, background = settings.profile, settings.background
-    if profile is None or profile.must("fill") is None:
-        file, background = _trimmed(file, settings)
+    profile, fills = settings.profile, settings.profile is not None and settings.profile.must("fill") is not None
+    whole = Box(0, 0, *_size(file.picture))
+    file, background, box = (file, settings.background, whole) if fills else _trimmed(file, settings)
     if profile is None:
-        return file, background, settings.target
-    file, target = framed(file, settings.target, profile, anew=settings.trim)
-    return file, background, target
+        return Prepared(file, background, settings.target, box)
+    file, target, frame = framed(file, settings.target, profile, anew=settings.trim)
+    return Prepared(file, background, target, frame if fills else box)
 
 
-def _trimmed(file: PictureFile, settings: PictureSettings) -> tuple[PictureFile, Background | None]:
-    """The file without its uniform borders, and the background for it: there is no edge to continue any more, so
-    the colour of the border takes its place."""
+def _trimmed(file: PictureFile, settings: PictureSettings) -> tuple[PictureFile, Background | None, Box]:
+    """The file without its uniform borders, the background for it: there is no edge to continue any more, so the
+    colour of the border takes its place; and what is left of the picture."""
     background = settings.background
     if not settings.trim:
-        return file, background
+        return file, background, Box(0, 0, *_size(file.picture))
     box, colour = find_content(file.picture, file.alpha)
     rows, columns = slice(box.y, box.bottom), slice(box.x, box.right)
     cut = replace(
@@ -270,7 +305,7 @@ def _trimmed(file: PictureFile, settings: PictureSettings) -> tuple[PictureFile,
     if colour and (background or Background()).fill is Fill.EDGE and file.alpha is None:
         levels = [round(255 * value) for value in (colour * 3 if len(colour) == 1 else colour)]
         background = Background(Fill.COLOUR, ",".join(map(str, levels)))
-    return cut, background
+    return cut, background, box
 
 
 def _check_output(source: SourcePicture, output: Path, scale: int) -> None:

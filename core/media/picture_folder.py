@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..types import Size
+from .picture.mask import SIDECAR, is_of_a_picture, is_sidecar
 from .picture.read import READABLE_SUFFIXES, format_of, readable_formats
 
 FIELD = re.compile(r"\{(stem|suffix|model|index)(?:(?<=index):(0?[1-9]d))?\}")
@@ -130,7 +131,8 @@ def is_litter(name: str) -> bool:
 
 def list_pictures(folder: Path, *, recursive: bool, without: Path | None = None) -> list[Source]:
     """The picture files in ``folder`` in natural order, by their suffix. Hidden files and folders are left out, so is
-    what systems leave there, and the folder ``without`` (that of the results). Links are followed, once each.
+    what systems leave there, masks beside pictures (``NAME.protect.png``), and the folder ``without`` (that of the
+    results). Links are followed, once each.
 
     Raises ``InputError`` if there are none, or the folder cannot be listed.
     """
@@ -144,7 +146,7 @@ def list_pictures(folder: Path, *, recursive: bool, without: Path | None = None)
 
 def passed_over(folder: Path, *, recursive: bool, without: Path | None = None) -> Counter[str]:
     """How many files of which suffix ``list_pictures`` leaves out because they are of other kinds."""
-    names = (name for name in _names(folder, recursive, without) if not _is_picture(name))
+    names = (name for name in _names(folder, recursive, without) if not (_is_picture(name) or is_sidecar(name)))
     return Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in names)
 
 
@@ -162,8 +164,30 @@ def passed_over_text(counts: Mapping[str, int]) -> str:
     return f"{files} passed over: {', '.join(kinds)}."
 
 
+def lone_masks(folder: Path, *, recursive: bool, without: Path | None = None) -> list[str]:
+    """Masks that lie beside no picture of their name, in natural order."""
+    names = list(_names(folder, recursive, without))
+    beside: dict[PurePosixPath, set[str]] = {}
+    for path in map(PurePosixPath, names):
+        beside.setdefault(path.parent, set()).add(path.name)
+    others = {parent: frozenset(inside) for parent, inside in beside.items()}
+    paths = [PurePosixPath(name) for name in names if is_sidecar(name)]
+    lone = [path.as_posix() for path in paths if not is_of_a_picture(path.name, others[path.parent])]
+    return sorted(lone, key=natural_order)
+
+
+def lone_masks_text(names: Sequence[str]) -> str:
+    """A sentence, empty if there are none."""
+    if not names:
+        return ""
+    more = f" and {len(names) - MOST_KINDS_NAMED:,} more" if len(names) > MOST_KINDS_NAMED else ""
+    has, it = ("A mask has", "it") if len(names) == 1 else (f"{len(names):,} masks have", "them")
+    listed = ", ".join(names[:MOST_KINDS_NAMED])
+    return f"{has} no picture of the same name beside {it}: {listed}{more}; photo{SIDECAR} goes with photo.jpg."
+
+
 def _is_picture(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES
+    return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES and not is_sidecar(name)
 
 
 def _names(folder: Path, recursive: bool, without: Path | None) -> Iterator[str]:

@@ -7,7 +7,7 @@ them (``upscale_to``) never holds the whole magnified picture.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -16,6 +16,7 @@ from ..image.canvas import Background, padded_mask, place
 from ..image.crop_resize import context_of, resize_part
 from ..image.fit import FitPlan, Target, count_passes, plan_fit
 from ..image.keep_colours import ColourChange
+from ..image.protect import Protection, lay_over
 from ..image.resize import LOBES, RowResampler
 from ..image.room import check_room, room_for
 from ..image.tiling import Edge
@@ -25,6 +26,7 @@ from ..types import Box, FloatBox, Size
 from ..upscaler import Upscaler, UpscalerSpec
 from .model_pass import Rows, run_pass
 from .row_blocks import TileSettings
+from .spared import Spared
 from .tile_cache import PassReuse, Reuse
 
 
@@ -73,18 +75,44 @@ def upscale_with_alpha(
     tiles: TileSettings | None = None,
     progress: Progress | None = None,
     change: ColourChange | None = None,
+    protection: Protection | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """``upscale`` for a picture with straight alpha (B, 1, H, W): colour is bled under the transparent pixels
-    before the model sees it, alpha is resampled on its own."""
+    before the model sees it, alpha is resampled on its own. ``protection``: where the result is the picture."""
+    edge = tiles.edge if tiles else Edge.PLAIN
     if alpha is None:
-        return upscale(picture, upscaler, tiles, progress, change), None
+        return _upscale_but(protection, picture, upscaler, tiles or TileSettings(), progress, change), None
     check_picture(picture)
     check_alpha(alpha, picture)
-    edge = tiles.edge if tiles else Edge.PLAIN
-    result = upscale(bleed(picture, alpha), upscaler, tiles, progress, change)
+    result = _upscale_but(protection, bleed(picture, alpha), upscaler, tiles or TileSettings(), progress, change)
     size = Size(picture.shape[3], picture.shape[2])
     enlarged = resize_part(alpha, FloatBox(0, 0, *size), size.scaled(upscaler.spec.scale), edge, alpha=True)
     return result, enlarged
+
+
+def _upscale_but(
+    protection: Protection | None,
+    picture: torch.Tensor,
+    upscaler: Upscaler,
+    tiles: TileSettings,
+    progress: Progress | None,
+    change: ColourChange | None,
+) -> torch.Tensor:
+    """``upscale``, but the picture itself where it is protected."""
+    if protection is None:
+        return upscale(picture, upscaler, tiles, progress, change)
+    size = Size(picture.shape[3], picture.shape[2])
+    if protection.alone:
+        result = room_for(picture, size.scaled(upscaler.spec.scale)).zero_()
+    else:
+        result = upscale(picture, upscaler, _sparing(protection, tiles), progress, change)
+    lay_over(result, picture, protection, FloatBox(0, 0, *size), tiles.edge)
+    return result
+
+
+def _sparing(protection: Protection | None, tiles: TileSettings) -> TileSettings:
+    needed = protection.needed if protection else None
+    return tiles if needed is None else replace(tiles, spared=Spared(needed.cpu().numpy(), tiles.edge))
 
 
 def upscale_to(
@@ -97,6 +125,7 @@ def upscale_to(
     progress: Progress | None = None,
     reuse: Reuse | None = None,
     change: ColourChange | None = None,
+    protection: Protection | None = None,
 ) -> FitResult:
     """Bring a picture to a target size with as few passes of the model as that takes.
 
@@ -104,6 +133,7 @@ def upscale_to(
     reduced before the last one so that it ends exactly at the target. Without an upscaler, or when the picture is
     already large enough, it is only resampled (Lanczos). ``reuse`` is for pictures that follow one another. Unless
     ``tiles`` say otherwise the result has the picture's colours, and ``change`` hears by how much the model's differ.
+    ``protection``: where the result is the picture, whatever the model made of it.
 
     Raises what ``upscale`` raises, and ``InputError`` for a target that cannot be met.
     """
@@ -114,13 +144,19 @@ def upscale_to(
     plan = plan_fit(Size(picture.shape[3], picture.shape[2]), target)
     check_room(Size(picture.shape[3], picture.shape[2]), plan.canvas, picture.shape[1], len(picture))
     passes = count_passes(plan.magnification, upscaler.spec.scale) if upscaler else 0
+    enlarged = passes > 0
+    if protection and protection.alone:
+        passes = 0
     colour = picture if alpha is None else bleed(picture, alpha)
     size = plan.placed.size
     if upscaler and passes:
         stretches = _stretches(plan.source_box, size, upscaler.spec.scale, passes, progress)
-        fitted = _pass_to(colour, plan.source_box, size, upscaler, stretches, tiles, reuse, change)
+        sparing = _sparing(protection, tiles)
+        fitted = _pass_to(colour, plan.source_box, size, upscaler, stretches, sparing, reuse, change)
     else:
         fitted = resize_part(colour, plan.source_box, size, tiles.edge)
+    if enlarged and protection:
+        lay_over(fitted, colour, protection, plan.source_box, tiles.edge)
     if alpha is not None:
         alpha = resize_part(alpha, plan.source_box, size, tiles.edge, alpha=True)
     canvas, alpha = place(fitted, alpha, plan, background or Background())
@@ -149,12 +185,22 @@ def _pass_to(
         )
         inner = FloatBox(*map(float, region))
         step_x, step_y = ratio.width / region.width, ratio.height / region.height
-        picture = _pass_to(picture, inner, ratio, upscaler, stretches[:-1], tiles, reuse, change)
+        before = _of_pass_before(tiles, spec)
+        picture = _pass_to(picture, inner, ratio, upscaler, stretches[:-1], before, reuse, change)
+        if tiles.spared:
+            tiles = replace(tiles, spared=tiles.spared.magnified(region.x, region.y, step_x, step_y))
         box = FloatBox(
             (box.x - region.x) * step_x, (box.y - region.y) * step_y, box.width * step_x, box.height * step_y
         )
     memories = [reuse.of_pass(passes, place) if reuse else None for place in range(len(picture))]
     return _fused_pass(picture, box, size, upscaler, tiles, stretches[-1], memories, change)
+
+
+def _of_pass_before(tiles: TileSettings, spec: UpscalerSpec) -> TileSettings:
+    """What a pass spares has a part in the next one within its halo only, if that is exact."""
+    if tiles.spared is None or not spec.halo.exact:
+        return replace(tiles, spared=None)
+    return replace(tiles, spared=tiles.spared.wider(spec.aligned_halo + spec.alignment + 2 * LOBES))
 
 
 def _stretches(box: FloatBox, size: Size, scale: int, passes: int, progress: Progress) -> list[Progress]:

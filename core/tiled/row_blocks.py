@@ -18,6 +18,7 @@ from ..progress import Progress
 from ..types import Box, Size
 from ..upscaler import StreamingUpscaler, Upscaler, UpscalerSpec
 from .overlap import Overlaps
+from .spared import Spared
 from .tile_cache import PassReuse
 from .tile_runner import FlatKey, RegionRunner, finite_check, flat_keys, from_model_channels, to_model_channels
 
@@ -31,11 +32,13 @@ context of a changed tile is at most 56 % on top of it."""
 class TileSettings:
     """How a pass of the model goes. ``size``: side of a tile in input pixels, without its context; 0 lets the model and
     device decide. ``edge``: what lies beyond the border of the picture. ``keep_colours``: whether flat areas get the
-    colours of the picture again (see ``image.keep_colours``); a model of scale 1 may change them."""
+    colours of the picture again (see ``image.keep_colours``); a model of scale 1 may change them. ``spared``: where a
+    pass needs no model, set by whoever lays something else over the result there."""
 
     size: int = 0
     edge: Edge = Edge.PLAIN
     keep_colours: bool = True
+    spared: Spared | None = None
 
     def __post_init__(self) -> None:
         if self.size and self.size < MINIMUM_TILE:
@@ -48,7 +51,7 @@ class TileSettings:
 class BandPlan:
     """``area`` of the picture in tiles, or in chunks of ``chunk`` rows if that is not 0. ``keys``: which tiles are of
     one colour, if that had to be found out. ``known``: results, by region, that need not be computed. ``reuse`` keeps
-    those that are."""
+    those that are. ``spared``: regions whose results nobody will see."""
 
     area: Box
     tiles: list[list[Tile]]
@@ -58,6 +61,7 @@ class BandPlan:
     keys: Mapping[Box, FlatKey | None] = field(default_factory=dict[Box, "FlatKey | None"])
     known: Mapping[Box, torch.Tensor] = field(default_factory=dict[Box, torch.Tensor])
     reuse: PassReuse | None = None
+    spared: frozenset[Box] = frozenset()
 
     @property
     def regions(self) -> list[Box]:
@@ -70,7 +74,8 @@ def plan_bands(
     """How to run the model over ``area`` of one picture (1, C, H, W). ``reuse``: results of pictures before.
 
     Rows are streamed where the model can do that, no tile size was asked for, the area is more than one tile or has
-    ``rows_from`` pixels, and tiles would not be spared more by being flat, or known, than they cost by their context.
+    ``rows_from`` pixels, and tiles would not be spared more by being flat, known or unseen than they cost by their
+    context.
     """
     spec = upscaler.spec
     tiles = _plan_tiles(area, spec, settings)
@@ -86,7 +91,9 @@ def plan_bands(
     by_tiles = BandPlan(area, tiles, 0, settings.edge, sum(map(len, tiles)), reuse=reuse)
     if reuse is not None:
         by_tiles = replace(by_tiles, known=_recalled(picture, by_tiles, spec, reuse))
-    unknown = [region for region in by_tiles.regions if region not in by_tiles.known]
+    if settings.spared is not None:
+        by_tiles = replace(by_tiles, spared=frozenset(filter(settings.spared.spares, by_tiles.regions)))
+    unknown = [each for each in by_tiles.regions if each not in by_tiles.known and each not in by_tiles.spared]
     by_tiles = replace(by_tiles, keys=flat_keys(picture, unknown, spec.context, settings.edge))
     sizes = {region: size_to_read(whole, region, spec.context, settings.edge) for region in unknown}
     if not chunk or _pixels_to_run(by_tiles, sizes) < read.pixels:
@@ -139,7 +146,7 @@ def bands(picture: torch.Tensor, upscaler: Upscaler, plan: BandPlan, progress: P
     Raises ``OutOfMemory`` when the smallest tile does not fit, ``ModelOutputError`` when the model returns NaN.
     """
     if not plan.chunk or not isinstance(upscaler, StreamingUpscaler):
-        runner = RegionRunner(picture, upscaler, plan.edge, progress, plan.keys, plan.known, plan.reuse)
+        runner = RegionRunner(picture, upscaler, plan.edge, progress, plan.keys, plan.known, plan.reuse, plan.spared)
         yield from _tiled_bands(picture, runner, plan.tiles)
         return
     done = 0
@@ -226,7 +233,8 @@ def _tiled_bands(picture: torch.Tensor, runner: RegionRunner, rows: list[list[Ti
         for tile in row:
             x = (tile.region.x - left) * scale
             result = next(results)
-            overlaps.add(tile, result)
+            if tile.region not in runner.spared:
+                overlaps.add(tile, result)
             band[..., x : x + tile.region.width * scale] += _weighted(result, tile, scale).to(band)
             runner.progress.advance()
         if carried is not None:

@@ -16,6 +16,7 @@ from ..image.tiling import Edge, read_region, size_to_read, split_region
 from ..progress import Progress
 from ..types import Box, Context, Size
 from ..upscaler import AsyncUpscaler, Upscaler, UpscalerSpec
+from .spared import stand_in
 from .tile_cache import PassReuse
 
 FlatKey = tuple[Size, Box, tuple[float, ...]]
@@ -54,7 +55,7 @@ class RegionRunner:
     """Remembers how large a region the device could hold, and the last result of a region of one colour.
 
     ``keys``: what ``flat_keys`` gives for regions that were looked at before. ``known``: results of regions that need
-    not be computed. ``reuse`` keeps those that are.
+    not be computed. ``reuse`` keeps those that are. ``spared``: regions whose results nobody will see.
     """
 
     def __init__(
@@ -66,9 +67,11 @@ class RegionRunner:
         keys: Mapping[Box, FlatKey | None] | None = None,
         known: Mapping[Box, torch.Tensor] | None = None,
         reuse: PassReuse | None = None,
+        spared: frozenset[Box] = frozenset(),
     ) -> None:
         self.picture, self.upscaler, self.edge, self.progress = picture, upscaler, edge, progress
         self.keys, self.known, self.reuse = dict(keys or {}), known or {}, reuse
+        self.spared = spared
         self.too_large: int | None = None
         self.largest_run = 0
         self.at_once = upscaler.spec.batch_size
@@ -93,6 +96,8 @@ class RegionRunner:
             self.unchecked.popleft()()
 
     def _keep(self, region: Box, result: torch.Tensor, reuse: PassReuse) -> None:
+        if region in self.spared:
+            return
         if region in self.known:
             reuse.counts.tiles_reused += 1
             return
@@ -145,13 +150,16 @@ class RegionRunner:
 
     def _kind(self, region: Box) -> Size | Box:
         """Equal for regions that may share a forward."""
-        if region in self.known:
+        if region in self.known or region in self.spared:
             return region
         spec, whole = self.upscaler.spec, Size(self.picture.shape[3], self.picture.shape[2])
         return size_to_read(whole, region, spec.context, self.edge)
 
     def _begin(self, group: list[Box]) -> Callable[[], list[torch.Tensor]]:
         """Hands the group to the model; the function it gives waits for the results."""
+        if group[0] in self.spared:
+            self.progress.check()
+            return lambda: [stand_in(self.picture, group[0], self.upscaler.spec.scale, self.edge)]
         if group[0] in self.known:
             return lambda: [self.known[group[0]]]
         one_by_one: Callable[[], list[torch.Tensor]] = lambda: [self.run(region) for region in group]  # noqa: E731

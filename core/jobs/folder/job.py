@@ -13,13 +13,15 @@ from ...media.picture_folder import FileTask, Shard
 from ...progress import Progress
 from ..model_info import Model
 from ..picture import PictureSettings
+from ..protect import ProtectSettings
 from ..quality import Limits
 from .manifest import Entry
 
 NOT_SHAPING = ("tiles", "software", "embedded")
 """Settings with which the same picture comes out: a workflow changes with every node that is moved."""
-LATER = ("strip_metadata", "source_type")
-"""Settings that came later; folders that were made without them are still done."""
+LATER = ("strip_metadata", "source_type", "profile", "fidelity", "dither", "grain")
+"""Settings that came later; folders that were made without them, which is their default, are still done."""
+DEFAULTS = PictureSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,8 @@ class FolderJob:
     are not of this job may be replaced, and what is done is done again. ``jobs``: threads that read, and as many
     that write. ``roots``: if given, sources must lie in one of them, links followed, and results in ``output``.
     ``smallest`` and ``largest``: bytes of a file outside of which a note is made; 0 for no such limit.
-    ``passed_over``: a sentence about files that are no pictures."""
+    ``passed_over``: a sentence about files that are no pictures. ``protect``: which masks say what is to stay as it
+    is."""
 
     tasks: tuple[FileTask, ...]
     output: Path
@@ -43,15 +46,20 @@ class FolderJob:
     shard: Shard | None = None
     roots: tuple[Path, ...] | None = None
     passed_over: str = ""
+    protect: ProtectSettings = ProtectSettings()
 
     @property
     def settings_sha256(self) -> str:
         """Of everything that shapes the results; the size of tiles does not."""
-        shaping = {
-            name: value
-            for name, value in asdict(self.settings).items()
-            if name not in NOT_SHAPING and not (name in LATER and not value)
-        } | {"edge": self.settings.tiles.edge.value, "model": self.model.sha256, "precision": self.model.precision}
+        shaping = (
+            {
+                name: value
+                for name, value in asdict(self.settings).items()
+                if name not in NOT_SHAPING and not (name in LATER and value == getattr(DEFAULTS, name))
+            }
+            | ({} if self.settings.tiles.keep_colours else {"keep_colours": False})
+            | {"edge": self.settings.tiles.edge.value, "model": self.model.sha256, "precision": self.model.precision}
+        )
         return hashlib.sha256(json.dumps(shaping, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -40,6 +40,8 @@ class Entry:
     ``seconds`` is the time spent on this picture in all threads. ``reason`` says why it failed or was flagged.
     ``kept``: it failed because a file that is not of this job has the name of the output, and was left alone.
     ``finished`` is UTC, ISO 8601. ``rules``: what became of each rule of the marketplace that the job is for.
+    ``protect_sha256`` is of the mask that says what is protected and of how, empty without one; ``protected`` is the
+    share of the picture, 0 to 1.
     """
 
     source: str
@@ -67,6 +69,8 @@ class Entry:
     finished: str = ""
     rules: tuple[Finding, ...] = ()
     version: int = VERSION
+    protect_sha256: str = ""
+    protected: float = 0.0
 
     @property
     def written(self) -> bool:
@@ -108,7 +112,14 @@ def parse_line(line: str) -> Entry | None:
 
 
 def _sound(entry: Entry) -> bool:
-    texts = (entry.source, entry.output, entry.source_sha256, entry.settings_sha256, entry.finished)
+    texts = (
+        entry.source,
+        entry.output,
+        entry.source_sha256,
+        entry.settings_sha256,
+        entry.finished,
+        entry.protect_sha256,
+    )
     return all(isinstance(text, str) for text in cast("tuple[object, ...]", texts))
 
 
@@ -185,10 +196,11 @@ class History:
 
 
 def _same_work(first: Entry, second: Entry) -> bool:
-    return (first.output, first.source_sha256, first.settings_sha256) == (
+    return (first.output, first.source_sha256, first.settings_sha256, first.protect_sha256) == (
         second.output,
         second.source_sha256,
         second.settings_sha256,
+        second.protect_sha256,
     )
 
 

@@ -241,13 +241,16 @@ class _Run:
         try:
             self._check_places(task)
             entry = replace(entry, source_bytes=task.source.stat().st_size, source_sha256=sha256_of(task.source))
+            mask = self._job.protect.mask_for(task.source)
+            entry = replace(entry, protect_sha256=mask.sha256 if mask else "")
             if before := self._finished_before(task, entry):
                 return _Finished(before, skipped=True)
-            source = read_source(task.source, task.output, self._job.settings, self._upscaler.spec.scale)
+            source = read_source(task.source, task.output, self._job.settings, self._upscaler.spec.scale, mask)
         except Exception as error:  # noqa: BLE001  one bad picture must not cost the others
             return self._failed(entry, _sentence(error, task))
         width, height = source.size
-        entry = replace(entry, source_width=width, source_height=height, notes=source.notes)
+        share = round(source.protection.share, 4) if source.protection else 0.0
+        entry = replace(entry, source_width=width, source_height=height, notes=source.notes, protected=share)
         return _Loaded(_after(entry, started), task, source)
 
     def _check_places(self, task: FileTask) -> None:
@@ -255,6 +258,9 @@ class _Run:
             return
         if not within(task.source, self._job.roots):
             raise InputError(f"{task.source}: the link leads out of the folders that may be read.")
+        mask = self._job.protect.mask_for(task.source)
+        if mask and mask.path and not within(mask.path, self._job.roots):
+            raise InputError(f"{mask.path}: the link leads out of the folders that may be read.")
         if not within(task.output, [self._job.output]):
             raise InputError(f"{task.output}: a link leads out of the folder of results.")
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -100,8 +101,16 @@ def _check_side(profile: Profile, rules: list[Rule], side: int) -> None:
             )
 
 
-def framed(file: PictureFile, wish: Target | None, profile: Profile, *, anew: bool) -> tuple[PictureFile, Target]:
-    """The picture as it is to be enlarged, and to what.
+class Framed(NamedTuple):
+    """``frame`` may reach beyond the picture."""
+
+    file: PictureFile
+    target: Target
+    frame: Box
+
+
+def framed(file: PictureFile, wish: Target | None, profile: Profile, *, anew: bool) -> Framed:
+    """The picture as it is to be enlarged, to what, and which part of it that is.
 
     Where the profile asks that the product fill the frame and it would not, or ``anew``, the frame is drawn around the
     product in the shape of the result; what lies outside of the source gets the colour of its border. A product that
@@ -110,7 +119,7 @@ def framed(file: PictureFile, wish: Target | None, profile: Profile, *, anew: bo
     size = _size(file.picture)
     target = wish or target_for(profile, size)
     plan = plan_fit(size, target)
-    rule = profile.must("fill")
+    rule, frame = profile.must("fill"), Box(0, 0, *size)
     if rule:
         content, colour = _content(file, profile)
         cut_off = file.alpha is None
@@ -123,7 +132,7 @@ def framed(file: PictureFile, wish: Target | None, profile: Profile, *, anew: bo
             )  # fmt: skip
             plan = plan_fit(frame.size, target)
     check_size(profile, plan.canvas)
-    return file, target
+    return Framed(file, target, frame)
 
 
 def _content(file: PictureFile, profile: Profile) -> tuple[Box, tuple[float, ...]]:
@@ -172,11 +181,12 @@ def _start(start: int, length: int, frame: int, whole: int, keep_edges: bool) ->
 
 
 def _reframed(file: PictureFile, frame: Box, colour: tuple[float, ...]) -> PictureFile:
-    alpha = None if file.alpha is None else _cut(file.alpha, frame, (0.0,))
-    return replace(file, picture=_cut(file.picture, frame, colour), alpha=alpha)
+    alpha = None if file.alpha is None else cut_out(file.alpha, frame, (0.0,))
+    return replace(file, picture=cut_out(file.picture, frame, colour), alpha=alpha)
 
 
-def _cut(layer: torch.Tensor, frame: Box, colour: tuple[float, ...]) -> torch.Tensor:
+def cut_out(layer: torch.Tensor, frame: Box, colour: tuple[float, ...]) -> torch.Tensor:
+    """What ``frame`` shows of (1, C, H, W); ``colour``, one value for each channel, beyond it."""
     canvas = torch.tensor(colour, dtype=layer.dtype)[None, :, None, None].repeat(1, 1, frame.height, frame.width)
     size = _size(layer)
     left, top = max(frame.x, 0), max(frame.y, 0)

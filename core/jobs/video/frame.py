@@ -16,6 +16,7 @@ from ...image.fit import FitPlan, Target, plan_fit
 from ...image.frame_difference import FrameReuse, is_held
 from ...image.grain import Grain, add_grain, missing_grain
 from ...image.keep_colours import ColourChange
+from ...image.protect import Protection
 from ...image.resize import resize
 from ...media.video.colour import WHITE_8, WHITE_16, Pixels
 from ...media.video.decode import Frame
@@ -31,7 +32,8 @@ from .plan import VideoJob, VideoPlan
 @dataclass(frozen=True, kw_only=True)
 class FrameSettings:
     """``shown`` is the size of the source with square pixels. Work is done on ``device``. ``deep`` asks for 16-bit
-    results. ``flicker`` is whether it is measured. ``dither`` and ``grain`` as in ``VideoSettings``."""
+    results. ``flicker`` is whether it is measured. ``dither`` and ``grain`` as in ``VideoSettings``. ``protection`` is
+    for every frame."""
 
     shown: Size
     target: Target
@@ -44,10 +46,12 @@ class FrameSettings:
     fidelity: float = 0.0
     dither: Dither = Dither.OFF
     grain: bool = False
+    protection: Protection | None = None
 
     @classmethod
     def of(cls, job: VideoJob, plan: VideoPlan, *, flicker: bool) -> FrameSettings:
         """What a planned job does to each frame."""
+        protection = plan.protected.protection
         return cls(
             shown=plan.facts.shown,
             target=plan.target,
@@ -60,6 +64,7 @@ class FrameSettings:
             fidelity=job.settings.fidelity,
             dither=_dither_of(job, plan),
             grain=job.settings.grain,
+            protection=protection and protection.to(job.device),
         )
 
 
@@ -174,6 +179,7 @@ class FrameUpscaler:
             self._progress,
             self._reuse,
             self.change,
+            settings.protection,
         )
         if settings.fidelity:
             lock_fitted(result.picture, picture, result.plan, settings.fidelity, Progress())

@@ -31,6 +31,7 @@ from ...tiled.pipeline import TileSettings
 from ...types import Size
 from ...upscaler import Upscaler
 from ..model_info import Model
+from ..protect import Mask, Protected, protect
 
 LEAST_BITS = {"prores_ks": 0.5, "ffv1": 0.5}
 LEAST_BITS_USUAL = 0.002
@@ -74,7 +75,8 @@ class VideoJob:
     """``parts`` is the folder of finished segments, by default beside ``output``. ``resume``: what an earlier run
     finished there is used, otherwise removed. ``keep_partial``: a source that breaks off gives a result up to there.
     ``embedded``: further tags, such as the workflow that made it. ``reference``: a video of the result's size, to
-    compare with. ``measure``: whether flicker is. ``room``: frames that wait between stages."""
+    compare with. ``measure``: whether flicker is. ``room``: frames that wait between stages. ``mask``: what is
+    protected in every frame, as it is shown."""
 
     source: Source
     output: Path
@@ -90,6 +92,7 @@ class VideoJob:
     room: int = ROOM
     software: str = ""
     embedded: tuple[tuple[str, str], ...] = ()
+    mask: Mask | None = None
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -111,6 +114,7 @@ class VideoPlan:
     size: Size
     encoding: Encoding
     rehearsed: Rehearsed
+    protected: Protected = Protected()
 
 
 def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
@@ -128,6 +132,7 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
         target = replace(target, multiple_of=math.lcm(target.multiple_of, 2))
     size = plan_fit(facts.shown, target).canvas
     check_room(facts.shown, size, channels=3)
+    protected = protect(job.mask, facts.shown)
     encoding = plan_encoding(settings.encode, size, facts.bit_depth, facts.time_base, facts.rate, facts.tags, facts.hdr)
     rehearsed = rehearse(job.output, job.source, facts, encoding, settings.read, settings.carry, job.metadata)
     if job.reference is not None:
@@ -137,7 +142,7 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
                 f"The reference {reference.name} is {reference.shown} and the result will be {size}; compare videos of "
                 "one size."
             )
-    plan = VideoPlan(facts=facts, target=target, size=size, encoding=encoding, rehearsed=rehearsed)
+    plan = VideoPlan(facts=facts, target=target, size=size, encoding=encoding, rehearsed=rehearsed, protected=protected)
     _check_room(job, plan, expected_frames(facts, settings.read))
     return plan
 
@@ -171,6 +176,8 @@ def identity_of(job: VideoJob, plan: VideoPlan) -> dict[str, Any]:
         "encoding": asdict(plan.encoding),
         **settings,
     }
+    if plan.protected.protection is not None:
+        identity["protect"] = plan.protected.protection.sha256
     return _plain(identity)
 
 
@@ -197,6 +204,8 @@ def _check_places(job: VideoJob) -> None:
     if isinstance(job.source, Path) and output.resolve() == job.source.resolve():
         raise InputError(f"The result would replace its own source {output}; choose another name.")
     check_place(output)
+    if job.mask is not None:
+        job.mask.refuse_as_output(output)
     if output.exists() and not job.overwrite:
         raise InputError(f"{output} exists already; --overwrite replaces it.")
 

@@ -179,7 +179,8 @@ def _first_notes(plan: VideoPlan, resumed: int, signed: bool) -> list[str]:
         f"{resumed} frames are there from an earlier run.": bool(resumed),
         f"Left out: {DROPPED}, of {facts.name}.": signed,
     }
-    return [sentence for sentence, applies in said.items() if applies] + plan.rehearsed.notes(facts.name)
+    protected = [f"{note[:1].upper()}{note[1:]}." for note in plan.protected.notes]
+    return [sentence for sentence, applies in said.items() if applies] + plan.rehearsed.notes(facts.name) + protected
 
 
 def _join(job: VideoJob, plan: VideoPlan, store: SegmentStore, *, partial: bool) -> None:

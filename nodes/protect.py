@@ -1,0 +1,90 @@
+"""The inputs that say what is not to be invented, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from ..core.errors import InputError
+from ..core.image.protect import Protection, ProtectMode, fitted_mask
+from ..core.jobs.protect import Mask, ProtectSettings
+from ..core.types import Size
+from .convert import Note
+from .schema import ADVANCED, values
+
+NAME = "connected to protect"
+
+
+def protect_inputs(what: str = "The image") -> list[io.Input]:
+    """``what`` the mask lies over begins a sentence."""
+    return [
+        io.Mask.Input(
+            "protect",
+            optional=True,
+            tooltip=f"White is not invented: {what[:1].lower()}{what[1:]} itself, only larger, stays there, such as a "
+            "label, a logo or a face. Paint it in the mask editor, or connect what a segmentation node found. It has "
+            "nothing to do with transparency.",
+        ),
+        io.Combo.Input(
+            "protect_mode",
+            options=values(ProtectMode),
+            default=ProtectMode.RESAMPLE.value,
+            optional=True,
+            extra_dict=ADVANCED,
+            tooltip="What stands in the mask. resample: the source, magnified (Lanczos) and sharpened, without the "
+            "model. anchor: the model's edges, with all that the source can tell put right.",
+        ),
+    ]
+
+
+def protection_of(mask: torch.Tensor | None, mode: str, picture: torch.Tensor, note: Note) -> Protection | None:
+    """What a MASK protects of pictures (B, C, H, W); None if that is nothing. One of another size is fitted, and
+    ``note`` hears of it where its shape is another.
+
+    Raises ``InputError`` for what is no MASK, of another shape, or neither one nor one for each picture.
+    """
+    area = _checked(mask)
+    if area is None:
+        return None
+    if len(area) not in (1, len(picture)):
+        raise InputError(
+            f"There are {len(area)} masks in protect for {len(picture)} images; connect one mask for all, or one for "
+            "each."
+        )
+    fitted = fitted_mask(area, Size(picture.shape[3], picture.shape[2]), "The mask in protect")
+    if fitted.note:
+        note(f"{fitted.note}.")
+    return Protection.of(fitted.mask, picture, ProtectMode(mode))
+
+
+def settings_of_mask(mask: torch.Tensor | None, mode: str, pictures: str) -> ProtectSettings:
+    """What one MASK protects of every file of a job, beside what lies beside each. ``pictures``: of what there are
+    many. Raises ``InputError`` as ``protection_of``."""
+    return ProtectSettings(mode=ProtectMode(mode), mask=still_mask(mask, mode, pictures))
+
+
+def still_mask(mask: torch.Tensor | None, mode: str, pictures: str) -> Mask | None:
+    """The one MASK for many ``pictures``. Raises ``InputError`` as ``protection_of``."""
+    area = _checked(mask)
+    if area is None:
+        return None
+    if len(area) != 1:
+        raise InputError(f"There are {len(area)} masks in protect; connect one, which is for all {pictures}.")
+    return Mask(NAME, ProtectMode(mode), pixels=area)
+
+
+def _checked(mask: torch.Tensor | None) -> torch.Tensor | None:
+    """(B, 1, H, W), or None if nothing is marked: what Load Image gives for a file without transparency has a size of
+    its own."""
+    if mask is None:
+        return None
+    if not isinstance(mask, torch.Tensor) or mask.ndim not in (2, 3) or not mask.is_floating_point() or 0 in mask.shape:
+        shape: Sequence[int] | str = tuple(mask.shape) if isinstance(mask, torch.Tensor) else type(mask).__name__
+        raise InputError(f"protect is {shape}; a MASK is (batch, height, width) or (height, width), 0 to 1.")
+    area = mask.reshape(-1, 1, *mask.shape[-2:]).float()
+    bad = area.numel() - int(torch.isfinite(area).sum())
+    if bad:
+        raise InputError(f"The mask in protect has {bad} values that are NaN or infinite; look at what made it.")
+    return area if bool((area > 0).any()) else None

@@ -13,6 +13,7 @@ from .choices import FORMATS
 from .options import (
     Device,
     EngineOption,
+    Fidelity,
     KeepColours,
     ModelName,
     ModelsDir,
@@ -97,6 +98,7 @@ class PictureOptions:
     min_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are smaller.")] = 0
     max_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are larger; 0: no limit.")] = 0
     keep_colours: KeepColours = True
+    fidelity: Fidelity = 0.0
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts; each part may run on its own machine.")
     ] = None
@@ -147,6 +149,7 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
             quality=options.quality,
             srgb=options.srgb,
             strip_gps=not options.keep_gps,
+            fidelity=options.fidelity,
         )
 
 

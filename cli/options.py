@@ -54,6 +54,12 @@ KeepColours = Annotated[
     bool,
     typer.Option("--keep-colours/--no-keep-colours", help="Give flat areas the source's colours, not the model's."),
 ]
+Fidelity = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, metavar="0..1", help="Lock results to their sources: at 1, scaled down, they are those."
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")]
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder to look for models in first.")]
 PresetFile = Annotated[

@@ -15,6 +15,7 @@ from .errors import FAILED, UsageProblem, reporting, say
 from .options import (
     Device,
     EngineOption,
+    Fidelity,
     KeepColours,
     ModelName,
     ModelsDir,
@@ -103,6 +104,7 @@ class VideoOptions:
     device: Device = None
     models_dir: ModelsDir = None
     keep_colours: KeepColours = True
+    fidelity: Fidelity = 0.0
     protect: ProtectFile = None
     protect_mode: ProtectModeOption = "resample"
 
@@ -180,6 +182,7 @@ def _settings(options: VideoOptions) -> VideoSettings:
             carry=Carry(audio=options.audio, subtitles=options.subtitles),
             round_even=options.round_even,
             segment_frames=options.segment_frames,
+            fidelity=options.fidelity,
         )
 
 

@@ -11,7 +11,19 @@ from .limits import within_limits
 
 logger = logging.getLogger(__name__)
 
-FAMILIES = ("load", "export", "upscale", "resolution", "sharpen", "folder", "measure", "shootout", "study", "video")
+FAMILIES = (
+    "load",
+    "export",
+    "upscale",
+    "resolution",
+    "sharpen",
+    "folder",
+    "measure",
+    "shootout",
+    "study",
+    "video",
+    "fidelity_lock",
+)
 
 
 class BackplateExtension(ComfyExtension):

@@ -34,7 +34,7 @@ from . import comfy_host as host
 from . import paths as places
 from .protect import protect_inputs, settings_of_mask
 from .resolution import CheckedTarget, target_inputs, target_of
-from .schema import ADVANCED, CATEGORY, colours_input, searchable, tile_inputs
+from .schema import ADVANCED, CATEGORY, colours_input, fidelity_input, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 
 AS_SOURCE = "as source"
@@ -163,6 +163,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
                     "folder. The model must be the one that it names; its sharpening counts where sharpen is 0.",
                 ),
                 colours_input(),
+                fidelity_input(),
                 *protect_inputs("Every picture"),
             ],
             outputs=[
@@ -271,6 +272,7 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
         quality=wanted["quality"],
         srgb=wanted["convert_to_srgb"],
         strip_gps=wanted["strip_gps"],
+        fidelity=wanted.get("fidelity", 0.0),
         software=model.software_tag(),
     )
 

@@ -63,5 +63,19 @@ def colours_input() -> io.Input:
     )
 
 
+def fidelity_input() -> io.Input:
+    return io.Float.Input(
+        "fidelity",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        optional=True,
+        extra_dict=ADVANCED,
+        tooltip="Lock the results to their sources: at 1 they are the source again when they are scaled down to its "
+        "size, at 0 they are the model's. See Fidelity Lock.",
+    )
+
+
 def mask_input(tooltip: str) -> io.Input:
     return io.Mask.Input("mask", optional=True, tooltip=tooltip)

@@ -35,7 +35,7 @@ from . import comfy_host as host
 from . import paths as places
 from .protect import protect_inputs, still_mask
 from .resolution import CheckedTarget, target_inputs, target_of
-from .schema import ADVANCED, CATEGORY, colours_input, searchable, tile_inputs
+from .schema import ADVANCED, CATEGORY, colours_input, fidelity_input, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 
 CODECS = ("h264", "hevc", "av1", "vp9", "prores", "ffv1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
@@ -229,6 +229,7 @@ def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
         ),
         carry=Carry(audio=wanted["audio"], subtitles=wanted["subtitles"]),
         round_even=wanted["round_even"],
+        fidelity=wanted.get("fidelity", 0.0),
     )
 
 
@@ -289,6 +290,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                 *file_inputs(),
                 *tile_inputs(),
                 colours_input(),
+                fidelity_input(),
                 *protect_inputs("Every frame"),
             ],
             outputs=[

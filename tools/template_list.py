@@ -630,7 +630,49 @@ STUDY = Template(
     ],
 )  # fmt: skip
 
+LOCK = Template(
+    title="Fidelity lock after a diffusion upscaler (Backplate)",
+    prompt="fidelity_lock",
+    columns=[
+        Column(
+            group="Input",
+            nodes=[
+                picture("The original picture"),
+                loader(LITE, "Model", change_me=True),
+                note(
+                    "# True to the original\nDiffusion upscalers such as SeedVR2, SUPIR and Ultimate SD Upscale "
+                    "invent: letters on a label, a face, a colour. **Fidelity Lock** gives back what the original "
+                    "shows and keeps the fine detail that was added: scaled down, the result *is* the original.\n\n"
+                    "Put your diffusion upscaler in the place of **Your upscaler goes here**; anything that gives an "
+                    "IMAGE of the same picture will do, in any size. A shift of up to two pixels and a colour that changed "
+                    "everywhere are found and taken off.\n\nIf the original is noisy or full of JPEG blocks, set "
+                    "*coarser_than* to about 8: it locks shapes and colours only.\n\n" + GREEN,
+                    420,
+                ),
+            ],
+        ),
+        Column(
+            group="Upscale", nodes=[tiled("Your upscaler goes here", "Model", ("The original picture", "IMAGE"))]
+        ),
+        Column(
+            group="Upscale",
+            nodes=[
+                Node(
+                    type="BackplateFidelityLock", name="lock", values=[1.0, 0.0],
+                    inputs={
+                        "image": ("Your upscaler goes here", "image"),
+                        "source": ("The original picture", "IMAGE"),
+                    },
+                    change_me=True,
+                )
+            ],
+        ),
+        Column(group="Result", nodes=[save(("lock", "image"), "backplate/locked")]),
+    ],
+    app=([("The original picture", "image"), ("lock", "strength")], ["save"]),
+)  # fmt: skip
+
 TEMPLATES = [
     QUICK_START, ANIME_CEL, EPISODE, BACKGROUND, COMPARE, DENOISE, FOLDER, PRODUCT, AGAINST, VIDEO, PANORAMA, TEXTURE,
-    STUDY, PROTECTED,
+    STUDY, LOCK, PROTECTED,
 ]  # fmt: skip

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import torch
 
+from ..image.alpha import bleed
 from ..image.canvas import Background, Fill, parse_colour
+from ..image.fidelity_lock import LockSettings, lock_fitted
 from ..image.fit import Fit, FitPlan, Target, plan_fit
 from ..image.keep_colours import ColourChange
-from ..image.protect import Protection
+from ..image.protect import Protection, lay_over_fitted, split_by_lock
 from ..image.room import check_room
 from ..image.sharpen import SharpenSettings, sharpen_blend
 from ..image.trim import find_content
@@ -33,7 +35,8 @@ class PictureSettings:
     ``target`` None is the model's own scale. A ``background`` that is a colour also goes behind transparency.
     ``trim`` cuts uniform borders off first; the border's colour then is what ``Fill.EDGE`` pads with. ``bit_depth``
     None is that of the source where the format can hold it. ``srgb`` converts colours instead of carrying the
-    profile. ``strip_gps`` leaves out where the shot was taken. ``software`` is recorded in the file.
+    profile. ``strip_gps`` leaves out where the shot was taken. ``software`` is recorded in the file. ``fidelity``, 0 to
+    1, is how strongly the result is locked to its source (``fidelity_lock``); ``InputError`` for one beyond that.
     """
 
     target: Target | None = None
@@ -46,6 +49,10 @@ class PictureSettings:
     srgb: bool = False
     strip_gps: bool = False
     software: str = ""
+    fidelity: float = 0.0
+
+    def __post_init__(self) -> None:
+        LockSettings(strength=self.fidelity)
 
 
 @dataclass(frozen=True)
@@ -127,10 +134,10 @@ def enlarge(
 ) -> Enlarged:
     """Upscale, fit, flatten, sharpen. Without an upscaler the picture is only fitted to the target."""
     file, change = source.file, ColourChange()
+    locking = bool(settings.fidelity) and upscaler is not None
+    early, late = split_by_lock(source.protection, locking=locking)
     if settings.target is None and upscaler is not None:
-        picture, alpha = upscale_with_alpha(
-            file.picture, file.alpha, upscaler, settings.tiles, progress, change, source.protection
-        )
+        picture, alpha = upscale_with_alpha(file.picture, file.alpha, upscaler, settings.tiles, progress, change, early)
         plan, passes = None, 1
     else:
         target = settings.target or Target(fit=Fit.FACTOR, factor=1.0)
@@ -143,15 +150,21 @@ def enlarge(
             source.background,
             progress,
             change=change,
-            protection=source.protection,
+            protection=early,
         )
         picture, alpha, plan, passes = result.picture, result.alpha, result.plan, result.passes
+    notes = [change.note]
+    if locking and early is None:
+        shown = file.picture if file.alpha is None else bleed(file.picture, file.alpha)
+        notes.append(lock_fitted(picture, shown, plan, settings.fidelity, progress))
+        if late and passes:
+            lay_over_fitted(picture, shown, late, plan, settings.tiles.edge)
     colour = solid_colour(source.background)
     if colour and alpha is not None:
         picture, alpha = over(picture, alpha, colour), None
     if settings.sharpen:
         picture, _ = sharpen_blend(picture, settings.sharpen)
-    return Enlarged(picture, alpha, plan, passes, tuple(filter(None, [change.note])))
+    return Enlarged(picture, alpha, plan, passes, tuple(filter(None, notes)))
 
 
 def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings) -> None:

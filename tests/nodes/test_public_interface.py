@@ -11,7 +11,19 @@ if TYPE_CHECKING:
     from conftest import Host
 
 PUBLIC = json.loads(Path(__file__).with_name("public_interface.json").read_text(encoding="utf-8"))
-FAMILIES = ("load", "export", "upscale", "resolution", "sharpen", "folder", "measure", "shootout", "study", "video")
+FAMILIES = (
+    "load",
+    "export",
+    "upscale",
+    "resolution",
+    "sharpen",
+    "folder",
+    "measure",
+    "shootout",
+    "study",
+    "video",
+    "fidelity_lock",
+)
 
 
 def interface(schema: Any) -> dict[str, dict[str, str]]:

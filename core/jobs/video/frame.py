@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from ...image.canvas import Background
+from ...image.fidelity_lock import lock_fitted
 from ...image.fit import FitPlan, Target, plan_fit
 from ...image.frame_difference import FrameReuse, is_held
 from ...image.keep_colours import ColourChange
-from ...image.protect import Protection
+from ...image.protect import Protection, lay_over_fitted, split_by_lock
 from ...image.resize import resize
 from ...media.video.colour import WHITE_8, WHITE_16, Pixels
 from ...media.video.decode import Frame
@@ -39,6 +40,7 @@ class FrameSettings:
     device: torch.device
     deep: bool
     flicker: bool
+    fidelity: float = 0.0
     protection: Protection | None = None
 
     @classmethod
@@ -54,6 +56,7 @@ class FrameSettings:
             device=job.device,
             deep=plan.encoding.deep,
             flicker=flicker,
+            fidelity=job.settings.fidelity,
             protection=protection and protection.to(job.device),
         )
 
@@ -127,6 +130,7 @@ class FrameUpscaler:
         settings = self._settings
         if Size(picture.shape[3], picture.shape[2]) != settings.shown:
             picture = resize(picture, settings.shown).clamp_(0, 1)
+        early, late = split_by_lock(settings.protection, locking=bool(settings.fidelity))
         result = upscale_to(
             picture,
             None,
@@ -137,8 +141,12 @@ class FrameUpscaler:
             self._progress,
             self._reuse,
             self.change,
-            settings.protection,
+            early,
         )
+        if settings.fidelity and early is None:
+            lock_fitted(result.picture, picture, result.plan, settings.fidelity, Progress())
+            if late and result.passes:
+                lay_over_fitted(result.picture, picture, late, result.plan, settings.tiles.edge)
         return result.picture.clamp(0, 1)
 
     def _flicker(self, source: torch.Tensor, result: torch.Tensor | None) -> Flicker:

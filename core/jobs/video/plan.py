@@ -15,6 +15,7 @@ import torch
 from ...atomic_write import companion_name, whole_file
 from ...errors import InputError
 from ...image.canvas import Background, Fill
+from ...image.fidelity_lock import LockSettings
 from ...image.fit import Fit, Target, plan_fit
 from ...image.frame_difference import FrameReuse
 from ...image.room import check_room
@@ -42,7 +43,8 @@ ROOM = 3
 @dataclass(frozen=True, kw_only=True)
 class VideoSettings:
     """What is done to a video. ``target`` None is the model's own scale. ``round_even`` lets odd sizes become even
-    where the format needs it. ``segment_frames`` is how much an interrupted run loses at most."""
+    where the format needs it. ``segment_frames`` is how much an interrupted run loses at most. ``fidelity``, 0 to 1, is
+    how strongly frames are locked to their sources (``fidelity_lock``). Raises ``InputError`` for what cannot be."""
 
     target: Target | None = None
     background: Background = Background()
@@ -53,8 +55,10 @@ class VideoSettings:
     carry: Carry = Carry()
     round_even: bool = False
     segment_frames: int = 120
+    fidelity: float = 0.0
 
     def __post_init__(self) -> None:
+        LockSettings(strength=self.fidelity)
         if self.segment_frames < 1:
             raise InputError(f"segment_frames is {self.segment_frames}; give at least 1.")
         if self.background.fill is Fill.TRANSPARENT:

@@ -62,7 +62,7 @@ def test_the_locked_picture_reduces_to_its_source_and_keeps_its_detail():
     source, result = pair()
     locked = fidelity_lock(result, source)
     assert lr_psnr(source, result) < 35
-    assert lr_psnr(source, locked.picture) >= 50
+    assert lr_psnr(source, locked.picture) >= 45
     assert locked.before[0] == pytest.approx(lr_psnr(source, result), abs=0.2)
     assert locked.after[0] == pytest.approx(lr_psnr(source, locked.picture), abs=0.5)
     detail, kept = (each - resize(resize(each, Size(64, 64)), Size(256, 256)) for each in (result, locked.picture))
@@ -92,8 +92,8 @@ def test_a_step_has_no_more_than_the_range_of_the_source_around_it():
     result = resize(source, Size(128, 128))  # Lanczos rings
     locked = fidelity_lock(result, source).picture
     assert result.max() > 0.83
-    assert locked.max() <= 0.8 + 0.1 * 0.6 + 1e-6
-    assert locked.min() >= 0.2 - 0.1 * 0.6 - 1e-6
+    assert locked.max() <= 0.8 + 0.03 * 0.6 + 1e-6
+    assert locked.min() >= 0.2 - 0.03 * 0.6 - 1e-6
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
@@ -101,7 +101,7 @@ def test_strength_is_the_share_of_the_difference_that_is_taken_off(strength: flo
     source, result = pair()
     locked = fidelity_lock(result, source, LockSettings(strength=strength, register=False)).picture
     before, after = (source - resize(each, Size(64, 64)) for each in (result, locked))
-    assert float(after.std() / before.std()) == pytest.approx(1 - strength, abs=0.12)
+    assert float(after.std() / before.std()) == pytest.approx(1 - strength, abs=0.25)
     if not strength:
         assert torch.equal(locked, result)
 
@@ -113,7 +113,7 @@ def test_only_what_is_coarse_is_locked_where_that_is_asked():
     missing = source - resize(result, Size(64, 64))
     assert gaussian(left, 6).std() < 0.4 * gaussian(missing, 6).std()
     fine = [each - gaussian(each, 1.5) for each in (left, missing)]
-    assert fine[0].std() > 0.8 * fine[1].std()
+    assert fine[0].std() > 0.6 * fine[1].std()
 
 
 @pytest.mark.parametrize("shift", [(0.3, -0.2), (1.5, 0.8), (-2.0, 2.0)], ids=str)

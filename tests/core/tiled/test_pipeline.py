@@ -9,6 +9,7 @@ import torch
 from backplate.core.errors import InputError, ModelOutputError, OutOfMemory
 from backplate.core.image.canvas import Background
 from backplate.core.image.fit import Fit, Target
+from backplate.core.image.keep_colours import ColourChange
 from backplate.core.image.resize import resize
 from backplate.core.image.tiling import Edge
 from backplate.core.progress import Cancelled, Progress
@@ -426,3 +427,48 @@ def test_several_passes_are_one_progress_that_ends_where_it_was_announced() -> N
     # Passes over 20x24, 40x48 and what is reduced to 50x60 give the model 480, 1920 and 3000 pixels.
     assert any(abs(done / total - 480 / 5400) < 0.002 for done in count.done)
     assert any(abs(done / total - 2400 / 5400) < 0.002 for done in count.done)
+
+
+class Tinting(Blurred):
+    """Enlarges faithfully but for a colour that moves: everything a little lighter, most in the blue."""
+
+    def __call__(self, picture: torch.Tensor) -> torch.Tensor:
+        tint = torch.tensor([7, 8, 10])[None, :, None, None] / 255
+        return (interpolate(picture, scale_factor=self.spec.scale) + tint).clamp(0, 1)
+
+
+def painted(width: int, height: int) -> torch.Tensor:
+    """Three areas of one colour each, and one of texture."""
+    picture = torch.tensor([0.95, 0.94, 0.93])[None, :, None, None].repeat(1, 1, height, width)
+    picture[..., : height // 2, : width // 2] = torch.tensor([0.2, 0.35, 0.5])[:, None, None]
+    picture[..., height // 2 :, width // 2 :] = 0.5 + 0.3 * (
+        noise(height, width)[..., height // 2 :, width // 2 :] - 0.5
+    )
+    return picture
+
+
+@pytest.mark.parametrize("edge", [Edge.PLAIN, Edge.REPLICATE, Edge.WRAP_HORIZONTAL, Edge.WRAP_BOTH])
+@pytest.mark.parametrize("size", [(96, 80), (33, 47)], ids=str)
+def test_colours_are_those_of_the_source_at_every_edge(edge: Edge, size: tuple[int, int]):
+    picture, model = painted(*size), Tinting(2, halo=Halo(pixels=3, exact=True))
+    change = ColourChange()
+    result = upscale(picture, model, TileSettings(edge=edge), change=change)
+    assert (result - interpolate(picture, scale_factor=2)).abs().max() < 0.8 / 255
+    assert change.largest == pytest.approx(10, abs=0.5)
+    own = upscale(picture, model, TileSettings(edge=edge, keep_colours=False))
+    assert torch.equal(own, model(picture))
+
+
+def test_colours_hold_over_several_passes_with_any_tile_and_alpha():
+    picture, model = painted(64, 48), Tinting(2, halo=Halo(pixels=3, exact=True))
+    alpha, target = torch.ones(1, 1, 48, 64), Target(fit=Fit.FACTOR, factor=7.0)
+    results = [upscale_to(picture, alpha, model, target, TileSettings(size=size)).picture for size in (0, 32, 40)]
+    plain = upscale_to(picture, alpha, None, target).picture
+    flat = (slice(None), slice(None), slice(20, 140), slice(20, 190))
+    assert (results[0] - plain)[flat].abs().max() < 1.5 / 255
+    assert all(torch.equal(results[0], each) for each in results[1:])
+
+
+def test_a_model_of_scale_one_may_change_colours():
+    picture, model = painted(64, 48), Tinting(1, halo=Halo(pixels=3, exact=True))
+    assert torch.equal(upscale(picture, model), model(picture))

@@ -151,6 +151,25 @@ def lay_over(
             _lay_rows(enlarged, magnified(source, box, size, edge, _touched(weight)), weight)
 
 
+def lay_over_fitted(
+    canvas: torch.Tensor, picture: torch.Tensor, protection: Protection, plan: FitPlan | None, edge: Edge
+) -> None:
+    """``lay_over`` for the picture on its ``canvas``, placed as ``plan`` says; None is the whole."""
+    if plan is None:
+        lay_over(canvas, picture, protection, FloatBox(0, 0, picture.shape[3], picture.shape[2]), edge)
+        return
+    place = plan.placed
+    lay_over(canvas[..., place.y : place.bottom, place.x : place.right], picture, protection, plan.source_box, edge)
+
+
+def split_by_lock(protection: Protection | None, *, locking: bool) -> tuple[Protection | None, Protection | None]:
+    """What is laid over the model's result, and what over that result when it has been locked to its source: locking
+    would change the protected part. Where the source alone makes the result there is nothing to lock."""
+    if protection is None or not locking or protection.alone:
+        return protection, None
+    return None, protection
+
+
 def _anchor(enlarged: torch.Tensor, source: torch.Tensor, weight: torch.Tensor, box: FloatBox) -> bool:
     """Locks what is protected, and a little around it, to the source; False if that is too small, or was not enlarged
     both ways."""

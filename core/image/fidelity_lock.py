@@ -34,7 +34,11 @@ ROUNDS = 40
 LEAST_GAIN = 0.01
 RIGHT = 1.2 / 255
 """Root mean square error at which the picture is the source, 46.5 dB; nearer than that, edges begin to show a ripple
-that cancels the one of the filter that reduces. A picture that comes in so is handed back as it is."""
+that cancels the one of the filter that reduces."""
+ENOUGH = 1.43 / 255
+"""The same for a picture that comes in, 45 dB: it is handed back as it is."""
+STUCK = 1.5 / 255
+"""Difference of a source pixel that the limits keep from its source: in texture, where they are widened."""
 REACH = 1
 """Source pixels around a pixel whose range holds it."""
 BEYOND = 0.03
@@ -91,7 +95,7 @@ def fidelity_lock(
     """
     settings, progress = settings or LockSettings(), progress or Progress()
     check_sizes(result, source)
-    progress.begin(len(result) * ROUNDS, "rounds")
+    progress.begin(len(result) * 2 * ROUNDS, "rounds")
     locked = torch.empty_like(result, dtype=torch.float32, memory_format=torch.contiguous_format)
     before: list[float] = []
     after: list[float] = []
@@ -159,8 +163,8 @@ def check_sizes(result: Tensor, source: Tensor) -> None:
 def _locked(result: Tensor, source: Tensor, settings: LockSettings, progress: Progress) -> Tensor:
     """One picture (1, C, H, W)."""
     missing = source - _reduced(result, source)
-    if not settings.strength or _error(missing) <= RIGHT:
-        progress.advance(ROUNDS)
+    if not settings.strength or _error(missing) <= ENOUGH:
+        progress.advance(2 * ROUNDS)
         return result
     wanted = settings.strength * missing
     if settings.coarser_than:
@@ -169,7 +173,23 @@ def _locked(result: Tensor, source: Tensor, settings: LockSettings, progress: Pr
     low, high = _limits(source, result, kept=1.0 if settings.coarser_than else 1 - settings.strength)
     # What is coarse makes no ripple.
     right = RIGHT / 8 if settings.coarser_than else RIGHT
-    return _projected(result, target, (low, high), right, progress)
+    locked = _projected(result, target, (low, high), right, progress)
+    missing = target - _reduced(locked, target)
+    if _error(missing) <= right:
+        progress.advance(ROUNDS)
+        return locked
+    return _projected(locked, target, _widened(source, low, high, missing), right, progress)
+
+
+def _widened(source: Tensor, low: Tensor, high: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
+    """The limits, and in texture, where they let nothing agree, the range of twice the surroundings."""
+    stuck = local_maximum((missing.abs().amax(dim=1, keepdim=True) > STUCK).to(source), REACH)
+    least, most = local_minimum(source, 2 * REACH), local_maximum(source, 2 * REACH)
+    spare = stuck * (most - least) / 4
+    least, most = torch.where(stuck > 0, least - spare, 1.0), torch.where(stuck > 0, most + spare, 0.0)
+    size = low.shape[-2:]
+    least, most = (interpolate(each.clamp(0, 1), size=size, mode="nearest") for each in (least, most))
+    return torch.minimum(low, least), torch.maximum(high, most)
 
 
 def _projected(

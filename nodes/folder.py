@@ -158,24 +158,24 @@ def finish_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "profile", options=[NO_PROFILE, *profile_names()], default=NO_PROFILE, optional=True,
-            tooltip="Brings pictures in line with a marketplace's main rules: size, white background, how much the "
-            "product fills, sRGB, format, bytes, resolution. What breaks one goes into a folder failed. With width "
-            "and height 0 the profile chooses the size.",
+            tooltip="Makes pictures meet a marketplace's rules: size, white background, how much the product fills, "
+            "sRGB, format, bytes, resolution. Pictures that still break one go into the folder failed. With width and "
+            "height 0 the profile chooses the size.",
         ),
         io.String.Input(
             "profile_file", default="", optional=True, extra_dict=ADVANCED,
-            tooltip="Rules of your own instead: a .json file inside ComfyUI's input folder.",
+            tooltip="Your own rules instead of a profile: a .json file in ComfyUI's input folder.",
         ),
         io.Combo.Input(
             "dither", options=[each.value for each in Dither], default=Dither.AUTO.value, optional=True,
             extra_dict=ADVANCED,
-            tooltip="Noise of one level in place of bands where results have 8 bits. auto: in smooth gradients only. "
-            "Areas of one colour are never dithered.",
+            tooltip="Noise of one level instead of banding in 8-bit results. auto: in smooth gradients only. Areas of "
+            "one colour are never dithered.",
         ),
         io.Combo.Input(
             "grain", options=["off", "keep"], default="off", optional=True, extra_dict=ADVANCED,
-            tooltip="keep: measures the source's grain and gives back what the model took away of it. Nothing is "
-            "added where the source has none.",
+            tooltip="keep: measures the source's grain and restores what the model removed. Adds nothing where the "
+            "source has none.",
         ),
     ]  # fmt: skip
 

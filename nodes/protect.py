@@ -23,9 +23,9 @@ def protect_inputs(what: str = "The image") -> list[io.Input]:
         io.Mask.Input(
             "protect",
             optional=True,
-            tooltip=f"White is not invented: {what[:1].lower()}{what[1:]} itself, only larger, stays there, such as a "
-            "label, a logo or a face. Paint it in the mask editor, or connect what a segmentation node found. It has "
-            "nothing to do with transparency.",
+            tooltip=f"Nothing is invented where this is white: {what[:1].lower()}{what[1:]} stays as it is, only larger. "
+            "For a label, a logo or a face. Paint it in the mask editor or connect a segmentation node. It is not "
+            "transparency.",
         ),
         io.Combo.Input(
             "protect_mode",
@@ -33,8 +33,8 @@ def protect_inputs(what: str = "The image") -> list[io.Input]:
             default=ProtectMode.RESAMPLE.value,
             optional=True,
             extra_dict=ADVANCED,
-            tooltip="What stands in the mask. resample: the source, magnified (Lanczos) and sharpened, without the "
-            "model. anchor: the model's edges, with all that the source can tell put right.",
+            tooltip="How the protected area is made. resample: the source, magnified (Lanczos) and sharpened, without "
+            "the model. anchor: the model's edges, corrected to match the source.",
         ),
     ]
 

@@ -24,9 +24,8 @@ def metadata_input() -> io.Input:
         default=WITH_WORKFLOW,
         optional=True,
         extra_dict=ADVANCED,
-        tooltip="What the files say of themselves. source and workflow: what the source says, and this workflow, so "
-        "that a result can be dropped into ComfyUI. source: only the former, with the workflow that made the source. "
-        "none: nothing but colours.",
+        tooltip="What is written into the files. source and workflow: the source's metadata and this workflow, so that "
+        "a result can be dropped back into ComfyUI. source: the source's metadata only. none: only the colour profile.",
     )
 
 

@@ -78,8 +78,8 @@ def fidelity_input() -> io.Input:
         step=0.05,
         optional=True,
         extra_dict=ADVANCED,
-        tooltip="Lock the results to their sources: at 1 they are the source again when they are scaled down to its "
-        "size, at 0 they are the model's. See Fidelity Lock.",
+        tooltip="Locks each result to its source: at 1, a result scaled back down equals the source; at 0, it stays as "
+        "the model made it. See Fidelity Lock.",
     )
 
 

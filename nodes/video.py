@@ -303,8 +303,8 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                     default=Dither.AUTO.value,
                     optional=True,
                     extra_dict=ADVANCED,
-                    tooltip="Noise of one level in place of bands where results have 8 bits. auto: in smooth gradients "
-                    "of sources with more bits.",
+                    tooltip="Noise of one level instead of banding in 8-bit results. auto: in smooth gradients of "
+                    "sources with more bits.",
                 ),
                 io.Combo.Input(
                     "grain",
@@ -312,8 +312,8 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                     default="off",
                     optional=True,
                     extra_dict=ADVANCED,
-                    tooltip="keep: measures the source's grain and gives back what the model took away of it, other "
-                    "in every frame.",
+                    tooltip="keep: measures the source's grain and restores what the model removed, different in every "
+                    "frame.",
                 ),
                 *protect_inputs("Every frame"),
             ],  # fmt: skip

@@ -645,8 +645,8 @@ LOCK = Template(
                     "shows and keeps the fine detail that was added: scaled down, the result *is* the original.\n\n"
                     "Put your diffusion upscaler in the place of **Your upscaler goes here**; anything that gives an "
                     "IMAGE of the same picture will do, in any size. A shift of up to two pixels and a colour that "
-                    "changed everywhere are found and taken off.\n\nIf the original is noisy or full of JPEG blocks, set "
-                    "*coarser_than* to about 8: it locks shapes and colours only.\n\n" + GREEN,
+                    "changed everywhere are found and taken off.\n\nIf the original is noisy or full of JPEG blocks, "
+                    "set *coarser_than* to about 8: it locks shapes and colours only.\n\n" + GREEN,
                     420,
                 ),
             ],

@@ -198,7 +198,7 @@ def test_a_stream_that_breaks_off_leaves_nothing_wrong_behind():
 def test_small_changes_do_not_add_up():
     """Each picture is within the noise of the one before; a tile is held only while it is within that of its own."""
     reuse, model, picture = Reuse(FrameReuse(threshold=2.0)), Tiled(), noise() * 0.5
-    whole = TileSettings(size=200)
+    whole = TileSettings(size=200, keep_colours=False)
     for _ in range(7):
         result = upscale_to(picture, None, model, TARGET, whole, reuse=reuse).picture
         exact = upscale_to(picture, None, Tiled(), TARGET, whole).picture

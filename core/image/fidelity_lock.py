@@ -175,7 +175,7 @@ def _locked(result: Tensor, source: Tensor, settings: LockSettings, progress: Pr
     right = RIGHT / 8 if settings.coarser_than else RIGHT
     locked = _projected(result, target, (low, high), right, progress)
     missing = target - _reduced(locked, target)
-    if _error(missing) <= right:
+    if _error(missing) <= min(ENOUGH, 1.2 * right):
         progress.advance(ROUNDS)
         return locked
     return _projected(locked, target, _widened(source, low, high, missing), right, progress)

@@ -175,7 +175,7 @@ def _locked(result: Tensor, source: Tensor, settings: LockSettings, progress: Pr
     right = RIGHT / 8 if settings.coarser_than else RIGHT
     locked = _projected(result, target, (low, high), right, progress)
     missing = target - _reduced(locked, target)
-    if _error(missing) <= right:
+    if _error(missing) <= min(ENOUGH, 1.2 * right):
         progress.advance(ROUNDS)
         return locked
     return _projected(locked, target, _widened(source, low, high, missing), right, progress)
@@ -185,7 +185,7 @@ def _widened(source: Tensor, low: Tensor, high: Tensor, missing: Tensor) -> tupl
     """The limits, and in texture, where they let nothing agree, the range of twice the surroundings."""
     stuck = local_maximum((missing.abs().amax(dim=1, keepdim=True) > STUCK).to(source), REACH)
     least, most = local_minimum(source, 2 * REACH), local_maximum(source, 2 * REACH)
-    spare = stuck * (most - least) / 4
+    spare = BEYOND * (most - least)
     least, most = torch.where(stuck > 0, least - spare, 1.0), torch.where(stuck > 0, most + spare, 0.0)
     size = low.shape[-2:]
     least, most = (interpolate(each.clamp(0, 1), size=size, mode="nearest") for each in (least, most))

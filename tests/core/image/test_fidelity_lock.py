@@ -89,7 +89,8 @@ def test_a_halo_is_taken_off_and_none_is_made():
 def test_a_step_has_no_more_than_the_range_of_the_source_around_it():
     source = torch.full((1, 1, 32, 32), 0.2)
     source[..., 16:] = 0.8
-    result = resize(source, Size(128, 128))  # Lanczos rings
+    result = resize(source, Size(128, 128))
+    result = (result + 1.5 * (result - gaussian(result, 4))).clamp(0, 1)
     locked = fidelity_lock(result, source).picture
     assert result.max() > 0.83
     assert locked.max() <= 0.8 + 0.03 * 0.6 + 1e-6

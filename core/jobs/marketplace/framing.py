@@ -158,10 +158,11 @@ def _is_cutout(file: PictureFile) -> bool:
 def _visible(alpha: torch.Tensor) -> Box:
     """The smallest box around what can be seen; everything if nothing can."""
     seen = alpha[0, 0] > TOLERANCE
-    rows, columns = (torch.nonzero(seen.any(dim=axis)).flatten().tolist() for axis in (1, 0))
-    if not rows:
+    if not seen.any():
         return Box(0, 0, alpha.shape[3], alpha.shape[2])
-    return Box(columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
+    rows, columns = (torch.nonzero(seen.any(dim=axis)) for axis in (1, 0))
+    top, bottom, left, right = (int(each) for each in (rows.min(), rows.max(), columns.min(), columns.max()))
+    return Box(left, top, right - left + 1, bottom - top + 1)
 
 
 def fill_of(content: Size, frame: Size) -> float:

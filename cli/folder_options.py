@@ -209,7 +209,7 @@ def settings_for_model(options: PictureOptions, settings: PictureSettings, model
 
 def folder_tasks(options: PictureOptions) -> list[FileTask]:
     """What is read and what is written, in the part that ``--shard`` names. Raises ``UsageProblem``."""
-    from ..core.jobs.marketplace.framing import check_formats, suffixes_for
+    from ..core.jobs.marketplace.framing import check_outputs, suffixes_for
     from ..core.media.picture_folder import parse_shard, parse_template
     from .files import into_folder
     from .parsing import as_usage, model_stem
@@ -230,7 +230,7 @@ def folder_tasks(options: PictureOptions) -> list[FileTask]:
     )
     if profile:
         with as_usage():
-            check_formats(profile, (task.output for task in tasks))
+            check_outputs(profile, (task.output for task in tasks))
     return [task for task in tasks if part is None or part.holds(task.name)]
 
 

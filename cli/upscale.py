@@ -64,14 +64,14 @@ def upscale(options: PictureOptions) -> None:
 
 def _single(options: PictureOptions) -> FileTask | None:
     """The task if there is only one picture, into a file or a folder; None for the job of a folder."""
-    from ..core.jobs.marketplace.framing import check_formats
+    from ..core.jobs.marketplace.framing import check_outputs
     from .files import into_one_file
     from .parsing import as_usage, refuse_for_one_picture
 
     task = into_one_file(options.inputs, options.output, options.checked_format())
     if task and (profile := marketplace(options)):
         with as_usage():
-            check_formats(profile, [task.output])
+            check_outputs(profile, [task.output])
     if task is None and (len(set(options.inputs)) > 1 or options.inputs[0].is_dir()):
         return None
     refuse_for_one_picture(

@@ -19,7 +19,7 @@ from ..core.jobs.folder.manifest import Entry
 from ..core.jobs.folder.report_page import write_report
 from ..core.jobs.folder.run import run_folder
 from ..core.jobs.folder.summary import summarise
-from ..core.jobs.marketplace.framing import check_formats, suffixes_for
+from ..core.jobs.marketplace.framing import check_outputs, suffixes_for
 from ..core.jobs.marketplace.profile import Profile, find_profile, profile_names, read_profile
 from ..core.jobs.model_info import Model
 from ..core.jobs.picture import PictureSettings, for_marketplace
@@ -275,7 +275,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
         allowed = suffixes_for(settings.profile) if settings.profile else ()
         tasks = plan_tasks(pictures, output, SUFFIXES.get(wanted["format"]), template, allowed)
         if settings.profile:
-            check_formats(settings.profile, (task.output for task in tasks))
+            check_outputs(settings.profile, (task.output for task in tasks))
         refuse_inputs_as_outputs(tasks)
         job = FolderJob(
             tasks=tuple(tasks),

@@ -15,13 +15,12 @@ from ...media.picture.description import Description
 from ...media.picture.read import PictureFile
 from ...media.picture.write import format_of
 from ..picture import Enlarged, PictureSettings, SourcePicture, write_enlarged
+from .framing import REJECTED
 from .measure import Facts, Finding, Verdict, examine, facts_of
 from .profile import USUAL_NEAR, USUAL_QUALITY_FLOOR, Profile
 
-REJECTED = "failed"
-"""The folder, beside where it would have been delivered, for a result that breaks a rule."""
 LOSSY = ("JPEG", "WEBP", "AVIF")
-WHATEVER = ("target", "background", "tiles", "quality", "srgb", "software", "profile", "dither")
+WHATEVER = ("target", "background", "tiles", "quality", "srgb", "software", "profile", "dither", "grain")
 """Settings that a picture which keeps every rule and has its size already is copied under, whatever they are."""
 
 

@@ -12,13 +12,17 @@ import torch
 
 from ...errors import InputError
 from ...image.fit import Fit, FitPlan, Target, plan_fit
-from ...image.trim import find_content
+from ...image.trim import TOLERANCE, find_content
 from ...image.white_background import whiten
 from ...media.picture.read import PictureFile
 from ...media.picture.write import FORMATS
 from ...types import Box, Size
 from .profile import USUAL_AIM, USUAL_NEAR, Profile, Rule
 
+REJECTED = "failed"
+"""The folder, beside where it would have been delivered, for a result that breaks a rule."""
+ROOM = 0.02
+"""Share of the frame by which an aim keeps from the limits."""
 SLACK = 0.005
 """Share of the frame that a product must fill beyond the rule, or it is framed anew: sizes are rounded on the way."""
 
@@ -71,12 +75,18 @@ def suffixes_for(profile: Profile) -> tuple[str, ...]:
     return found
 
 
-def check_formats(profile: Profile, outputs: Iterable[Path]) -> None:
-    """Raises ``InputError`` for a file of a format that the profile does not take."""
+def check_outputs(profile: Profile, outputs: Iterable[Path]) -> None:
+    """Raises ``InputError`` for a file of a format that the profile does not take, and for one that would lie where
+    results that break a rule do."""
     known = suffixes_for(profile)
     for output in outputs:
         if output.suffix.lower() not in known:
             raise InputError(f"{output.name}: {profile.title} takes files of the kinds {', '.join(known)} only.")
+        if output.parent.name == REJECTED:
+            raise InputError(
+                f"{output}: with a profile, the folder {REJECTED} is for results that break a rule; rename the folder "
+                "of the sources, or leave it out."
+            )
 
 
 def check_wish(profile: Profile, target: Target) -> None:
@@ -114,7 +124,8 @@ def framed(file: PictureFile, wish: Target | None, profile: Profile, *, anew: bo
 
     Where the profile asks that the product fill the frame and it would not, or ``anew``, the frame is drawn around the
     product in the shape of the result; what lies outside of the source gets the colour of its border. A product that
-    the source cuts off stays at that edge. Raises ``InputError`` for a size that breaks the profile.
+    the source cuts off stays at that edge, and one that goes from edge to edge leaves the frame as it is. Raises
+    ``InputError`` for a size that breaks the profile.
     """
     size = _size(file.picture)
     target = wish or target_for(profile, size)
@@ -122,10 +133,13 @@ def framed(file: PictureFile, wish: Target | None, profile: Profile, *, anew: bo
     rule, frame = profile.must("fill"), Box(0, 0, *size)
     if rule:
         content, colour = _content(file, profile)
-        cut_off = file.alpha is None
+        cut_off = not _is_cutout(file)
         touches = min(content.x, content.y, size.width - content.right, size.height - content.bottom) == 0
-        if anew or not _fills(rule, content, plan) or (touches and not cut_off):
-            frame = _frame(content, size, plan, rule.aim or USUAL_AIM, keep_edges=cut_off)
+        across = cut_off and size.width == content.width
+        through = cut_off and size.height == content.height
+        wanted = anew or not _fills(rule, content, plan) or (touches and not cut_off)
+        if wanted and not (across or through):
+            frame = _frame(content, size, plan, _aim(rule), keep_edges=cut_off)
             file = _reframed(file, frame, colour)
             target = target_for(profile, frame.size) if wish is None else replace(
                 wish, fit=Fit.COVER, width=plan.canvas.width, height=plan.canvas.height
@@ -138,10 +152,26 @@ def framed(file: PictureFile, wish: Target | None, profile: Profile, *, anew: bo
 def _content(file: PictureFile, profile: Profile) -> tuple[Box, tuple[float, ...]]:
     """The product, and the colour around it. A background that will be made white does not count as part of it."""
     picture, rule = file.picture, profile.must("white_background")
-    found = find_content(picture, file.alpha)
-    if rule and file.alpha is None and (whitened := whiten(picture, rule.near or USUAL_NEAR)) is not None:
+    if file.alpha is not None and _is_cutout(file):
+        return _visible(file.alpha), (1.0,) * picture.shape[1]
+    found = find_content(picture)
+    if rule and (whitened := whiten(picture, rule.near or USUAL_NEAR)) is not None:
         found = found._replace(box=find_content(whitened).box)
     return found.box, found.colour or (1.0,) * picture.shape[1]
+
+
+def _is_cutout(file: PictureFile) -> bool:
+    return file.alpha is not None and float(file.alpha.min()) < 1
+
+
+def _visible(alpha: torch.Tensor) -> Box:
+    """The smallest box around what can be seen; everything if nothing can."""
+    seen = alpha[0, 0] > TOLERANCE
+    if not seen.any():
+        return Box(0, 0, alpha.shape[3], alpha.shape[2])
+    rows, columns = (torch.nonzero(seen.any(dim=axis)) for axis in (1, 0))
+    top, bottom, left, right = (int(each) for each in (rows.min(), rows.max(), columns.min(), columns.max()))
+    return Box(left, top, right - left + 1, bottom - top + 1)
 
 
 def fill_of(content: Size, frame: Size) -> float:
@@ -156,6 +186,13 @@ def _fills(rule: Rule, content: Box, plan: FitPlan) -> bool:
     down = _overlap(content.y, content.height, shown.y, shown.height) * placed.height / shown.height
     fill = max(across / plan.canvas.width, down / plan.canvas.height)
     return rule.holds(fill) and rule.holds(min(1.0, max(fill - SLACK, 0.0)))
+
+
+def _aim(rule: Rule) -> float:
+    """As much of the frame as a product gets that is framed anew."""
+    least, most = rule.least or 0.0, rule.most or 1.0
+    middle = (least + most) / 2
+    return rule.aim or min(max(USUAL_AIM, min(least + ROOM, middle)), max(most - ROOM, middle))
 
 
 def _overlap(start: float, length: float, other: float, other_length: float) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageCms
 
-from ...image.trim import find_content
+from ...image.trim import TOLERANCE, find_content
 from ...image.white_background import border_is_white, border_of
 from ...media.picture.icc import image_to_srgb
 from ...media.picture.read import PictureFile, read_picture, readable_formats
@@ -85,7 +85,7 @@ def facts_of(path: Path) -> Facts:
     return Facts(
         picture=picture,
         size=Size(picture.shape[3], picture.shape[2]),
-        content=find_content(picture).box,
+        content=_content(picture),
         kind="jpeg" if kind == "mpo" else kind,
         bytes=path.stat().st_size,
         dpi=file.dpi,
@@ -93,6 +93,13 @@ def facts_of(path: Path) -> Facts:
         space=mode if mode in ("CMYK", "LAB") else other_space(file.icc),
         described=_described(file),
     )
+
+
+def _content(picture: torch.Tensor) -> Box:
+    """The product; nothing in a picture of one colour."""
+    if float((picture.amax(dim=(2, 3)) - picture.amin(dim=(2, 3))).max()) <= TOLERANCE:
+        return Box(0, 0, 0, 0)
+    return find_content(picture).box
 
 
 def _described(file: PictureFile) -> tuple[str, ...]:

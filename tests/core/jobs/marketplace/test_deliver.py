@@ -11,6 +11,7 @@ import torch
 from backplate.core.errors import InputError
 from backplate.core.image.fit import Fit, Target
 from backplate.core.jobs.marketplace.deliver import Delivery, deliver, highest_quality
+from backplate.core.jobs.marketplace.framing import check_outputs
 from backplate.core.jobs.marketplace.measure import Verdict, examine, facts_of, other_space
 from backplate.core.jobs.marketplace.profile import Profile, find_profile, parse_profile
 from backplate.core.jobs.picture import PictureSettings, enlarge, for_marketplace, read_source
@@ -110,7 +111,10 @@ def test_a_tight_cutout_gets_room_and_white(tmp_path) -> None:
     delivery = through(tmp_path / "in.png", tmp_path / "out.png")
     assert delivery.reason == ""
     assert verdicts(delivery)["opaque"] == "mended"
-    assert (pixels(delivery.path)[0] == 255).all()
+    got = pixels(delivery.path)
+    assert (got[0] == 255).all()
+    rows = np.flatnonzero((got[:, got.shape[1] // 2] < 128).any(axis=1))
+    assert abs(len(rows) / got.shape[0] - 0.9) < 0.02
 
 
 def test_a_size_of_the_users_keeps_the_fill(tmp_path) -> None:
@@ -201,3 +205,31 @@ def test_nothing_is_changed_by_measuring(tmp_path) -> None:
     assert findings["fill"].found == "50.0 %"
     assert findings["fill"].verdict is Verdict.FAILED
     assert source.read_bytes() == before
+
+
+def test_an_empty_picture_has_no_product(tmp_path) -> None:
+    Image.new("RGB", (600, 600), "white").save(tmp_path / "in.png")
+    delivery = through(tmp_path / "in.png", tmp_path / "out.png")
+    assert [finding.rule for finding in delivery.broken] == ["fill"]
+    assert "found: 0.0 %" in delivery.reason
+
+
+def test_a_product_from_edge_to_edge_is_not_set_into_a_corner(tmp_path) -> None:
+    source = product(tmp_path / "in.png", (0, 30, 120, 90))
+    delivery = through(source, tmp_path / "out.png", trim=True)
+    assert [finding.rule for finding in delivery.broken] == ["white_background"]
+    got = pixels(delivery.path)
+    assert (got[1000, [0, -1]] < 200).any(axis=1).all()
+
+
+def test_a_rule_without_an_aim_gets_one_within_its_limits(tmp_path) -> None:
+    source = product(tmp_path / "in.png", (40, 40, 80, 80))
+    for limits in ({"least": 0.95}, {"most": 0.3}, {"least": 0.4, "most": 0.6}):
+        rules = [{"rule": "fill", **limits}]
+        delivery = through(source, tmp_path / "out.png", parse_profile({"name": "x", "size": 900, "rules": rules}))
+        assert delivery.reason == "", limits
+
+
+def test_the_place_of_rejected_results_is_not_for_others(tmp_path) -> None:
+    with pytest.raises(InputError, match="results that break a rule"):
+        check_outputs(AMAZON, [tmp_path / "failed" / "a.jpg"])

@@ -4,10 +4,11 @@
 
 Pictures are cut to a multiple of the scale, reduced by antialiased bicubic weights (as MATLAB's imresize does),
 rounded to 8 bits, enlarged, rounded again, and compared by PSNR of the BT.601 luma without a border of the scale: the
-protocol of the papers. The photographs are also compared after JPEG: the small picture is saved by Pillow with quality
-60 (4:2:0) and read again. Time is seconds a megapixel of result over the photographs, the better of two rounds. Set5
-(Bevilacqua et al. 2012) and the photographs (``PHOTOGRAPHS``, of Real-ESRGAN's examples) are not part of this package.
-Ends with 1 if a bundled model is under bicubic on any picture that was not compressed.
+protocol of the papers. White is put behind transparent pictures. The photographs are also compared after JPEG: the
+small picture is saved by Pillow with quality 60 (4:2:0) and read again. Time is seconds a megapixel of result over the
+photographs, the better of two rounds. Set5 (Bevilacqua et al. 2012) and the photographs (``PHOTOGRAPHS``, of
+Real-ESRGAN's examples) are not part of this package. Ends with 1 if a bundled model is under bicubic on any picture
+that was not compressed.
 """
 
 # The pack is found by the name it is installed under, which pyright does not follow.
@@ -42,11 +43,11 @@ SET5 = ("baby.bmp", "bird.bmp", "butterfly.bmp", "head.bmp", "woman.bmp")
 PHOTOGRAPHS = (
     "00003.png",
     "00017_gray.png",
-    "0014.jpg",
-    "0030.jpg",
     "ADE_val_00000114.jpg",
     "OST_009.png",
     "baboon.png",
+    "children-alpha.png",
+    "tree_alpha_16bit.png",
     "wolf_gray.jpg",
 )
 SIZES = ("lite", "standard")
@@ -82,12 +83,19 @@ def compressed(picture: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(read).permute(2, 0, 1)[None].float() / 255.0
 
 
+def on_white(path: Path) -> torch.Tensor:
+    """RGB, (1, 3, H, W), with white behind what is transparent, 8 bits a sample."""
+    read = read_picture(path)
+    colour = read.picture.expand(-1, 3, -1, -1)
+    return to_8_bits(colour if read.alpha is None else colour * read.alpha + (1.0 - read.alpha)).contiguous()
+
+
 def examples(folder: Path, names: Sequence[str], scale: int, *, jpeg: bool = False) -> list[Example]:
     made: list[Example] = []
     for name in names:
-        picture = read_picture(folder / name).picture
+        picture = on_white(folder / name)
         height, width = (side // scale * scale for side in picture.shape[-2:])
-        reference = picture[..., :height, :width].expand(-1, 3, -1, -1).contiguous()
+        reference = picture[..., :height, :width]
         small = to_8_bits(bicubic(reference, Size(width // scale, height // scale)))
         made.append(Example(compressed(small) if jpeg else small, reference))
     return made

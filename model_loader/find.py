@@ -21,7 +21,7 @@ BUNDLED = Path(__file__).parent / "bundled"
 AUTO = "auto"
 """In place of a model's name: what ``preferred_model`` names."""
 
-DEFAULT_MODEL = "backplate-lite-x4"
+DEFAULT_MODEL = "backplate-standard-x4"
 """The bundled model for pictures when none is named and no Real-ESRGAN is installed."""
 
 DEFAULT_VIDEO_MODEL = "backplate-lite-x4"

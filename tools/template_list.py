@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from layout import Column, Node, Template, note
-from templates import LITE, loader, painted, picture, save, sharpened, size, sized, tiled, video
+from templates import BUNDLED, loader, painted, picture, save, sharpened, size, sized, tiled, video
 
 PLUS, ULTRA = "RealESRGAN_x4plus.pth", "4x-UltraSharp.pth"
 GENERAL, DENOISING, ANIME = "realesr-general-x4v3.pth", "realesr-general-wdn-x4v3.pth", "realesr-animevideov3.pth"
@@ -37,7 +37,7 @@ QUICK_START = Template(
             group="Input",
             nodes=[
                 picture("Your picture"),
-                loader(LITE, "Model", change_me=True),
+                loader(BUNDLED, "Model", change_me=True),
                 note(
                     "# Quick start\nPress **Run**: it works at once, with the small model that comes with Backplate "
                     "and the picture that comes with ComfyUI.\n\nThen choose your own picture, and the size in "
@@ -553,7 +553,7 @@ PANORAMA = Template(
             group="Input",
             nodes=[
                 picture("Panorama, twice as wide as high"),
-                loader(LITE, change_me=True),
+                loader(BUNDLED, change_me=True),
                 note(
                     "# 360 degree panorama\nThe left and the right border of such a picture meet when it is looked "
                     "at. With *edge* on **wrap horizontal** the model sees the other side beyond each border, so "
@@ -582,7 +582,7 @@ TEXTURE = Template(
             group="Input",
             nodes=[
                 picture("Texture that tiles"),
-                loader(LITE, change_me=True),
+                loader(BUNDLED, change_me=True),
                 note(
                     "# Seamless texture\nWith *edge* on **wrap both** the model sees the opposite side beyond each "
                     "border: what tiled before tiles after. The lower picture lays the texture beside and below "

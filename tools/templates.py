@@ -17,7 +17,7 @@ import conftest  # noqa: E402, F401  loads this pack under its name
 from backplate.model_loader.catalogue import entry_by_name  # noqa: E402
 from layout import OBJECT_INFO, Column, Node, Template, build  # noqa: E402
 
-LITE = "backplate-lite-x4.safetensors"
+BUNDLED = "backplate-standard-x4.safetensors"
 EXAMPLE = "example.png"
 """The picture that comes with ComfyUI."""
 SDXL = {

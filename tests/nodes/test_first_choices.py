@@ -32,8 +32,8 @@ def test_a_portrait_keeps_its_shape_and_says_so(host: Any) -> None:
 @pytest.mark.parametrize(
     ("installed", "first"),
     [
-        ([], "backplate-lite-x4.safetensors"),
-        (["1x-mine.pth", "4x-UltraSharp.pth"], "backplate-lite-x4.safetensors"),
+        ([], "backplate-standard-x4.safetensors"),
+        (["1x-mine.pth", "4x-UltraSharp.pth"], "backplate-standard-x4.safetensors"),
         (["realesr-general-x4v3.pth"], "realesr-general-x4v3.pth"),
         (["1x-mine.pth", "realesr-general-x4v3.pth", "RealESRGAN_x4plus.pth"], "RealESRGAN_x4plus.pth"),
     ],

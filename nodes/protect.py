@@ -24,8 +24,8 @@ def protect_inputs(what: str = "The image") -> list[io.Input]:
             "protect",
             optional=True,
             tooltip=f"Nothing is invented where this is white: {what[:1].lower()}{what[1:]} stays as it is, only "
-            "larger. For a label, a logo or a face. Paint it in the mask editor or connect a segmentation node. It is not "
-            "transparency.",
+            "larger. For a label, a logo or a face. Paint it in the mask editor or connect a segmentation node. It is "
+            "not transparency.",
         ),
         io.Combo.Input(
             "protect_mode",

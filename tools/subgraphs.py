@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from layout import OBJECT_INFO, Column, Node, connect, described, place
-from templates import LITE, loader, size
+from templates import BUNDLED, loader, size
 
 ROOT = Path(__file__).resolve().parents[1]
 INPUT_NODE, OUTPUT_NODE = -10, -20
@@ -41,7 +41,7 @@ class Blueprint:
     outputs: list[Socket]
 
 
-MODEL = Socket(name="model_name", type="COMBO", node="model", socket="model_name", value=LITE)
+MODEL = Socket(name="model_name", type="COMBO", node="model", socket="model_name", value=BUNDLED)
 SHARPEN = Node(
     type="BackplateSharpenBlend", values=[0.4, 1.5, 0.0, 0.0, True, 0.0], inputs={"base": ("sized", "image")}
 )
@@ -49,7 +49,7 @@ UPSCALE_AND_SHARPEN = Blueprint(
     title="Upscale and sharpen to size (Backplate)",
     description="Enlarges an image to exactly the wanted size with an upscale model and sharpens it without halos.",
     columns=[
-        Column(group="Input", nodes=[loader(LITE)]),
+        Column(group="Input", nodes=[loader(BUNDLED)]),
         Column(
             group="Upscale",
             nodes=[
@@ -76,7 +76,7 @@ PRODUCT = Blueprint(
     title="Product on a background 2000 (Backplate)",
     description="Brings a background to 2000 x 2000 and sets a product cutout into its middle, at 80 % of the frame.",
     columns=[
-        Column(group="Input", nodes=[loader(LITE)]),
+        Column(group="Input", nodes=[loader(BUNDLED)]),
         Column(
             group="Upscale",
             nodes=[

@@ -681,7 +681,7 @@ LOCK = Template(
             group="Input",
             nodes=[
                 picture("The original picture"),
-                loader(LITE, "Model", change_me=True),
+                loader(BUNDLED, "Model", change_me=True),
                 note(
                     "# True to the original\nDiffusion upscalers such as SeedVR2, SUPIR and Ultimate SD Upscale "
                     "invent: letters on a label, a face, a colour. **Fidelity Lock** gives back what the original "

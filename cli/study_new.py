@@ -138,7 +138,7 @@ def _model_sides(
     if twice:
         raise UsageProblem(f"Two sides are called {twice}; rename a file, or use presets with labels of their own.")
     settings = {side.label: {**stored, **_stored_target(target, Fit)} for side, stored in made}
-    tiles = TileSettings(size=options.tile_size)
+    tiles = TileSettings(size=options.tile_size, keep_colours=True)
     sides = [side for side, _ in made]
     scenes, problems = model_scenes(sides, options.images, options.references, target, tiles, progress)
     return labels, scenes, problems, _settings(options, settings)

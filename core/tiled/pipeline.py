@@ -55,7 +55,7 @@ def upscale(
     """(B, C, H, W) -> (B, C, H*scale, W*scale), float32, 0 to 1, on the device of ``picture``.
 
     With an exact halo the result is that of one pass of the model over the whole picture, whatever the tile size.
-    Unless ``tiles`` say otherwise it has the picture's colours, and ``change`` hears by how much the model's differ.
+    Where ``tiles`` keep the colours it has the picture's, and ``change`` hears by how much the model's differ.
 
     Raises ``InputError`` for something that is not a picture or a result that no memory holds, ``OutOfMemory`` when the
     smallest tile does not fit, ``ModelOutputError`` when the model returns NaN.
@@ -131,8 +131,8 @@ def upscale_to(
 
     The picture is resampled to the target as its tiles arrive. When several passes are needed, the picture is
     reduced before the last one so that it ends exactly at the target. Without an upscaler, or when the picture is
-    already large enough, it is only resampled (Lanczos). ``reuse`` is for pictures that follow one another. Unless
-    ``tiles`` say otherwise the result has the picture's colours, and ``change`` hears by how much the model's differ.
+    already large enough, it is only resampled (Lanczos). ``reuse`` is for pictures that follow one another. Where
+    ``tiles`` keep the colours the result has the picture's, and ``change`` hears by how much the model's differ.
     ``protection``: where the result is the picture, whatever the model made of it.
 
     Raises what ``upscale`` raises, and ``InputError`` for a target that cannot be met.

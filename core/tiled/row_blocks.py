@@ -37,7 +37,7 @@ class TileSettings:
 
     size: int = 0
     edge: Edge = Edge.PLAIN
-    keep_colours: bool = True
+    keep_colours: bool = False
     spared: Spared | None = None
 
     def __post_init__(self) -> None:

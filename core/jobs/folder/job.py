@@ -57,7 +57,7 @@ class FolderJob:
                 for name, value in asdict(self.settings).items()
                 if name not in NOT_SHAPING and not (name in LATER and value == getattr(DEFAULTS, name))
             }
-            | ({} if self.settings.tiles.keep_colours else {"keep_colours": False})
+            | ({"keep_colours": True} if self.settings.tiles.keep_colours else {})
             | {"edge": self.settings.tiles.edge.value, "model": self.model.sha256, "precision": self.model.precision}
         )
         return hashlib.sha256(json.dumps(shaping, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,89 @@
+"""Our tiled upscale against ComfyUI's own upscaler, both as prompts to one running ComfyUI, alternating.
+
+    COMFYUI_PATH=~/ComfyUI COMFYUI_PYTHON=~/ComfyUI/.venv/bin/python python benchmarks/through_server.py FILE
+
+Everything is at its default: ComfyUI's model loader in front of both, previews on. The time is that between ComfyUI's
+own messages of the start and the end of a prompt. What Backplate measured before is not known to the server, so that
+its first run is that of a new user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+import comfy_server  # noqa: E402  # pyright: ignore[reportMissingImports]
+
+UPSCALERS = {"ComfyUI": "ImageUpscaleWithModel", "Backplate": "BackplateTiledUpscale"}
+
+
+def picture(width: int, height: int, number: int) -> np.ndarray:
+    """uint8 (height, width, 3): shapes and grain, another for each ``number``, so that nothing is cached."""
+    random = np.random.default_rng(number)
+    coarse = Image.fromarray(random.integers(0, 256, (height // 32, width // 32, 3), np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), float)
+    return np.clip(smooth + random.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def seconds(client: comfy_server.Client, upscaler: str, model: str, drawn: np.ndarray) -> float:
+    graph = comfy_server.Graph()
+    name = client.upload(drawn, f"{uuid.uuid4().hex}.png")
+    image, loader = graph.add("LoadImage", image=name), graph.add("UpscaleModelLoader", model_name=model)
+    settings: dict[str, Any] = {"tile_size": 0, "edge": "plain"} if upscaler.startswith("Backplate") else {}
+    graph.add("PreviewImage", images=[graph.add(upscaler, upscale_model=[loader, 0], image=[image, 0], **settings), 0])
+    run = client.succeed(graph)
+    stamps = [event["data"]["timestamp"] for event in run.events if "timestamp" in event.get("data", {})]
+    return (max(stamps) - min(stamps)) / 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--size", default="1024x768")
+    parser.add_argument("--runs", type=int, default=3)
+    wanted = parser.parse_args()
+    width, height = map(int, wanted.size.split("x"))
+    home = Path(os.environ.get("COMFYUI_PATH", "~/ComfyUI")).expanduser()
+    python = Path(os.environ.get("COMFYUI_PYTHON", home / ".venv" / "bin" / "python"))
+    with tempfile.TemporaryDirectory() as base:
+        os.environ["XDG_CACHE_HOME"] = str(Path(base, "cache"))
+        os.environ.pop("BACKPLATE_TUNE", None)
+        folder = Path(base, "models", "upscale_models")
+        folder.mkdir(parents=True)
+        shutil.copy(wanted.model, folder)
+        server = comfy_server.Server(home, python, Path(base))
+        try:
+            server.wait_until_ready()
+            client = comfy_server.Client(server)
+            client.socket.settimeout(3600)
+            times: dict[str, list[float]] = {name: [] for name in UPSCALERS}
+            for run in range(wanted.runs):
+                for name, node in UPSCALERS.items():
+                    drawn = picture(width, height, run)
+                    times[name].append(seconds(client, node, wanted.model.name, drawn))
+                    print(f"{name}: {times[name][-1]:.1f} s", flush=True)
+        finally:
+            server.stop()
+    first = times["ComfyUI"][0] / times["Backplate"][0]
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    ratio = medians["ComfyUI"] / medians["Backplate"]
+    print(
+        f"\n{wanted.model.name}, {wanted.size}: ComfyUI {medians['ComfyUI']:.1f} s, Backplate {medians['Backplate']:.1f} s"
+    )
+    print(f"{ratio:.2f} times as fast in the median, {first:.2f} times in the first run")
+
+
+if __name__ == "__main__":
+    main()

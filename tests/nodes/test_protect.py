@@ -102,7 +102,7 @@ def test_a_folder_with_one_mask_and_one_of_its_own(host: Host) -> None:
     node = host.node("folder", "UpscaleFolder")
     inputs = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
     inputs |= {"folder": "products", "output_folder": "done", "fit": "factor", "factor": 4.0}
-    inputs |= {"upscale_model": model(host), "protect": torch.ones(1, 20, 24)}
+    inputs |= {"upscale_model": model(host), "protect": torch.ones(1, 20, 24), "dither": "off"}
     summary, results = node.execute(**inputs)
     assert "A mask has no picture of the same name beside it: c.protect.png" in summary
     assert "b.png: the mask b.protect.png marks nothing" in summary

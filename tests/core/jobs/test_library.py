@@ -26,8 +26,10 @@ def picture() -> torch.Tensor:
 @pytest.mark.parametrize("name", [FILE, str(FILE), "backplate-lite-x2"])
 def test_a_picture_is_enlarged_as_by_the_pipeline(picture: torch.Tensor, name: str | Path) -> None:
     upscaler = backplate.load_model(name, device="cpu")
-    expected = pipeline.upscale(picture, EagerUpscaler(loaded.load_model(FILE), CPU))
-    assert torch.equal(backplate.upscale(picture, upscaler), expected)
+    own = EagerUpscaler(loaded.load_model(FILE), CPU)
+    for keep in (True, False):
+        expected = pipeline.upscale(picture, own, pipeline.TileSettings(keep_colours=keep))
+        assert torch.equal(backplate.upscale(picture, upscaler, keep_colours=keep), expected)
 
 
 @pytest.mark.parametrize(("fit", "size"), [("contain", (82, 120)), ("cover", (100, 120)), ("pad", (100, 120))])
@@ -36,7 +38,8 @@ def test_a_picture_is_brought_to_size(picture: torch.Tensor, fit: str, size: tup
     result = backplate.upscale_to(picture, upscaler, width=120, height=100, fit=fit)
     assert result.shape[2:] == size
     target = Target(fit=Fit(fit), width=120, height=100)
-    assert torch.equal(result, pipeline.upscale_to(picture, None, upscaler, target).picture)
+    tiles = pipeline.TileSettings(keep_colours=True)
+    assert torch.equal(result, pipeline.upscale_to(picture, None, upscaler, target, tiles).picture)
 
 
 def test_what_is_unknown_is_refused() -> None:

@@ -452,7 +452,7 @@ def painted(width: int, height: int) -> torch.Tensor:
 def test_colours_are_those_of_the_source_at_every_edge(edge: Edge, size: tuple[int, int]):
     picture, model = painted(*size), Tinting(2, halo=Halo(pixels=3, exact=True))
     change = ColourChange()
-    result = upscale(picture, model, TileSettings(edge=edge), change=change)
+    result = upscale(picture, model, TileSettings(edge=edge, keep_colours=True), change=change)
     assert (result - interpolate(picture, scale_factor=2)).abs().max() < 0.8 / 255
     assert change.largest == pytest.approx(10, abs=0.5)
     own = upscale(picture, model, TileSettings(edge=edge, keep_colours=False))
@@ -462,7 +462,8 @@ def test_colours_are_those_of_the_source_at_every_edge(edge: Edge, size: tuple[i
 def test_colours_hold_over_several_passes_with_any_tile_and_alpha():
     picture, model = painted(64, 48), Tinting(2, halo=Halo(pixels=3, exact=True))
     alpha, target = torch.ones(1, 1, 48, 64), Target(fit=Fit.FACTOR, factor=7.0)
-    results = [upscale_to(picture, alpha, model, target, TileSettings(size=size)).picture for size in (0, 32, 40)]
+    settings = [TileSettings(size=size, keep_colours=True) for size in (0, 32, 40)]
+    results = [upscale_to(picture, alpha, model, target, tiles).picture for tiles in settings]
     plain = upscale_to(picture, alpha, None, target).picture
     flat = (slice(None), slice(None), slice(20, 140), slice(20, 190))
     assert (results[0] - plain)[flat].abs().max() < 1.5 / 255

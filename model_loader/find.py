@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import platformdirs
 
-from .catalogue import CATALOGUE, entry_by_name
+from .catalogue import entry_by_name
 from .errors import ModelError, ModelNotFoundError
 
 SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".sft")
@@ -27,8 +27,11 @@ DEFAULT_MODEL = "backplate-standard-x4"
 DEFAULT_VIDEO_MODEL = "backplate-lite-x4"
 """The same for video: small and fast."""
 
-_FOR_VIDEO = ("realesr-general-x4v3",)
-"""Models of the catalogue that suit video of any kind and are small enough for it."""
+FOR_ANY_PICTURE = ("RealESRGAN_x4plus", "RealESRNet_x4plus", "RealESRGAN_x2plus", "realesr-general-x4v3")
+"""Models of the catalogue that everybody may use and that are not for drawings alone, the most wanted first."""
+
+_FOR_ANY_VIDEO = ("realesr-general-x4v3",)
+"""Those of them that are small enough for video."""
 
 
 def user_folder() -> Path:
@@ -59,15 +62,14 @@ def default_folders(models_dir: Path | None = None) -> list[Path]:
 def preferred_model(folders: Sequence[Path], *, video: bool = False) -> str:
     """The name, among ``folders``, of the model to use when none is named.
 
-    The first of the catalogue that is there and that everybody may use (for video only those that are fast enough for
-    it), else a bundled one.
+    The first of ``FOR_ANY_PICTURE`` that is there (for video only those that are small enough for it), else a bundled
+    one. Models for anime are never taken unasked: they wipe the texture of photographs away.
     """
     found: dict[str, str] = {}
     for name in model_files(folders):
-        entry = entry_by_name(PurePosixPath(name).name)
-        if entry and entry.commercial_use and (not video or entry.name in _FOR_VIDEO):
+        if entry := entry_by_name(PurePosixPath(name).name):
             found.setdefault(entry.name, name)
-    order = (found[entry.name] for entry in CATALOGUE if entry.name in found)
+    order = (found[name] for name in (_FOR_ANY_VIDEO if video else FOR_ANY_PICTURE) if name in found)
     return next(order, DEFAULT_VIDEO_MODEL if video else DEFAULT_MODEL)
 
 

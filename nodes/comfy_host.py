@@ -26,7 +26,7 @@ from ..core.engines.memory import set_free_memory
 from ..core.engines.pytorch.eager import tile_bytes, usable_dtype
 from ..core.progress import Progress
 from ..model_loader.catalogue import CATALOGUE
-from ..model_loader.find import BUNDLED, DEFAULT_MODEL, SUFFIXES, find_model, model_files
+from ..model_loader.find import BUNDLED, DEFAULT_MODEL, FOR_ANY_PICTURE, SUFFIXES, find_model, model_files
 from ..model_loader.licence_index import index_note, index_path
 from ..model_loader.loaded import LoadedModel
 from ..model_loader.precision import Precision
@@ -66,22 +66,22 @@ class UncopiedSet(set[Any]):
 
 
 def model_names() -> list[str]:
-    """What ComfyUI offers, the first of which is its choice: files of the catalogue that everybody may use, in its
-    order, the bundled models, other files that can hold weights for us (ncnn's ``.bin`` cannot), then exported models,
+    """What ComfyUI offers, the first of which is its choice: those of ``FOR_ANY_PICTURE``, in that order, the bundled
+    models, other files that can hold weights for us (ncnn's ``.bin`` cannot), then exported models,
     which ComfyUI does not list."""
     names = folder_paths.get_filename_list(MODEL_FOLDER)
     found = [name for name in names if name.lower().endswith(SUFFIXES)]
-    known = sorted((name for name in found if _rank(name) < len(CATALOGUE)), key=_rank)
+    known = sorted((name for name in found if _rank(name) < len(FOR_ANY_PICTURE)), key=_rank)
     bundled = sorted(model_files([BUNDLED]), key=lambda name: Path(name).stem != DEFAULT_MODEL)
     exported = model_files(model_folders(), tuple(ENGINE_SUFFIXES))
     return list(dict.fromkeys([*known, *bundled, *found, *exported]))
 
 
 def _rank(name: str) -> int:
-    """Place in the catalogue; behind it for what is not in it, or not for everybody."""
+    """Place among ``FOR_ANY_PICTURE``; behind them for every other."""
     file = name.replace("\\", "/").rpartition("/")[2]
-    places = (place for place, each in enumerate(CATALOGUE) if each.file == file and each.commercial_use)
-    return next(places, len(CATALOGUE))
+    places = (place for place, each in enumerate(FOR_ANY_PICTURE) if file == f"{each}.pth")
+    return next(places, len(FOR_ANY_PICTURE))
 
 
 def model_folders() -> list[Path]:

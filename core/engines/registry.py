@@ -175,7 +175,11 @@ def auto_candidates(request: EngineRequest) -> list[Candidate]:
 
 
 def _open_auto(request: EngineRequest) -> Upscaler:
-    if request.device.type != "cpu" or 0 < request.pixels < SMALL_JOB or not tuning_wanted(request.tune):
+    if not tuning_wanted(request.tune):
+        return _open_pytorch(request)
+    if request.device.type != "cpu" or 0 < request.pixels < SMALL_JOB:
+        reason = "this job is too small for another engine" if request.device.type == "cpu" else "as auto does on a GPU"
+        request.progress.note(f"{request.model.facts.name} runs in pytorch: {reason}.")
         return _open_pytorch(request)
     candidates, progress = auto_candidates(request), request.progress
     choice = choose_plan(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from backplate.core.engines.pytorch.eager import EagerUpscaler
 from backplate.core.image.fit import Anchor, Fit, Target
-from backplate.core.tiled.pipeline import upscale_to
+from backplate.core.tiled.pipeline import TileSettings, upscale_to
 from backplate.model_loader.loaded import load_model as read_model
 from backplate.model_loader.precision import Precision
 from comfy_server import Client, Graph
@@ -42,5 +42,5 @@ def test_the_prompt_and_the_pipeline_deliver_the_same(
     values = torch.from_numpy(picture.astype(np.float32) / 255).movedim(2, 0)[None]
     upscaler = EagerUpscaler(read_model(weights), torch.device("cpu"), Precision.AUTO)
     target = Target(width=2000, height=2000, fit=Fit.COVER, anchor=Anchor.CENTER)
-    expected = upscale_to(values, None, upscaler, target).picture
+    expected = upscale_to(values, None, upscaler, target, TileSettings(keep_colours=True)).picture
     assert largest_difference(result, expected[0].movedim(0, 2).numpy() * 255) <= PNG_TOLERANCE

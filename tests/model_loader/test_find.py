@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from backplate.model_loader.catalogue import CATALOGUE
 from backplate.model_loader.errors import ModelError, ModelNotFoundError
 from backplate.model_loader.find import (
     BUNDLED,
     DEFAULT_MODEL,
     DEFAULT_VIDEO_MODEL,
+    FOR_ANY_PICTURE,
     default_folders,
     find_model,
     model_files,
@@ -130,6 +132,7 @@ def test_a_models_folder_that_is_not_there(tmp_path):
         ([], DEFAULT_MODEL, DEFAULT_VIDEO_MODEL),
         (["4x-UltraSharp.pth", "mine.pth"], DEFAULT_MODEL, DEFAULT_VIDEO_MODEL),
         (["deep/realesr-general-x4v3.safetensors"], "deep/realesr-general-x4v3.safetensors", None),
+        (["realesr-animevideov3.pth", "RealESRGAN_x4plus_anime_6B.pth"], DEFAULT_MODEL, DEFAULT_VIDEO_MODEL),
         (["RealESRGAN_x4plus.pth"], "RealESRGAN_x4plus.pth", DEFAULT_VIDEO_MODEL),
         (["realesr-general-x4v3.pth", "RealESRGAN_x4plus.pth"], "RealESRGAN_x4plus.pth", "realesr-general-x4v3.pth"),
     ],
@@ -141,6 +144,11 @@ def test_an_installed_real_esrgan_is_preferred_to_the_bundled_models(tmp_path, i
     folders = [tmp_path, BUNDLED]
     assert preferred_model(folders) == for_pictures
     assert preferred_model(folders, video=True) == (for_video or for_pictures)
+
+
+def test_a_model_is_only_taken_unasked_if_everybody_may_use_it():
+    entries = {entry.name: entry for entry in CATALOGUE}
+    assert all(entries[name].commercial_use for name in FOR_ANY_PICTURE)
 
 
 @pytest.mark.parametrize("name", [DEFAULT_MODEL, DEFAULT_VIDEO_MODEL])

@@ -35,6 +35,8 @@ def test_a_portrait_keeps_its_shape_and_says_so(host: Any) -> None:
         ([], "backplate-standard-x4.safetensors"),
         (["1x-mine.pth", "4x-UltraSharp.pth"], "backplate-standard-x4.safetensors"),
         (["realesr-general-x4v3.pth"], "realesr-general-x4v3.pth"),
+        (["realesr-animevideov3.pth"], "backplate-standard-x4.safetensors"),
+        (["realesr-animevideov3.pth", "realesr-general-x4v3.pth"], "realesr-general-x4v3.pth"),
         (["1x-mine.pth", "realesr-general-x4v3.pth", "RealESRGAN_x4plus.pth"], "RealESRGAN_x4plus.pth"),
     ],
 )

@@ -32,7 +32,8 @@ def mask_of(image: Link) -> Link:
 
 
 def tiled_upscale(graph: Graph, model: Link, image: Link, **changed: object) -> str:
-    inputs = {"tile_size": 0, "edge": "plain", **changed}
+    """With the colours of the model, which are compared."""
+    inputs = {"tile_size": 0, "edge": "plain", "keep_colours": False, **changed}
     return graph.add("BackplateTiledUpscale", upscale_model=model, image=image, **inputs)
 
 

@@ -141,7 +141,8 @@ def test_auto_takes_ncnn_for_chains_of_convolutions_without_a_trial_where_the_jo
     model, progress = build("compact"), Listening()
     small = open_upscaler(model, CPU, engine=Engine.AUTO, progress=progress, pixels=100 * 100)
     assert isinstance(small, EagerUpscaler)
-    assert not progress.notes
+    assert progress.notes == [f"{model.facts.name} runs in pytorch: this job is too small for another engine."]
+    progress.notes.clear()
     upscaler = open_upscaler(model, CPU, engine=Engine.AUTO, progress=progress, pixels=300 * 300)
     assert not isinstance(upscaler, EagerUpscaler)
     assert progress.notes == [f"{model.facts.name} runs in ncnn, unmeasured: {TOO_SHORT}."]

@@ -79,9 +79,8 @@ def main() -> None:
     first = times["ComfyUI"][0] / times["Backplate"][0]
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratio = medians["ComfyUI"] / medians["Backplate"]
-    print(
-        f"\n{wanted.model.name}, {wanted.size}: ComfyUI {medians['ComfyUI']:.1f} s, Backplate {medians['Backplate']:.1f} s"
-    )
+    figures = ", ".join(f"{name} {median:.1f} s" for name, median in medians.items())
+    print(f"\n{wanted.model.name}, {wanted.size}: {figures}")
     print(f"{ratio:.2f} times as fast in the median, {first:.2f} times in the first run")
 
 

@@ -25,7 +25,6 @@ from ..core.engines.export.files import SUFFIXES as ENGINE_SUFFIXES
 from ..core.engines.memory import set_free_memory
 from ..core.engines.pytorch.eager import tile_bytes, usable_dtype
 from ..core.progress import Progress
-from ..model_loader.catalogue import CATALOGUE
 from ..model_loader.find import BUNDLED, DEFAULT_MODEL, FOR_ANY_PICTURE, SUFFIXES, find_model, model_files
 from ..model_loader.licence_index import index_note, index_path
 from ..model_loader.loaded import LoadedModel

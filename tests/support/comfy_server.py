@@ -94,7 +94,7 @@ def free_port() -> int:
 
 def clean_environment() -> dict[str, str]:
     """Ours without what would put this repository or the test interpreter on the server's path."""
-    dropped = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "BACKPLATE_MODELS"}
+    dropped = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "BACKPLATE_MODELS", "BACKPLATE_TUNE"}
     return {name: value for name, value in os.environ.items() if name not in dropped}
 
 

@@ -6,6 +6,9 @@ the bytes of a PNG and of a JPEG. Grain: noise of known strength on each picture
 source, in the result, and in the result with ``--grain keep``.
 """
 
+# The pack is found by the name it is installed under, which pyright does not follow.
+# pyright: reportMissingImports=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import argparse

@@ -259,7 +259,10 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
         identity = identify(upscale_model)
         check_licence(upscale_model, identity, wanted)
         wanted = with_preset(wanted, identity)
-        settings = replace(settings_of(wanted, identity), embedded=text_to_embed(cls, wanted))
+        settings = settings_of(wanted, identity)
+        if settings.profile is None:
+            # A shop is not to publish how its pictures were made.
+            settings = replace(settings, embedded=text_to_embed(cls, wanted))
         template = parse_template(wanted["name_template"], identity.name)
         pictures = list_pictures(source, recursive=subfolders, without=output)
         protect = settings_of_mask(wanted.get("protect"), wanted.get("protect_mode", "resample"), "pictures")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -169,6 +170,21 @@ def test_a_profile_mends_and_chooses_the_size(host: Host, products: Path) -> Non
     assert "background exactly 255, 255, 255 all along the border: 1 mended, 3 failed" in summary
     with pytest.raises(InputError, match="at least 500 px"):
         run(host, profile="amazon", width=300, height=300)
+
+
+def test_the_running_workflow_is_in_the_files_but_not_in_those_for_a_shop(
+    host: Host, products: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = SimpleNamespace(prompt={"1": {"class_type": "X"}}, extra_pnginfo={"workflow": {"nodes": []}})
+    monkeypatch.setattr(host.node("folder", "UpscaleFolder"), "hidden", hidden, raising=False)
+    rules = {"name": "small", "size": 64, "rules": [{"rule": "format", "values": ["png"]}]}
+    (host.folders / "input" / "rules.json").write_text(json.dumps(rules))
+    _, own = run(host, format="png", output_folder="own")
+    _, shop = run(host, profile_file="rules.json", width=0, height=0, fit="contain", output_folder="shop")
+    with Image.open(Path(own) / "a 9.png") as image:
+        assert json.loads(image.info["workflow"]) == {"nodes": []}
+    with Image.open(Path(shop) / "a 9.png") as image:
+        assert not {"workflow", "prompt"} & set(image.info)
 
 
 @pytest.mark.parametrize("name", ["rules.json", "/etc/passwd", "../amazon"])

@@ -25,6 +25,7 @@ from ..core.engines.export.files import SUFFIXES as ENGINE_SUFFIXES
 from ..core.engines.memory import set_free_memory
 from ..core.engines.pytorch.eager import tile_bytes, usable_dtype
 from ..core.progress import Progress
+from ..core.types import Size
 from ..model_loader.find import BUNDLED, DEFAULT_MODEL, FOR_ANY_PICTURE, SUFFIXES, find_model, model_files
 from ..model_loader.licence_index import index_note, index_path
 from ..model_loader.loaded import LoadedModel
@@ -247,14 +248,20 @@ class HostProgress(Progress):
         return {"text": (printable("\n".join([*lines, *rest])),)}
 
 
+def size_of_view(picture: torch.Tensor, longest_side: int) -> Size:
+    """Of (B, C, H, W) in a view of at most ``longest_side`` pixels; never larger than it is."""
+    height, width = picture.shape[-2:]
+    reduction = max(1.0, max(height, width) / longest_side)
+    return Size(max(1, round(width / reduction)), max(1, round(height / reduction)))
+
+
 def thumbnail(
     picture: torch.Tensor, alpha: torch.Tensor | None = None, longest_side: int = PREVIEW_SIDE
 ) -> Image.Image:
     """The first picture of (B, C, H, W), reduced to at most ``longest_side`` pixels; with its ``alpha`` (B, 1, H, W)
     over a checkerboard."""
-    height, width = picture.shape[-2:]
-    reduction = max(1.0, max(height, width) / longest_side)
-    size = (max(1, round(height / reduction)), max(1, round(width / reduction)))
+    width, height = size_of_view(picture, longest_side)
+    size = (height, width)
     small = functional.interpolate(picture[:1].float(), size=size, mode="area")[0].expand(3, -1, -1)
     if alpha is not None:
         visible = functional.interpolate(alpha[:1].float(), size=size, mode="area")[0]

@@ -80,7 +80,7 @@ def place(
 def padded_mask(plan: FitPlan, batch: int) -> torch.Tensor:
     """(batch, 1, H, W) on the CPU: 1 where the canvas shows background, 0 where it shows the picture."""
     mask = torch.ones(batch, 1, plan.canvas.height, plan.canvas.width)
-    _inside(mask, plan.placed).zero_()
+    inside(mask, plan.placed).zero_()
     return mask
 
 
@@ -88,7 +88,7 @@ def _on(picture: torch.Tensor, plan: FitPlan, channels: list[float]) -> torch.Te
     colour = torch.tensor(channels, dtype=picture.dtype, device=picture.device)
     shape = (len(picture), len(channels), plan.canvas.height, plan.canvas.width)
     canvas = colour[None, :, None, None].expand(shape).clone()
-    _inside(canvas, plan.placed).copy_(picture)
+    inside(canvas, plan.placed).copy_(picture)
     return canvas
 
 
@@ -98,5 +98,6 @@ def _continued(picture: torch.Tensor, plan: FitPlan) -> torch.Tensor:
     return pad(picture, sides, mode="replicate")
 
 
-def _inside(canvas: torch.Tensor, box: Box) -> torch.Tensor:
+def inside(canvas: torch.Tensor, box: Box) -> torch.Tensor:
+    """The part of (..., H, W) in the box, which must not reach beyond it; a view."""
     return canvas[..., box.y : box.bottom, box.x : box.right]

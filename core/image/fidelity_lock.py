@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate
 from ..errors import InputError
 from ..progress import Progress
 from ..types import Size
+from .canvas import inside
 from .crop_resize import resize_part
 from .filters import gaussian, local_maximum, local_minimum
 from .fit import FitPlan
@@ -118,8 +119,7 @@ def lock_fitted(canvas: Tensor, source: Tensor, plan: FitPlan | None, strength: 
     if plan is None:
         place, part = canvas, source
     else:
-        box, placed = plan.source_box, plan.placed
-        place = canvas[..., placed.y : placed.bottom, placed.x : placed.right]
+        box, place = plan.source_box, inside(canvas, plan.placed)
         size = Size(max(1, round(box.width)), max(1, round(box.height)))
         part = resize_part(source, box, size, Edge.PLAIN)
     if place.shape[2] < part.shape[2] or place.shape[3] < part.shape[3] or min(part.shape[2:]) < LEAST_SIDE:

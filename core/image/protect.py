@@ -19,6 +19,7 @@ import torch
 from ..errors import InputError
 from ..progress import Progress
 from ..types import Box, Context, FloatBox, Size
+from .canvas import inside
 from .crop_resize import context_of, resize_part
 from .fidelity_lock import LEAST_SIDE, lock_fitted
 from .filters import gaussian, local_maximum
@@ -158,8 +159,7 @@ def lay_over_fitted(
     if plan is None:
         lay_over(canvas, picture, protection, FloatBox(0, 0, picture.shape[3], picture.shape[2]), edge)
         return
-    place = plan.placed
-    lay_over(canvas[..., place.y : place.bottom, place.x : place.right], picture, protection, plan.source_box, edge)
+    lay_over(inside(canvas, plan.placed), picture, protection, plan.source_box, edge)
 
 
 def split_by_lock(protection: Protection | None, *, locking: bool) -> tuple[Protection | None, Protection | None]:

@@ -10,7 +10,7 @@ import torch
 
 from ..errors import InputError
 from ..image.alpha import bleed
-from ..image.canvas import Background, Fill, parse_colour
+from ..image.canvas import Background, Fill, inside, parse_colour
 from ..image.colour import to_rgb
 from ..image.dither import Dither, Still, still_areas
 from ..image.fidelity_lock import LockSettings, lock_fitted
@@ -220,17 +220,13 @@ def _with_grain(source: SourcePicture, enlarged: Enlarged) -> Enlarged:
         # White is left out where grain is measured.
         before = over(before, source.file.alpha, (1.0, 1.0, 1.0))
     plan = enlarged.plan
-    shown = after if plan is None else cut(after, plan.placed)
+    shown = after if plan is None else inside(after, plan.placed)
     if before.shape[1] != after.shape[1]:
         before, shown = to_rgb(before), to_rgb(shown)
     grain = missing_grain(before, shown, plan.source_box if plan else None)
     if grain is None:
         return enlarged
     return replace(enlarged, picture=add_grain(after, grain, still=_still(source, enlarged)))
-
-
-def cut(picture: torch.Tensor, box: Box) -> torch.Tensor:
-    return picture[..., box.y : box.bottom, box.x : box.right]
 
 
 def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings) -> None:
@@ -298,11 +294,10 @@ def _trimmed(file: PictureFile, settings: PictureSettings) -> tuple[PictureFile,
     if not settings.trim:
         return file, background, Box(0, 0, *_size(file.picture))
     box, colour = find_content(file.picture, file.alpha)
-    rows, columns = slice(box.y, box.bottom), slice(box.x, box.right)
     cut = replace(
         file,
-        picture=file.picture[..., rows, columns].contiguous(),
-        alpha=None if file.alpha is None else file.alpha[..., rows, columns].contiguous(),
+        picture=inside(file.picture, box).contiguous(),
+        alpha=None if file.alpha is None else inside(file.alpha, box).contiguous(),
     )
     if colour and (background or Background()).fill is Fill.EDGE and file.alpha is None:
         levels = [round(255 * value) for value in (colour * 3 if len(colour) == 1 else colour)]

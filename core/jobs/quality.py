@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
+from ..image.canvas import inside
 from ..image.colour import to_rgb
 from ..image.resize import resize
 from ..metrics.defects import find_defects
 from ..metrics.fidelity import fidelity
 from ..types import FloatBox, Size
-from .picture import Enlarged, SourcePicture, cut, over, solid_colour
+from .picture import Enlarged, SourcePicture, over, solid_colour
 
 MID_GREY = (0.5, 0.5, 0.5)
 DEFECT_PIXELS = 1 << 20
@@ -57,7 +58,7 @@ def measure(source: SourcePicture, enlarged: Enlarged) -> Figures:
     box = FloatBox(0, 0, *size)
     if enlarged.plan:
         box = enlarged.plan.source_box
-        after = cut(after, enlarged.plan.placed)
+        after = inside(after, enlarged.plan.placed)
         placed = enlarged.plan.placed.size
     shown = Size(*(max(1, min(round(a), b)) for a, b in zip((box.width, box.height), placed, strict=True)))
     reference = resize(before, shown, box).clamp_(0, 1)

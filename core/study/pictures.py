@@ -19,7 +19,7 @@ from PIL import Image
 
 from ..atomic_write import write_atomic
 from ..image.colour import to_rgb
-from ..types import Box, Size
+from ..types import Size
 
 PADDING = b"paDd"
 """Type of the PNG chunk that makes files equally long: ancillary, private, safe to copy, so that every reader skips
@@ -88,7 +88,3 @@ def write_pictures(folder: Path, scenes: Iterable[Mapping[str, bytes]]) -> None:
 
 def picture_path(folder: Path, token: str) -> Path:
     return folder / f"{token}.png"
-
-
-def cut(picture: torch.Tensor, box: Box) -> torch.Tensor:
-    return picture[..., box.y : box.bottom, box.x : box.right]

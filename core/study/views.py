@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
+from ..image.canvas import inside
 from ..image.colour import to_rgb
 from ..image.filters import gaussian
 from ..metrics.compare import Comparer
@@ -19,7 +20,7 @@ from ..metrics.source_figures import source_row
 from ..shootout.crops import choose_spots
 from ..types import Box, Size
 from .design import PICTURES, Design, Item, Key, new_token
-from .pictures import cut, decode, encode, picture_path
+from .pictures import decode, encode, picture_path
 from .scenes import Scene, fitted
 
 BLURRED = 4.0
@@ -69,7 +70,7 @@ def view_of(scene: Scene, labels: Sequence[str], side: int, comparer: Comparer |
     box = choose_spots([_middle(each) for each in results], min(side, CLIP_SIDE) if frames > 1 else side, 1)[0].box
     pngs: dict[str, bytes] = {}
     tokens = {label: new_token() for label in labels}
-    crops = {label: cut(result, box) for label, result in zip(labels, results, strict=True)}
+    crops = {label: inside(result, box) for label, result in zip(labels, results, strict=True)}
     pngs |= {tokens[label]: encode(crop) for label, crop in crops.items()}
     view = View(
         name=scene.name,
@@ -106,7 +107,7 @@ def _add_source(scene: Scene, box: Box, size: Size, frames: int, pngs: dict[str,
     if len(truth) < frames:
         truth = torch.cat([truth, truth[-1:].expand(frames - len(truth), -1, -1, -1)])
     token = new_token()
-    pngs[token] = encode(cut(fitted(truth[:frames], size), box))
+    pngs[token] = encode(inside(fitted(truth[:frames], size), box))
     return token
 
 
@@ -115,7 +116,7 @@ def _measure(scene: Scene, result: torch.Tensor, box: Box, comparer: Comparer | 
     values: dict[str, float] = {}
     reference = None if scene.reference is None else _middle(scene.reference)
     if reference is not None and comparer is not None and size_of(reference) == size_of(result):
-        values |= comparer.score(cut(result, box), cut(to_rgb(reference), box)).values
+        values |= comparer.score(inside(result, box), inside(to_rgb(reference), box)).values
     source = None if scene.source is None else to_rgb(_middle(scene.source))
     if source is not None and size_of(source) != size_of(result):
         try:

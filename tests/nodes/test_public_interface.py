@@ -11,19 +11,6 @@ if TYPE_CHECKING:
     from conftest import Host
 
 PUBLIC = json.loads(Path(__file__).with_name("public_interface.json").read_text(encoding="utf-8"))
-FAMILIES = (
-    "load",
-    "export",
-    "upscale",
-    "resolution",
-    "sharpen",
-    "folder",
-    "measure",
-    "shootout",
-    "study",
-    "video",
-    "fidelity_lock",
-)
 
 
 def interface(schema: Any) -> dict[str, dict[str, str]]:
@@ -37,8 +24,13 @@ def interface(schema: Any) -> dict[str, dict[str, str]]:
     }
 
 
+def nodes(host: Host) -> list[Any]:
+    """Those that ComfyUI gets to see."""
+    return [node for family in host.node("extension", "FAMILIES") for node in host.node(family, "NODES")]
+
+
 def schemas(host: Host) -> list[Any]:
-    return [node.define_schema() for family in FAMILIES for node in host.node(family, "NODES")]
+    return [node.define_schema() for node in nodes(host)]
 
 
 def test_nodes_are_what_the_public_list_says(host: Host) -> None:
@@ -52,15 +44,14 @@ def as_lists(nodes: dict[str, dict[str, dict[str, str]]]) -> dict[str, Any]:
 
 
 def test_execute_takes_every_input_and_no_other(host: Host) -> None:
-    for family in FAMILIES:
-        for node in host.node(family, "NODES"):
-            signature = inspect.signature(node.execute)
-            ports = node.define_schema().inputs
-            needed = {port.id for port in ports if not port.given.get("optional")}
-            named = {name for name, each in signature.parameters.items() if each.kind is not each.VAR_KEYWORD}
-            signature.bind(**dict.fromkeys(needed))
-            signature.bind(**{port.id: None for port in ports})
-            assert named <= {port.id for port in ports}, node
+    for node in nodes(host):
+        signature = inspect.signature(node.execute)
+        ports = node.define_schema().inputs
+        needed = {port.id for port in ports if not port.given.get("optional")}
+        named = {name for name, each in signature.parameters.items() if each.kind is not each.VAR_KEYWORD}
+        signature.bind(**dict.fromkeys(needed))
+        signature.bind(**{port.id: None for port in ports})
+        assert named <= {port.id for port in ports}, node
 
 
 def test_defaults_are_among_the_choices(host: Host) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ...image.canvas import Background
+from ...image.canvas import Background, inside
 from ...image.dither import Dither, still_areas, to_levels
 from ...image.fidelity_lock import lock_fitted
 from ...image.fit import FitPlan, Target, plan_fit
@@ -158,8 +158,7 @@ class FrameUpscaler:
         if settings.grain or dithered:
             still = still_areas(shown, plan.source_box, plan.placed, plan.canvas)
         if settings.grain and not self._measured:
-            box = plan.placed
-            placed = result[..., box.y : box.bottom, box.x : box.right]
+            placed = inside(result, plan.placed)
             self._grain, self._measured = missing_grain(shown, placed, plan.source_box), True
         if settings.grain and self._grain:
             result = add_grain(result, self._grain, seed, still)
@@ -192,8 +191,7 @@ class FrameUpscaler:
         if not self._settings.flicker or result is None or self._source is None or self._result is None:
             return Flicker()
         before, after = (_shown_part(each, self._plan, self._settings.shown) for each in (self._source, source))
-        box = self._plan.placed
-        old, new = (each[..., box.y : box.bottom, box.x : box.right] for each in (self._result, result))
+        old, new = (inside(each, self._plan.placed) for each in (self._result, result))
         return flicker_of_pair(after, before, new, old)
 
 

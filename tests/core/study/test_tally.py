@@ -133,7 +133,7 @@ def test_a_voter_who_does_not_look_is_left_out(tmp_path: Path, choose, reason: s
 
 def test_a_voter_who_contradicts_himself_is_left_out(tmp_path: Path):
     """Answers the left of each repeated pair, which is the other side the second time."""
-    # So many that of the repeated ones, which are drawn by chance, at least the five that tell him apart are no controls.
+    # Which pairs are repeated is chance; among so many, the five that tell him apart are no controls.
     design, key = made(tmp_path / "s", ["A", "B"], 160)
     repeated = {item for item, count in Counter(t.item for t in schedule(design, 0)).items() if count > 1}
     votes = votes_by(design, key, 1, {"A": 0, "B": 1}.__getitem__)

@@ -43,7 +43,9 @@ def into_one_file(inputs: Sequence[Path], output: Path, file_format: str | None)
     with _as_usage():
         kind = format_of(output)
         if file_format and kind != format_of(f"x{SUFFIX_OF_FORMAT[file_format]}"):
-            raise UsageProblem(f"{output} is no {file_format}; change the suffix or leave out --format.")
+            raise UsageProblem(
+                f"{output} does not match --format {file_format}; change the extension or leave out --format."
+            )
         refuse_inputs_as_outputs([task])
     return task
 
@@ -64,7 +66,7 @@ def into_folder(
     """
     _refuse_missing(inputs)
     if output.exists() and not output.is_dir():
-        raise UsageProblem(f"{output} is a file without the suffix of a picture; name a picture or a folder.")
+        raise UsageProblem(f"{output} is a file whose name has no picture extension; name a picture or a folder.")
     with _as_usage():
         sources = [source for given in _without_masks(inputs) for source in _pictures(given, output, recursive)]
         sources = list({source.path: source for source in sources}.values())

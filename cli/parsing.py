@@ -69,16 +69,16 @@ def requested_target(
     given = {"--size": size, "--scale": scale, "--megapixels": megapixels}
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
-        raise UsageProblem(f"{' and '.join(names)} say different things about the size; give one of them.")
+        raise UsageProblem(f"{' and '.join(names)} set the size in different ways; give only one of them.")
     where = choice(Anchor, anchor, "--anchor")
     if not names:
         if fit is not None:
-            raise UsageProblem(f"--fit {fit} says nothing without --size, --scale or --megapixels.")
+            raise UsageProblem(f"--fit {fit} has no effect without --size, --scale or --megapixels.")
         return None
     usual = {"--size": Fit.COVER, "--scale": Fit.FACTOR, "--megapixels": Fit.MEGAPIXELS}[names[0]]
     wanted = usual if fit is None else choice(Fit, fit, "--fit")
     if wanted is not usual and (names[0] != "--size" or wanted in (Fit.FACTOR, Fit.MEGAPIXELS)):
-        raise UsageProblem(f"--fit {wanted.value} does not go with {names[0]}.")
+        raise UsageProblem(f"--fit {wanted.value} cannot be combined with {names[0]}.")
     width, height = parse_size(size) if size is not None else (0, 0)
     numbers = {"factor": scale, "megapixels": megapixels}
     for name, value in numbers.items():
@@ -107,4 +107,4 @@ def model_stem(name_or_path: str) -> str:
 def refuse_for_one_picture(options: Mapping[str, object]) -> None:
     """Raises ``UsageProblem`` for an option that was given although it is about folders."""
     if given := [name for name, value in options.items() if value]:
-        raise UsageProblem(f"{given[0]} is for folders, and this is one picture; leave it out.")
+        raise UsageProblem(f"{given[0]} works only with folders, and this is one picture; leave it out.")

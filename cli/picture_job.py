@@ -98,7 +98,7 @@ def _run(
     overwrite: bool,
 ) -> Size:
     if task.output.exists() and not overwrite:
-        raise InputError(f"{task.output} exists already; --overwrite replaces it.")
+        raise InputError(f"{task.output} already exists; --overwrite replaces it.")
     source = read_source(task.source, task.output, settings, upscaler.spec.scale, mask)
     for note in source.notes:
         progress.note(f"{note}.")

@@ -29,7 +29,7 @@ def with_preset(options: Options, written: frozenset[str]) -> Options:
     changes = {name: value for name, value in _wanted(preset, written).items() if name in known and name not in written}
     if preset.sharpen and "sharpen" not in known:
         raise UsageProblem(
-            f"{named} sharpens by {preset.sharpen:g}, which this command cannot; set sharpen to 0 in it."
+            f"{named} sharpens by {preset.sharpen:g}, which this command cannot do; set sharpen to 0 in it."
         )
     if "model" not in written:
         changes["model"] = str(model_of(preset, default_folders(given.models_dir)))

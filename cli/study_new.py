@@ -111,7 +111,7 @@ def parse_results(given: list[str]) -> dict[str, Path]:
         if not (label and equals and folder):
             raise UsageProblem(f"--results {text}: write it as LABEL=DIR.")
         if label in found:
-            raise UsageProblem(f"--results has {label!r} twice; give each side a name of its own.")
+            raise UsageProblem(f"--results has {label!r} twice; give each side its own name.")
         if not Path(folder).is_dir():
             raise UsageProblem(f"--results {text}: there is no folder {folder}.")
         found[label] = Path(folder)
@@ -136,7 +136,7 @@ def _model_sides(
     labels = [side.label for side, _ in made]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice:
-        raise UsageProblem(f"Two sides are called {twice}; rename a file, or use presets with labels of their own.")
+        raise UsageProblem(f"Two sides are called {twice}; rename a file, or use presets with different labels.")
     settings = {side.label: {**stored, **_stored_target(target, Fit)} for side, stored in made}
     tiles = TileSettings(size=options.tile_size, keep_colours=True)
     sides = [side for side, _ in made]

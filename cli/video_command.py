@@ -130,7 +130,7 @@ def video(options: VideoOptions) -> None:
     from .picture_job import load_upscaler, software_of
 
     if options.live and options.budget_ms is None:
-        raise UsageProblem("--live chooses the model that holds a budget; give --budget-ms.")
+        raise UsageProblem("--live chooses the model that meets a budget; give --budget-ms.")
     if options.report is not None:
         check_place(options.report)
     settings, precision = _settings(options), choice(Precision, options.precision, "--precision")
@@ -284,4 +284,6 @@ def _write_report(path: Path, result: VideoReport) -> None:
         write_atomic(path, (json.dumps(result.as_dict(), indent=1) + "\n").encode())
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"{result.output} is there; its report {path} cannot be written ({reason}).") from error
+        raise InputError(
+            f"{result.output} was written, but its report {path} could not be written ({reason})."
+        ) from error

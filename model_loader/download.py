@@ -47,14 +47,14 @@ def download(url: str, target: Path, *, size: int, sha256: str, on_progress: Cal
 def check_existing(target: Path, *, size: int, sha256: str) -> Path:
     """``target`` if it holds exactly what was promised; ``DownloadError`` with both hashes otherwise."""
     if not target.is_file():
-        raise DownloadError(f"{target} is in the way and is not a file: move it, then fetch again.")
+        raise DownloadError(f"{target} exists and is not a file: move it, then fetch again.")
     try:
         found = sha256_of(target)
     except OSError as error:
-        raise DownloadError(f"{target} is there but cannot be read: {error.strerror}.") from error
+        raise DownloadError(f"{target} exists but cannot be read: {error.strerror}.") from error
     if found != sha256:
         raise DownloadError(
-            f"{target} is there but differs from the published file ({in_megabytes(_size_of(target))} with"
+            f"{target} exists but differs from the published file ({in_megabytes(_size_of(target))} with"
             f" SHA-256 {found}, expected {in_megabytes(size)} with {sha256}): move it away, then fetch again."
         )
     return target
@@ -103,10 +103,12 @@ def _transfer(url: str, part: Path, size: int, on_progress: Callable[[int, int],
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise DownloadError(
             f"{url} could not be read ({reason}), {_size_of(part)} of {size} bytes are kept: check the"
-            " network and fetch again to go on from there."
+            " network and fetch again to continue from there."
         ) from error
     if _size_of(part) < size:
-        raise DownloadError(f"{url} broke off after {_size_of(part)} of {size} bytes: fetch again to go on from there.")
+        raise DownloadError(
+            f"{url} broke off after {_size_of(part)} of {size} bytes: fetch again to continue from there."
+        )
 
 
 def _continues_at(response: http.client.HTTPResponse, offset: int) -> bool:
@@ -146,7 +148,7 @@ def _copy(
         except OSError as error:
             raise DownloadError(
                 f"{file.name} could not be written after {done - len(chunk)} of {size} bytes:"
-                f" {error.strerror}; free some space and fetch again to go on from there."
+                f" {error.strerror}; free some space and fetch again to continue from there."
             ) from error
         on_progress(min(done, size), size)
 

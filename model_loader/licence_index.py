@@ -81,7 +81,7 @@ def index_path() -> Path:
 def fetch_index(url: str = INDEX_URL) -> Index:
     """Reads the list from the web and keeps it. Raises ``LicenceIndexError``; what was kept before then stays."""
     if not url.startswith(("https://", "http://")):
-        raise LicenceIndexError(f"{url} is no address of the web; it begins with https://.")
+        raise LicenceIndexError(f"{url} is not a web address; it must begin with https://.")
     request = urllib.request.Request(url, headers={"User-Agent": "backplate"})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
@@ -117,7 +117,7 @@ def _rows_of_folder(folder: Path) -> list[Row]:
         raise LicenceIndexError(f"{folder} holds no *.json; name the folder data/models of OpenModelDB's repository.")
     if (size := sum(path.stat().st_size for path in paths)) > LARGEST or len(paths) > MOST_MODELS:
         raise LicenceIndexError(
-            f"{folder} holds {len(paths)} files of {in_megabytes(size)}, which is no list of models."
+            f"{folder} holds {len(paths)} files of {in_megabytes(size)}, which cannot be a list of models."
         )
     return [
         row for path in paths for row in _rows_of_model(path.stem, _parsed(path.read_bytes(), path.name), path.name)
@@ -128,11 +128,11 @@ def rows_of(content: bytes, source: str) -> list[Row]:
     """The files of a list; ``source`` is what the errors name. Raises ``LicenceIndexError`` for the first field that is
     not as it should be."""
     if len(content) > LARGEST:
-        raise LicenceIndexError(f"{source} is longer than {in_megabytes(LARGEST)}, which no list of models is.")
+        raise LicenceIndexError(f"{source} is larger than {in_megabytes(LARGEST)}, too large for a list of models.")
     models = _parsed(content, source)
     if not isinstance(models, dict) or not 0 < len(cast("dict[str, Any]", models)) <= MOST_MODELS:
         raise LicenceIndexError(
-            f"{source} is no list of models: an object with 1 to {MOST_MODELS:,} of them is expected."
+            f"{source} is not a list of models: an object with 1 to {MOST_MODELS:,} of them is expected."
         )
     named = cast("dict[str, Any]", models)
     return [row for name, model in named.items() for row in _rows_of_model(name, model, source)]
@@ -143,19 +143,19 @@ def _parsed(content: bytes, source: str) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:80]
-        raise LicenceIndexError(f"{source} is no JSON ({reason}); it is cut off, or a page of the web.") from error
+        raise LicenceIndexError(f"{source} is not JSON ({reason}); it is cut off, or a web page.") from error
 
 
 def _rows_of_model(name: str, model: Any, source: str) -> list[Row]:
     where = f"{source}: the model {name[:60]!r}"
     if not _IDENTIFIER.fullmatch(name):
-        raise LicenceIndexError(f"{where} has a name that is none.")
+        raise LicenceIndexError(f"{where} has an invalid name.")
     if not isinstance(model, dict):
-        raise LicenceIndexError(f"{where} is no object.")
+        raise LicenceIndexError(f"{where} is not an object.")
     fields = cast("dict[str, Any]", model)
     licence, resources = fields.get("license", ""), fields.get("resources")
     if not (licence is None or (isinstance(licence, str) and _LICENCE.fullmatch(licence))):
-        raise LicenceIndexError(f"{where} has a licence that is no SPDX expression: {str(licence)[:60]!r}.")
+        raise LicenceIndexError(f"{where} has a licence that is not an SPDX expression: {str(licence)[:60]!r}.")
     if not isinstance(resources, list):
         raise LicenceIndexError(f"{where} has no list of resources.")
     hashes = [_hash_of(resource, where) for resource in cast("list[Any]", resources)]
@@ -167,7 +167,7 @@ def _hash_of(resource: Any, where: str) -> str:
     if digest is None:
         return ""
     if not isinstance(digest, str) or not _HASH.fullmatch(digest.lower()):
-        raise LicenceIndexError(f"{where} has a resource with a SHA-256 that is none: {str(digest)[:70]!r}.")
+        raise LicenceIndexError(f"{where} has a resource with an invalid SHA-256: {str(digest)[:70]!r}.")
     return digest.lower()
 
 
@@ -238,7 +238,7 @@ def _read_from(path: Path, size: int) -> Index:
     try:
         values: dict[str, Any] = json.loads(path.read_bytes())
         if (values["format"], values["version"]) != (FORMAT, VERSION):
-            raise LicenceIndexError(f"{path} is of another version of Backplate; {AGAIN}.")
+            raise LicenceIndexError(f"{path} is from another version of Backplate; {AGAIN}.")
         files = {
             _sound_hash(digest): Indexed(str(model), str(text)) for digest, (model, text) in values["files"].items()
         }

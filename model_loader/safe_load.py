@@ -122,7 +122,7 @@ def _detect(state: dict[str, torch.Tensor], name: str) -> tuple[spandrel.ArchSup
             if support.detect(candidate):
                 return support, candidate
     raise UnknownArchitectureError(
-        f"{name} is of no architecture that Spandrel {spandrel.__version__} knows (its {len(state)} tensors begin"
+        f"{name} has no architecture that Spandrel {spandrel.__version__} knows (its {len(state)} tensors begin"
         f" with {', '.join(list(state)[:3])}): check that it is an upscale model, then try a newer Spandrel."
     )
 

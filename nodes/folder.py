@@ -360,7 +360,7 @@ def profile_of(wanted: dict[str, Any]) -> Profile | None:
         return read_profile(places.input_file(name))
     chosen = wanted.get("profile") or NO_PROFILE
     if chosen not in (NO_PROFILE, *profile_names()):  # find_profile would take a path, which a graph may not choose
-        raise InputError(f"{chosen!r} is no profile; choose one of {', '.join(profile_names())}.")
+        raise InputError(f"{chosen!r} is not a profile; choose one of {', '.join(profile_names())}.")
     return None if chosen == NO_PROFILE else find_profile(chosen)
 
 

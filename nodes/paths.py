@@ -46,7 +46,7 @@ def picture_folder(name: str) -> Path:
     inside, *others = input_roots()
     folder = contained(name, inside, others)
     if not folder.is_dir():
-        raise InputError(f"There is no folder {name!r} in {inside}; make it, or choose another.")
+        raise InputError(f"There is no folder {name!r} in {inside}; create it, or choose another.")
     return folder
 
 
@@ -82,7 +82,7 @@ def result_file(name: str, suffix: str) -> Path:
     if name.lower().endswith(suffix):
         name = name[: -len(suffix)]
     if not name or name.endswith(("/", "\\", ".")):
-        raise InputError("file_name has no name of a file in it; write one, such as engines/my_model.")
+        raise InputError("file_name has no file name in it; write one, such as engines/my_model.")
     return contained(name + suffix, base, extra_roots())
 
 
@@ -95,7 +95,7 @@ def numbered_name(prefix: str, base: str, width: int = 0, height: int = 0) -> tu
     if fault := _fault(prefix):
         raise InputError(f"filename_prefix {prefix[:60]!r} {fault}; try video/backplate.")
     if not within(Path(base, prefix).parent, [Path(base)]) or prefix.startswith(("/", "\\")):
-        raise InputError(f"filename_prefix {prefix[:60]!r} leads out of ComfyUI's folder; name one inside it.")
+        raise InputError(f"filename_prefix {prefix[:60]!r} leads outside ComfyUI's folder; name one inside it.")
     try:
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, base, width, height)
     except Exception as error:  # ComfyUI raises plain ones, which name folders of the server

@@ -177,7 +177,7 @@ def contestants_of(models: list[Any], names: str, progress: Progress, tile: int)
         if not name and label in found:
             label = f"{label} ({number})"
         if label in found:
-            raise InputError(f"names has {label!r} twice; give each model a name of its own.")
+            raise InputError(f"names has {label!r} twice; give each model its own name.")
         found[label] = ModelEntry(label, opener(model, progress, tile))
     return list(found.values())
 
@@ -204,7 +204,9 @@ def samples_of(
     pictures = convert.receive(images).picture.cpu()
     originals = None if references is None else convert.receive(references).picture.cpu()
     if originals is not None and len(originals) != len(pictures):
-        raise InputError(f"There are {len(originals)} references for {len(pictures)} images; connect as many of both.")
+        raise InputError(
+            f"There are {len(originals)} references for {len(pictures)} images; connect the same number of both."
+        )
     samples: list[SampleFile] = []
     for index in range(len(pictures)):
         name, one = f"image {index + 1}", slice(index, index + 1)

@@ -114,7 +114,9 @@ def labels_of(text: str, count: int) -> list[str]:
     """Raises ``InputError`` for another number of names, or one twice."""
     names = [name.strip() for name in text.split(",")] if text.strip() else [side.upper() for side in SIDES[:count]]
     if len(names) != count or len(set(names)) != count or not all(names):
-        raise InputError(f"labels needs {count} different names, separated by commas, or none; {text!r} has not.")
+        raise InputError(
+            f"labels needs {count} different names, separated by commas, or none; {text!r} does not have that."
+        )
     return names
 
 
@@ -136,14 +138,14 @@ def scenes_of(
     counts = {len(batch) for batch in batches.values()}
     if len(counts) > 1:
         listed = ", ".join(f"{label} {len(batch)}" for label, batch in batches.items())
-        raise InputError(f"The branches have unequal numbers of images ({listed}); connect as many of each.")
+        raise InputError(f"The branches have different numbers of images ({listed}); connect the same number of each.")
     count, name = counts.pop(), caption or "picture"
     if frame_rate:
         if count > MOST_FRAMES:
             raise InputError(f"A clip has at most {MOST_FRAMES} frames and this has {count}; cut it.")
         return [Scene(name=name, results=batches, source=source, rate=frame_rate, caption=caption)]
     if source is not None and len(source) not in (1, count):
-        raise InputError(f"There are {len(source)} sources for {count} images; connect as many, or one.")
+        raise InputError(f"There are {len(source)} sources for {count} images; connect the same number, or one.")
     return [
         Scene(
             name=name if count == 1 else f"{name} {place + 1}",

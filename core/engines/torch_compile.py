@@ -136,7 +136,7 @@ def _compiled(request: EngineRequest, settings: CompiledSettings) -> CompiledUps
     except Exception as error:
         # The parts of the compiler have error types of their own; all that matters is that the model runs without it.
         if is_out_of_memory(error):
-            raise EngineUnusable("the device ran out of memory while it was compiled; free memory there") from error
+            raise EngineUnusable("the device ran out of memory while compiling; free memory there") from error
         raise EngineUnusable(f"torch.compile failed ({_first_line(error)})") from error
     return upscaler
 

@@ -43,8 +43,8 @@ def parse_colour(text: str) -> tuple[float, float, float]:
         numbers = ()
     if len(numbers) != 3:
         raise InputError(
-            f"{text!r} is no opaque colour; write #rrggbb, three numbers from 0 to 255 like 255,128,0, or a name like "
-            "white."
+            f"{text!r} is not an opaque colour; write #rrggbb, three numbers from 0 to 255 like 255,128,0, or a "
+            "name like white."
         )
     red, green, blue = numbers
     if max(red, green, blue) > 255:

@@ -156,7 +156,8 @@ def check_sizes(result: Tensor, source: Tensor) -> None:
     wide, high = large.width / small.width, large.height / small.height
     if abs(wide - high) * min(small) > 2 * max(wide, high):
         raise InputError(
-            f"The result of {large} has another shape than its source of {small}; lock before cropping or padding."
+            f"The result of {large} has different proportions from its source of {small}; lock before cropping or "
+            "padding."
         )
 
 

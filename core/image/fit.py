@@ -130,7 +130,7 @@ def plan_fit(source: Size, target: Target) -> FitPlan:
     if min(source) < 1:
         raise InputError(f"the picture is {source}; every side must be at least one pixel")
     if not target.multiple_of >= 1:
-        raise InputError(f"multiple_of is {target.multiple_of}; give a whole number from 1 on")
+        raise InputError(f"multiple_of is {target.multiple_of}; give a whole number of at least 1")
     if target.fit is Fit.PAD:
         return _plan_pad(source, target)
     if target.fit is Fit.STRETCH:
@@ -188,7 +188,7 @@ def _check_sides(target: Target) -> None:
     if not (target.width >= 0 and target.height >= 0 and target.width + target.height > 0):
         raise InputError(
             f"width {target.width} and height {target.height} were given for {target.fit.value}; give at least one "
-            "of them as a positive number of pixels, and 0 for one that is to follow"
+            "of them as a positive number of pixels, and 0 for the one to derive"
         )
 
 
@@ -235,7 +235,7 @@ def _multiples_inside(ideal: Sides, target: Target) -> Size:
     multiple = target.multiple_of
     if any(0 < side < multiple for side in (target.width, target.height)):
         raise InputError(
-            f"nothing whose sides are multiples of {multiple} fits inside {target.width}x{target.height}; lower "
+            f"no size whose sides are multiples of {multiple} fits inside {target.width}x{target.height}; lower "
             "multiple_of or ask for a larger size"
         )
     width, height = (max(1, math.floor(side / multiple)) * multiple for side in ideal)

@@ -67,8 +67,8 @@ def fitted_mask(mask: torch.Tensor, size: Size, what: str = "The mask") -> Fitte
     stretch = max(aspect, wanted) / min(aspect, wanted) - 1
     if stretch > OTHER_SHAPE + 1 / min(*given, *size):
         raise InputError(
-            f"{what} is {given} and the picture {size}, {stretch:.0%} apart in shape; give one that was painted on "
-            "this picture, upright as it is shown."
+            f"{what} is {given} and the picture {size}, {stretch:.0%} apart in proportions; give one painted on "
+            "this picture, upright as displayed."
         )
     note = f"{what} is {given} and was stretched to the {size} of the picture" if stretch > 1 / min(given) else ""
     return FittedMask(resize_part(mask.float(), FloatBox(0, 0, *given), size, Edge.PLAIN, alpha=True), note)

@@ -23,7 +23,7 @@ def check_alpha(alpha: torch.Tensor, picture: torch.Tensor, what: str = "alpha")
     its pictures or one for all."""
     _check_tensor(alpha, what)
     if alpha.shape[1] != 1:
-        raise InputError(f"The {what} has {alpha.shape[1]} channels where 1 is meant; give it as (B, 1, H, W).")
+        raise InputError(f"The {what} has {alpha.shape[1]} channels instead of 1; give it as (B, 1, H, W).")
     if alpha.shape[-2:] != picture.shape[-2:]:
         raise InputError(
             f"The {what} is {alpha.shape[3]}x{alpha.shape[2]} but the image is {picture.shape[3]}x{picture.shape[2]}; "
@@ -59,5 +59,5 @@ def _check_finite(tensor: torch.Tensor, what: str) -> None:
     batch, channel, row, column = (int(i) for i in np.unravel_index(first, tuple(tensor.shape)))
     raise InputError(
         f"The {what} has {count} values that are NaN or infinite, the first in picture {batch}, channel {channel}, "
-        f"row {row}, column {column}; look for the step before this one that failed."
+        f"row {row}, column {column}; an earlier step failed."
     )

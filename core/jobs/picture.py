@@ -80,7 +80,7 @@ def for_marketplace(settings: PictureSettings, profile: Profile) -> PictureSetti
     background, white = settings.background, Background(Fill.COLOUR, "white")
     other = background and background.fill is not Fill.EDGE and solid_colour(background) != solid_colour(white)
     if other and profile.must("white_background"):
-        raise InputError(f"{profile.title} asks for a white background, and another was named; leave it out.")
+        raise InputError(f"{profile.title} requires a white background; leave out the other background.")
     if (profile.must("white_background") or profile.must("opaque")) and solid_colour(background) is None:
         background = white
     srgb = settings.srgb or bool(profile.all("srgb"))

@@ -53,7 +53,7 @@ class Mask:
     def refuse_as_output(self, output: Path) -> None:
         """Raises ``InputError`` if the result would replace the mask."""
         if self.path is not None and os.path.realpath(self.path) == os.path.realpath(output):
-            raise InputError(f"the output {output} is the mask of what is protected; name another file or folder.")
+            raise InputError(f"the output {output} is the protection mask; name another file or folder.")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -84,7 +84,7 @@ def parse_shard(text: str) -> Shard:
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
     shard = Shard(int(match[1]), int(match[2])) if match else Shard(0, 0)
     if not 1 <= shard.number <= shard.parts:
-        raise InputError(f"{text!r} is no part of a folder; write 1/4 to 4/4 for four parts.")
+        raise InputError(f"{text!r} is not a part of a folder; write 1/4 to 4/4 for four parts.")
     return shard
 
 
@@ -92,12 +92,12 @@ def parse_template(text: str, model: str) -> NameTemplate:
     """A checked name template. Raises ``InputError`` that names the fields there are."""
     if re.search(r"[{}]", FIELD.sub("", text)):
         raise InputError(
-            f"The name template {text[:60]!r} has a field that is unknown; there are {{stem}}, {{suffix}}, {{index}}, "
+            f"The name template {text[:60]!r} has an unknown field; the fields are {{stem}}, {{suffix}}, {{index}}, "
             "{index:04d} and {model}."
         )
     if not 0 < len(text) <= LONGEST_TEMPLATE or re.search(r"[/\\\x00]", text) or text[0] in ". " or text.isspace():
         raise InputError(
-            f"The name template {text[:60]!r} is no file name; write 1 to {LONGEST_TEMPLATE} characters, no slashes."
+            f"The name template {text[:60]!r} is not a file name; write 1 to {LONGEST_TEMPLATE} characters, no slashes."
         )
     return NameTemplate(text, PurePosixPath(model.replace("\\", "/")).name)
 
@@ -296,11 +296,12 @@ def contained(name: str, base: Path, others: Sequence[Path] = ()) -> Path:
     parts = name.replace("\\", "/").split("/")
     if "\0" in name or len(name) > LONGEST_PATH or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
         raise InputError(
-            f"{name[:80]!r} is no path: it has a NUL, or more than 255 bytes in a part or {LONGEST_PATH} characters."
+            f"{name[:80]!r} is not a path: it has a NUL character, a part of more than 255 bytes, or more than "
+            f"{LONGEST_PATH} characters."
         )
     path = base / name
     if not within(path, [base, *others]):
-        raise InputError(f"{name[:80]!r} leads out of {base}; name a folder inside it.")
+        raise InputError(f"{name[:80]!r} leads outside {base}; name a folder inside it.")
     return path
 
 

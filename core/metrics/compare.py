@@ -166,7 +166,7 @@ def compare_pictures(
     """
     if len(result) != len(reference):
         raise InputError(
-            f"The result holds {len(result)} pictures and the reference {len(reference)}; give as many of both."
+            f"The result holds {len(result)} pictures and the reference {len(reference)}; give the same number of both."
         )
     result, reference = settle_alpha(result, result_alpha, reference, reference_alpha)
     progress = progress or Progress()

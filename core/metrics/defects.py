@@ -59,8 +59,8 @@ def find_defects(source: torch.Tensor, result: torch.Tensor) -> list[Defects]:
     check_picture(source, "source")
     if result.ndim != 4 or not result.numel() or len(source) != len(result):
         raise InputError(
-            f"The source is {tuple(source.shape)} and the result {tuple(result.shape)}; give as many of both, each "
-            "(B, C, H, W)."
+            f"The source is {tuple(source.shape)} and the result {tuple(result.shape)}; give the same number of "
+            "both, each (B, C, H, W)."
         )
     return [_defects(a[None].float(), b[None].float()) for a, b in zip(source, result, strict=True)]
 

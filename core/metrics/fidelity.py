@@ -48,14 +48,15 @@ def check_source(source: torch.Tensor, result: torch.Tensor) -> None:
     check_picture(result, "result")
     small, large = size_of(source), size_of(result)
     if len(source) != len(result):
-        raise InputError(f"There are {len(source)} sources and {len(result)} results; give as many of both.")
+        raise InputError(f"There are {len(source)} sources and {len(result)} results; give the same number of both.")
     if large.width < small.width or large.height < small.height:
         raise InputError(
             f"The result of {large} is smaller than its source of {small}; give an enlargement of the source."
         )
     if not _same_aspect(small, large):
         raise InputError(
-            f"The result of {large} has another shape than its source of {small}; compare before cropping or padding."
+            f"The result of {large} has different proportions from its source of {small}; compare before cropping or "
+            "padding."
         )
 
 

@@ -53,7 +53,7 @@ def flicker_of_pair(
     Raises ``NotMeasurable`` if two frames of one video differ in size.
     """
     if source.shape != source_before.shape or result.shape != result_before.shape:
-        raise NotMeasurable("Flicker needs frames of one size; a video changed its size on the way.")
+        raise NotMeasurable("Flicker needs frames of one size, and the size of a video changes.")
     grid = (max(1, source.shape[2] // BLOCK), max(1, source.shape[3] // BLOCK))
     own = _changes(source, source_before, grid)
     new = _changes(result, result_before, grid)

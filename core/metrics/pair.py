@@ -47,7 +47,7 @@ def check_pair(result: torch.Tensor, reference: torch.Tensor) -> None:
     check_same_size(size_of(result), size_of(reference))
     if len(result) != len(reference):
         raise InputError(
-            f"The result holds {len(result)} pictures and the reference {len(reference)}; give as many of both."
+            f"The result holds {len(result)} pictures and the reference {len(reference)}; give the same number of both."
         )
 
 
@@ -122,7 +122,7 @@ def settle_alpha(
     if ours is None or theirs is None:
         has, lacks = ("result", "reference") if theirs is None else ("reference", "result")
         raise InputError(
-            f"The {has} is transparent in places and the {lacks} is not; put both over one background first."
+            f"The {has} is transparent in places and the {lacks} is not; put both on the same background first."
         )
     return _over_grey(result, ours), _over_grey(reference, theirs)
 

@@ -221,5 +221,5 @@ def metric_names(wanted: Iterable[str], allowed: Iterable[str] = WITH_REFERENCE)
         if name not in names:
             names.append(name)
     if not names:
-        raise InputError(f"No metric was named; choose of {', '.join(allowed)}.")
+        raise InputError(f"No metric was named; choose from {', '.join(allowed)}.")
     return tuple(names)

@@ -36,7 +36,7 @@ def compare_with_source(
     """``source_row`` for each pair of two batches (B, C, h, w) and (B, C, H, W), as a report whose means can be held
     against thresholds (``compare.missed``). Raises ``InputError`` as ``source_row``, and for other numbers."""
     if len(source) != len(result):
-        raise InputError(f"There are {len(source)} sources and {len(result)} results; give as many of both.")
+        raise InputError(f"There are {len(source)} sources and {len(result)} results; give the same number of both.")
     progress = progress or Progress()
     found: list[Row] = []
     progress.begin(len(source), "pairs")

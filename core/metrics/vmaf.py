@@ -195,7 +195,7 @@ def _call(command: list[str], folder: Path | None, timeout: float | None) -> sub
         )
     except subprocess.TimeoutExpired as error:
         raise MetricUnavailable(
-            f"VMAF was given up after {timeout:g} seconds; allow more time or compare shorter videos."
+            f"VMAF was stopped after {timeout:g} seconds; allow more time or compare shorter videos."
         ) from error
     except OSError as error:
         raise MetricUnavailable(f"ffmpeg at {command[0]} cannot be started ({error}).") from error

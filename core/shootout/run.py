@@ -123,7 +123,7 @@ def _check_names(entries: Sequence[ModelEntry], samples: Sequence[SampleFile]) -
     names = [BASELINE, SOURCE, REFERENCE, *(entry.name for entry in entries)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"The name {twice[0]!r} is taken twice; give each model a name of its own.")
+        raise InputError(f"The name {twice[0]!r} is used twice; give each model its own name.")
 
 
 def _run_models(

@@ -50,7 +50,7 @@ class BallotBox:
         length = os.fstat(handle).st_size
         try:
             if os.write(handle, line) != len(line):
-                raise OSError("the disk took a part of a vote")
+                raise OSError("the disk took only part of a vote")
             os.fsync(handle)
         except OSError:
             os.ftruncate(handle, length)

@@ -178,7 +178,7 @@ def read_design(folder: Path) -> Design:
         items = tuple(Item(**item) for item in data.pop("items"))
         design = Design(items=items, **data)
     except (TypeError, KeyError, ValueError) as error:
-        raise InputError(f"{folder / DESIGN} is not the design of a study ({error}); make it anew.") from error
+        raise InputError(f"{folder / DESIGN} is not the design of a study ({error}); make a new study.") from error
     if design.format != FORMAT:
         raise InputError(f"{folder / DESIGN} has format {design.format}, and this version reads {FORMAT}; update it.")
     return design
@@ -193,13 +193,13 @@ def read_key(folder: Path) -> Key:
         labels = tuple(data.pop("labels"))
         key = Key(answers=answers, labels=labels, **data)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise InputError(f"{folder / KEY} is not the key of a study ({error}); bring back the right one.") from error
+        raise InputError(f"{folder / KEY} is not the key of a study ({error}); restore the right one.") from error
     if key.study != read_design(folder).study:
-        raise InputError(f"{folder / KEY} belongs to another study; bring back the key of this one.")
+        raise InputError(f"{folder / KEY} belongs to another study; restore the key of this one.")
     if key.design != digest((folder / DESIGN).read_bytes()):
         raise InputError(
-            f"{folder / DESIGN} was changed after the study was made; votes count only under the design that they "
-            "were given for: bring it back, or make a new study."
+            f"{folder / DESIGN} was changed after the study was made, and votes count only under the original "
+            "design: restore it, or make a new study."
         )
     return key
 
@@ -219,7 +219,7 @@ def _read(path: Path, hint: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"There is no {path}: {hint}.") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); bring back a whole copy.") from error
+        raise InputError(f"{path} cannot be read ({error}); restore a complete copy.") from error
     if not isinstance(data, dict):
-        raise InputError(f"{path} cannot be read (no object); bring back a whole copy.")
+        raise InputError(f"{path} cannot be read (no object); restore a complete copy.")
     return data

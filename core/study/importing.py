@@ -35,7 +35,7 @@ def import_votes(folder: Path, path: Path) -> tuple[int, list[str]]:
     for number, data in rows:
         try:
             if data is None:
-                raise InputError("it is cut off or no JSON.")
+                raise InputError("it is cut off or not JSON.")
             votes.append(_completed(data, design))
         except InputError as error:
             problems.append(f"{path.name} line {number} does not count: {error}")
@@ -57,7 +57,7 @@ def _store(folder: Path, design: Design, votes: list[Vote], name: str) -> int:
 def _read(path: Path) -> bytes:
     try:
         if (size := path.stat().st_size) > LARGEST:
-            raise InputError(f"{path} has {size / 1e6:.0f} MB and at most {LARGEST / 1e6:.0f} are read; split it.")
+            raise InputError(f"{path} has {size / 1e6:.0f} MB, and the limit is {LARGEST / 1e6:.0f}; split it.")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); name a .jsonl or .csv file.") from error
@@ -77,7 +77,7 @@ def _rows(content: bytes, path: Path) -> Iterator[tuple[int, object]]:
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no CSV in UTF-8 ({error}); save it as that.") from error
+        raise InputError(f"{path} is not CSV in UTF-8 ({error}); save it as such.") from error
     for number, row in enumerate(rows, 2):
         cells = cast("dict[str | None, object]", row)
         texts = {name.strip().lower(): cell.strip() for name, cell in cells.items() if name and isinstance(cell, str)}

@@ -38,7 +38,7 @@ def read_invites(folder: Path) -> list[Invite]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); bring back a whole copy, or links stop working.") from error
+        raise InputError(f"{path} cannot be read ({error}); restore a complete copy, or links stop working.") from error
 
 
 def more_invites(folder: Path, wanted: int) -> list[Invite]:

@@ -69,7 +69,7 @@ def make_study(
     Raises ``InputError`` for fewer than two sides, or nothing to show; ``OSError`` if the disk refuses.
     """
     if (folder / DESIGN).exists():
-        raise InputError(f"{folder} holds a study already, whose design is fixed; name another folder.")
+        raise InputError(f"{folder} already holds a study, whose design is fixed; name another folder.")
     _check(labels, settings)
     views: list[View] = []
     problems: list[str] = []
@@ -96,7 +96,7 @@ def add_scenes(folder: Path, labels: Sequence[str], scenes: Sequence[Scene], set
         return make_study(folder, labels, [(scene.name, _given(scene)) for scene in scenes], settings)[0]
     design, key = read_design(folder), read_key(folder)
     if any(path.stat().st_size for path in (folder / VOTES).glob("*.jsonl")):
-        raise InputError(f"People have voted in {folder} already, so that its design is fixed; name another study.")
+        raise InputError(f"People have already voted in {folder}, so its design is fixed; name another study.")
     if tuple(labels) != key.labels:
         raise InputError(f"The study compares {', '.join(key.labels)}, not {', '.join(labels)}; name another study.")
     known = views_in(folder, design, key)
@@ -120,12 +120,12 @@ def _free(name: str, taken: set[str]) -> str:
 
 def _check(labels: Sequence[str], settings: StudySettings) -> None:
     if not 2 <= len(set(labels)) == len(labels) <= MOST_SIDES or not all(labels):
-        raise InputError(f"A study compares 2 to {MOST_SIDES} sides of different names; {len(labels)} were given.")
+        raise InputError(f"A study compares 2 to {MOST_SIDES} sides with different names; {len(labels)} were given.")
     unknown = [name for name in (*settings.questions, settings.decides) if name not in QUESTIONS]
     if unknown:
-        raise InputError(f"There is no question {unknown[0]!r}; choose of {', '.join(QUESTIONS)}.")
+        raise InputError(f"There is no question {unknown[0]!r}; choose from {', '.join(QUESTIONS)}.")
     if settings.decides not in settings.questions:
-        raise InputError(f"The study does not ask {settings.decides!r}, so that it cannot decide; ask it too.")
+        raise InputError(f"The study does not ask {settings.decides!r}, so it cannot decide; ask it too.")
     if settings.voters < 1 or settings.side < 16:
         raise InputError(
             f"A study needs at least 1 voter and shows at least 16 pixels, not {settings.voters} and {settings.side}."

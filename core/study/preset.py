@@ -38,11 +38,11 @@ def preset_of(label: str, settings: Mapping[str, Any]) -> Preset:
     """From what a study stores of a side. Raises ``InputError`` if that is nothing, or no model."""
     if not settings:
         raise InputError(
-            f"The study was made from finished results, and nothing says what made those of {label}; make it with "
+            f"The study was made from finished results, which do not say what made {label}; make the study with "
             "--models to get a preset."
         )
     if not settings.get("sha256"):
-        raise InputError(f"{label} is plain resampling and needs no model, so that there is no preset of it.")
+        raise InputError(f"{label} is plain resampling and needs no model, so it has no preset.")
     return _checked(label, {**settings, "label": label})
 
 
@@ -61,9 +61,9 @@ def read_preset(path: Path) -> Preset:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); name a preset.") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no preset ({error}); name the file that --write-preset wrote.") from error
+        raise InputError(f"{path} is not a preset ({error}); name the file that --write-preset wrote.") from error
     if not isinstance(data, dict) or cast("dict[str, Any]", data).get("kind") != KIND:
-        raise InputError(f"{path} is no preset; name the file that `backplate study tally --write-preset` wrote.")
+        raise InputError(f"{path} is not a preset; name the file that `backplate study tally --write-preset` wrote.")
     given = cast("dict[str, Any]", data)
     if given.get("format") != FORMAT:
         raise InputError(f"{path} has format {given.get('format')}, and this version reads {FORMAT}; update it.")
@@ -94,5 +94,5 @@ def model_of(preset: Preset, folders: Sequence[Path]) -> Path:
             return path
     raise InputError(
         f"The preset {preset.label} needs the model {preset.model} (SHA-256 {preset.sha256[:12]}...), and none of the "
-        f"{len(files)} models in {', '.join(map(str, folders))} is that; put it there."
+        f"{len(files)} models in {', '.join(map(str, folders))} matches; put it there."
     )

@@ -65,7 +65,7 @@ def view_of(scene: Scene, labels: Sequence[str], side: int, comparer: Comparer |
     sizes = [size_of(result) for result in results]
     if len(set(sizes)) > 1 or len({len(result) for result in results}) > 1:
         listed = ", ".join(f"{label} {size}" for label, size in zip(labels, sizes, strict=True))
-        raise InputError(f"the sides have unequal sizes ({listed}); make all of one size.")
+        raise InputError(f"the sides have different sizes ({listed}); make them all the same size.")
     frames = len(results[0])
     box = choose_spots([_middle(each) for each in results], min(side, CLIP_SIDE) if frames > 1 else side, 1)[0].box
     pngs: dict[str, bytes] = {}
@@ -145,7 +145,7 @@ def _view_in(folder: Path, name: str, items: Sequence[Item], key: Key) -> View:
     try:
         pictures = {token: decode(picture_path(folder, token), size, one.frames) for token in wanted}
     except OSError as error:
-        raise InputError(f"A picture of {name} is missing in {folder} ({error.strerror}); bring it back.") from error
+        raise InputError(f"A picture of {name} is missing in {folder} ({error.strerror}); restore it.") from error
     return View(
         name=name,
         caption=key.captions.get(name, ""),

@@ -149,5 +149,5 @@ def parse_lines(
         except InputError as error:
             problems.append(f"{name} line {number} does not count: {error}")
         except (ValueError, RecursionError):
-            problems.append(f"{name} line {number} does not count: it is cut off or no JSON.")
+            problems.append(f"{name} line {number} does not count: it is cut off or not JSON.")
     return votes, problems

@@ -64,7 +64,7 @@ def load_state(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         detail = " ".join(str(error).split())[:100]
-        raise InputError(f"{path} is not the state of a training run ({detail}); delete it to start anew.") from error
+        raise InputError(f"{path} is not the state of a training run ({detail}); delete it to start again.") from error
 
 
 def write_model(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any], *, half: bool = False) -> None:

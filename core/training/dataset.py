@@ -65,7 +65,7 @@ def check_apart(out: Path, folder: Path) -> None:
     """Raises ``InputError`` if what is written to ``out`` would be found among the pictures of ``folder``."""
     if out.resolve().is_relative_to(folder.resolve()):
         raise InputError(
-            f"{out} lies inside the folder of pictures {folder}, where its samples would be taken for pictures; "
+            f"{out} lies inside the folder of pictures {folder}, where its samples would become training pictures; "
             "name a folder outside."
         )
 

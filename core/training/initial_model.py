@@ -110,6 +110,6 @@ def check_round_trip(base: LoadedModel) -> None:
         ) from error
     if not difference < 1e-4:
         raise InputError(
-            f"{facts.name} ({facts.architecture}) gives other results after saving (by {difference:.2g}); choose "
+            f"{facts.name} ({facts.architecture}) gives different results after saving (by {difference:.2g}); choose "
             "another model to fine-tune."
         )

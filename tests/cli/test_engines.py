@@ -75,7 +75,7 @@ def test_an_engine_of_tensorrt_is_built_ahead_of_time(backplate, model, tmp_path
     assert json.loads((tmp_path / "tiny.engine.json").read_text())["scale"] == 2
     again = backplate(*words)
     assert again.exit_code == 1
-    assert "exists already" in again.stderr
+    assert "already exists" in again.stderr
     refused = backplate("export", model, "--to", "tensorrt", "-o", tmp_path / "tiny.onnx")
     assert refused.exit_code == 2
     assert "ends in .engine" in refused.stderr
@@ -133,5 +133,5 @@ def test_a_changed_file_is_noticed(backplate, drawn, model, tmp_path):
     (tmp_path / "tiny.bin").write_bytes(content)
     result = backplate("upscale", drawn("in.png"), "-o", tmp_path / "out.png", "--model", tmp_path / "tiny.param")
     assert result.exit_code == 1
-    assert "tiny.bin is not as it was exported" in result.stderr
+    assert "tiny.bin has changed since it was exported" in result.stderr
     assert not (tmp_path / "out.png").exists()

@@ -115,7 +115,7 @@ def test_what_cannot_go_into_one_file(touched, tmp_path):
 
 def test_formats_that_contradict_or_cannot_be_written(touched, tmp_path):
     sources = touched("a.png")
-    with pytest.raises(UsageProblem, match="is no jpg"):
+    with pytest.raises(UsageProblem, match="does not match --format jpg"):
         into_one_file(sources, tmp_path / "x.png", "jpg")
     with pytest.raises(UsageProblem, match=r"\.gif cannot be written"):
         into_one_file(sources, tmp_path / "x.gif", None)
@@ -126,7 +126,7 @@ def test_formats_that_contradict_or_cannot_be_written(touched, tmp_path):
 
 def test_folder_that_is_a_file_or_empty_is_refused(touched, tmp_path):
     source, other = touched("a.png", "notes")
-    with pytest.raises(UsageProblem, match="is a file without the suffix"):
+    with pytest.raises(UsageProblem, match="has no picture extension"):
         into_folder([source], other, None)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageProblem, match="no pictures directly inside"):

@@ -217,11 +217,11 @@ def test_parts_share_the_work_and_merge_into_one_manifest(backplate, ten, model,
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["in.png", "-o", "out.png", "--resume"], "--resume is for folders"),
-        (["in.png", "-o", "out.png", "--report"], "--report is for folders"),
-        (["in", "-o", "out", "--shard", "5/4"], "no part of a folder"),
-        (["in", "-o", "out", "--name-template", "{size}"], "a field that is unknown"),
-        (["in", "-o", "out", "--name-template", "../{stem}"], "no file name"),
+        (["in.png", "-o", "out.png", "--resume"], "--resume works only with folders"),
+        (["in.png", "-o", "out.png", "--report"], "--report works only with folders"),
+        (["in", "-o", "out", "--shard", "5/4"], "not a part of a folder"),
+        (["in", "-o", "out", "--name-template", "{size}"], "an unknown field"),
+        (["in", "-o", "out", "--name-template", "../{stem}"], "not a file name"),
         (["in", "-o", "in"], "is the input"),
     ],
 )

@@ -97,10 +97,10 @@ def test_one_picture(backplate, folder, rules, model, tmp_path) -> None:
     [
         (["--size", "30"], "longest side at least 50 px"),
         (["--size", "900x900", "--fit", "pad"], "at most 400 px"),
-        (["--background", "black"], "asks for a white background"),
-        (["--format", "webp"], "takes files of the kinds .png"),
+        (["--background", "black"], "requires a white background"),
+        (["--format", "webp"], "takes only files of type .png"),
         (["--multiple-of", "8"], "--multiple-of needs"),
-        (["--profile", "ebay"], "'ebay' is no profile"),
+        (["--profile", "ebay"], "'ebay' is not a profile"),
     ],
 )
 def test_contradictions_are_refused_before_the_work(backplate, folder, rules, model, tmp_path, words, said) -> None:

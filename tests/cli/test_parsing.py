@@ -63,11 +63,11 @@ def test_targets():
 @pytest.mark.parametrize(
     ("wishes", "reason"),
     [
-        ({"size": "20", "scale": 2}, "--size and --scale say different things"),
+        ({"size": "20", "scale": 2}, "--size and --scale set the size in different ways"),
         ({"size": "20", "scale": 2, "megapixels": 1}, "--size and --scale and --megapixels"),
-        ({"fit": "cover"}, "says nothing without"),
-        ({"size": "20", "fit": "factor"}, "--fit factor does not go with --size"),
-        ({"scale": 2, "fit": "pad"}, "--fit pad does not go with --scale"),
+        ({"fit": "cover"}, "has no effect without"),
+        ({"size": "20", "fit": "factor"}, "--fit factor cannot be combined with --size"),
+        ({"scale": 2, "fit": "pad"}, "--fit pad cannot be combined with --scale"),
         ({"scale": 0}, "--scale 0: choose a factor above 0"),
         ({"scale": float("inf")}, "--scale inf"),
         ({"megapixels": -1}, "--megapixels -1"),

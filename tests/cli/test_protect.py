@@ -38,10 +38,10 @@ def test_a_mask_beside_a_picture_does_what_the_option_does(backplate, drawn, mod
     ("words", "sentence"),
     [
         (["--protect", "none.png"], "none.png: no such file"),
-        (["--protect", "broken.png"], "broken.png: not a picture that can be read"),
+        (["--protect", "broken.png"], "broken.png: not a readable picture"),
         (["--protect", "wide.png"], "The mask wide.png is 90x9 and the picture 12x9"),
         (["--protect", "white.png", "--protect-mode", "magic"], "--protect-mode magic: choose one of resample, anchor"),
-        (["--protect", "out.png", "--overwrite"], "is the mask of what is protected"),
+        (["--protect", "out.png", "--overwrite"], "is the protection mask"),
     ],
 )
 def test_masks_that_do_not_do(backplate, drawn, model, tmp_path, monkeypatch, words, sentence):

@@ -70,7 +70,7 @@ def test_a_preset_of_a_model_that_is_not_here_is_a_sentence(backplate, study: Pa
     assert "put it there" in result.stderr
     assert not (tmp_path / "a.png").exists()
     words = ("upscale", pictures / "p0.png", "-o", tmp_path / "a.png", "--preset", study / "study.json")
-    assert "is no preset" in backplate(*words).stderr
+    assert "is not a preset" in backplate(*words).stderr
 
 
 def test_a_preset_may_be_a_side(backplate, study: Path, model: Path, pictures: Path, tmp_path: Path):

@@ -253,7 +253,9 @@ def test_one_bad_picture_does_not_stop_the_others(backplate, drawn, model, tmp_p
     assert result.exit_code == 2
     assert nothing_but(tmp_path / "out", "a.png", "c.png", "manifest.jsonl")
     lines = result.stderr.splitlines()
-    assert [line for line in lines if line.startswith(f"backplate: {tmp_path / 'in' / 'b.png'}: not a picture")]
+    assert [
+        line for line in lines if line.startswith(f"backplate: {tmp_path / 'in' / 'b.png'}: not a readable picture")
+    ]
     assert "2 of 3 pictures are done, 1 failed." in lines
 
 
@@ -377,7 +379,7 @@ def test_existing_output_is_kept_unless_told_otherwise(backplate, drawn, model, 
     out.write_bytes(b"precious")
     result = backplate("upscale", source, "-o", out, "--model", model)
     assert result.exit_code == 1
-    assert result.stderr == f"backplate: {source}: {out} exists already; --overwrite replaces it.\n"
+    assert result.stderr == f"backplate: {source}: {out} already exists; --overwrite replaces it.\n"
     assert out.read_bytes() == b"precious"
     assert backplate("upscale", source, "-o", out, "--model", model, "--overwrite").exit_code == 0
     assert opened(out).size == (24, 18)
@@ -391,8 +393,8 @@ def test_existing_output_is_kept_unless_told_otherwise(backplate, drawn, model, 
         (["in.png", "other.png", "-o", "out.png"], "2 inputs cannot go into the one file"),
         (["in.png", "-o", "out.gif"], "cannot be written"),
         (["in.png", "-o", "out.png", "--size", "big"], "write it as 2000x1000"),
-        (["in.png", "-o", "out.png", "--size", "9", "--scale", "2"], "say different things"),
-        (["in.png", "-o", "out.png", "--fit", "cover"], "says nothing without"),
+        (["in.png", "-o", "out.png", "--size", "9", "--scale", "2"], "set the size in different ways"),
+        (["in.png", "-o", "out.png", "--fit", "cover"], "has no effect without"),
         (["in.png", "-o", "out.png", "--edge", "mirror"], "choose one of plain"),
         (["in.png", "-o", "out.png", "--precision", "fp8"], "choose one of auto"),
         (["in.png", "-o", "out.png", "--bit-depth", "12"], "--bit-depth 12: choose one of 8, 16"),

@@ -65,7 +65,7 @@ def test_a_video_comes_out_with_its_report(backplate: Callable, model: Path, tmp
     assert set(facts["milliseconds"]) == {"read", "upscale", "encode", "total"}
     again = backplate("video", source, "-o", output, "-m", model, "--size", "72x48")
     assert again.exit_code == 1
-    assert "exists already; --overwrite" in again.stderr
+    assert "already exists; --overwrite" in again.stderr
 
 
 def wait_for_segment(process: subprocess.Popen[str], folder: Path, number: int) -> None:
@@ -176,5 +176,5 @@ def test_a_report_that_cannot_be_written_is_said_before_the_work(backplate: Call
     (tmp_path / "file").write_text("a file")
     done = backplate("video", source, "-o", output, "-m", model, "--report", tmp_path / "file" / "report.json")
     assert done.exit_code == 1
-    assert "report.json cannot be written" in done.stderr
+    assert "report.json could not be written" in done.stderr
     assert not output.exists()

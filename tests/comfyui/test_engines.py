@@ -144,4 +144,4 @@ def test_an_export_is_written_into_the_output_folder_only(comfy: Client, server:
         assert comfy.run(graph).error
     assert not (server.base / "outside.param").exists()
     graph, _ = export("engines/tiny")
-    assert "exists already" in comfy.run(graph).error
+    assert "already exists" in comfy.run(graph).error

@@ -71,7 +71,7 @@ def test_one_prompt_makes_the_folder_and_tells_history(comfy: Client, products: 
     run = comfy.succeed(graph)
     text = comfy.string(run, node)
     assert text.startswith("9 of 10 pictures are done, 1 failed.")
-    assert "broken.jpg: not a picture" in text
+    assert "broken.jpg: not a readable picture" in text
     assert "Before and after, the least faithful first: output/whole_done/index.html" in text
     assert comfy.string(run, shown).split("\n")[0] == text.split("\n")[0]
     assert {"filename": "index.html", "subfolder": "whole_done", "type": "output"} in run.outputs[node]["files"]
@@ -147,7 +147,7 @@ def test_nothing_is_written_elsewhere(comfy: Client, products: Callable[..., Pat
 def refused(comfy: Client, graph: Graph) -> None:
     """By /prompt, because no such folder is on the list, or by the node with a sentence."""
     said = answer_to(comfy, graph)
-    reasons = ("not in list", "leads out of", "is no path", "output_folder is empty")
+    reasons = ("not in list", "leads outside", "is not a path", "output_folder is empty")
     assert any(reason in said.lower() for reason in reasons), said
 
 

@@ -87,7 +87,7 @@ def test_a_colour_that_is_none_is_refused(comfy: Client) -> None:
     image = load_image(graph, comfy, drawing(8, 8), "refused.png")
     changes = {"fit": "pad", "pad_with": "colour", "pad_colour": "hellblau", "height": 64}
     graph.save([graph.add("BackplateFitToResolution", image=image, **fitting(**changes)), 0])
-    assert "pad_colour: 'hellblau' is no opaque colour" in comfy.refusal(graph)
+    assert "pad_colour: 'hellblau' is not an opaque colour" in comfy.refusal(graph)
 
 
 @pytest.mark.parametrize(("value", "said"), [(-1, "tile_size is -1"), (99_999, "tile_size is 99999")])

@@ -106,19 +106,19 @@ def test_one_file_under_two_names_has_both_licences(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "a page": (b"<html>not found</html>", "is no JSON"),
-    "cut off": (json.dumps(MODELS).encode()[:-40], "is no JSON"),
-    "deep": (b"[" * 100_000, "is no JSON"),
-    "not text": (b"\xff\xfe\x00", "is no JSON"),
-    "a list": ([], "is no list of models"),
-    "empty": ({}, "is no list of models"),
-    "a name": ({"../etc": MODELS["2x-Silent"]}, "'../etc' has a name that is none"),
-    "a model": ({"x": 7}, "'x' is no object"),
-    "a licence": ({"x": {"license": "do <b>what</b>", "resources": []}}, "is no SPDX expression: 'do <b>what</b>'"),
-    "a licence of another kind": ({"x": {"license": ["MIT"], "resources": []}}, "is no SPDX expression"),
+    "a page": (b"<html>not found</html>", "is not JSON"),
+    "cut off": (json.dumps(MODELS).encode()[:-40], "is not JSON"),
+    "deep": (b"[" * 100_000, "is not JSON"),
+    "not text": (b"\xff\xfe\x00", "is not JSON"),
+    "a list": ([], "is not a list of models"),
+    "empty": ({}, "is not a list of models"),
+    "a name": ({"../etc": MODELS["2x-Silent"]}, "'../etc' has an invalid name"),
+    "a model": ({"x": 7}, "'x' is not an object"),
+    "a licence": ({"x": {"license": "do <b>what</b>", "resources": []}}, "is not an SPDX expression: 'do <b>what</b>'"),
+    "a licence of another kind": ({"x": {"license": ["MIT"], "resources": []}}, "is not an SPDX expression"),
     "no resources": ({"x": {"license": "MIT"}}, "has no list of resources"),
-    "a resource": ({"x": {"license": "MIT", "resources": ["y"]}}, "SHA-256 that is none: '0'"),
-    "a hash": ({"x": {"license": "MIT", "resources": [{"sha256": "abc"}]}}, "SHA-256 that is none: 'abc'"),
+    "a resource": ({"x": {"license": "MIT", "resources": ["y"]}}, "invalid SHA-256: '0'"),
+    "a hash": ({"x": {"license": "MIT", "resources": [{"sha256": "abc"}]}}, "invalid SHA-256: 'abc'"),
     "no hash at all": ({"x": {"license": "MIT", "resources": [{"sha256": None}]}}, "names no file with a SHA-256"),
 }
 
@@ -142,19 +142,19 @@ def test_what_is_no_list_is_one_sentence_and_the_old_one_stays(kind: str, tmp_pa
 
 def test_a_list_without_end_is_read_to_the_limit_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(licence_index, "LARGEST", 1000)
-    with served(b" " * 5000) as url, pytest.raises(LicenceIndexError, match="is longer than 1000 bytes"):
+    with served(b" " * 5000) as url, pytest.raises(LicenceIndexError, match="is larger than 1000 bytes"):
         fetch_index(url)
     (tmp_path / "models.json").write_bytes(b" " * 5000)
-    with pytest.raises(LicenceIndexError, match="is longer than 1000 bytes"):
+    with pytest.raises(LicenceIndexError, match="is larger than 1000 bytes"):
         import_index(tmp_path / "models.json")
 
 
 def test_addresses_and_answers_that_are_none() -> None:
-    with pytest.raises(LicenceIndexError, match="no address of the web"):
+    with pytest.raises(LicenceIndexError, match="not a web address"):
         fetch_index("file:///etc/passwd")
     with served(b"gone", 404) as url, pytest.raises(LicenceIndexError, match="answered 404"):
         fetch_index(url)
-    with served(b"{", cut=10) as url, pytest.raises(LicenceIndexError, match="could not be read|is no JSON"):
+    with served(b"{", cut=10) as url, pytest.raises(LicenceIndexError, match="could not be read|is not JSON"):
         fetch_index(url)
     with pytest.raises(LicenceIndexError, match=r"could not be read .* import a file that you downloaded"):
         fetch_index("http://127.0.0.1:9/models.json")

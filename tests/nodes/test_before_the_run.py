@@ -19,7 +19,7 @@ GOOD = {"width": 640, "height": 480, "fit": "pad", "pad_with": "colour", "pad_co
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"pad_colour": "grass"}, "pad_colour: 'grass' is no opaque colour"),
+        ({"pad_colour": "grass"}, "pad_colour: 'grass' is not an opaque colour"),
         ({"width": 0, "height": 0}, "width"),
         ({"width": -1}, "width is -1; give a whole number from 0 to 16384."),
         ({"fit": "squeeze"}, "fit is 'squeeze'; choose one of"),

@@ -76,7 +76,7 @@ def test_a_changed_byte_is_noticed_when_it_is_loaded_and_when_it_is_run(host: Ho
     content[-20] ^= 1
     weights.write_bytes(content)
     for again in (lambda: upscale(host, model), lambda: load(host)):
-        with pytest.raises(InputError, match=r"tiny\.bin is not as it was exported"):
+        with pytest.raises(InputError, match=r"tiny\.bin has changed since it was exported"):
             again()
 
 

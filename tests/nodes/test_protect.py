@@ -62,7 +62,7 @@ def test_white_is_the_source_and_black_is_the_models(host: Host, run: Any) -> No
     ("mask", "sentence"),
     [
         (torch.ones(3, 20, 24), "3 masks in protect for 2 images"),
-        (torch.ones(1, 20, 80), "80x20 and the picture 24x20, 233% apart in shape"),
+        (torch.ones(1, 20, 80), "80x20 and the picture 24x20, 233% apart in proportions"),
         (torch.full((1, 20, 24), torch.nan), "480 values that are NaN"),
         (torch.ones(1, 3, 20, 24), "a MASK is"),
         (torch.ones(1, 20, 24, dtype=torch.int64), "a MASK is"),

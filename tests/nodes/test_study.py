@@ -81,7 +81,7 @@ def test_a_batch_is_pictures_or_a_clip(host: Host):
     [
         ((1, 1), {"labels": "A"}, "needs 2 different names"),
         ((1, 1), {"labels": "A, A"}, "needs 2 different names"),
-        ((1, 2), {}, "unequal numbers of images"),
+        ((1, 2), {}, "different numbers of images"),
         ((49, 49), {"frame_rate": 5.0}, "at most 48 frames"),
         ((1, 1), {"study": "../out"}, "leads out|outside"),
         ((1, 1), {"study": ""}, "empty"),
@@ -95,7 +95,7 @@ def test_what_makes_no_sense_is_refused(host: Host, sides: tuple[int, int], chan
 
 
 def test_unequal_sizes_are_refused(host: Host):
-    with pytest.raises(InputError, match="unequal sizes"):
+    with pytest.raises(InputError, match="different sizes"):
         add(host, images(0), images(1, side=20))
 
 
@@ -104,7 +104,7 @@ def test_other_labels_and_votes_close_a_study(host: Host):
     with pytest.raises(InputError, match="compares A, B, not X, Y"):
         add(host, images(2), images(3), labels="X, Y")
     vote(host.folders / "output/blind/one", "A")
-    with pytest.raises(InputError, match="People have voted"):
+    with pytest.raises(InputError, match="People have already voted"):
         add(host, images(2), images(3))
 
 

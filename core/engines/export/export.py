@@ -112,12 +112,12 @@ def export_model(
 def refuse_existing(files: Sequence[Path], *, overwrite: bool) -> None:
     """Raises ``InputError`` for a file that is in the way and must stay."""
     if not overwrite and (there := [path for path in files if path.exists()]):
-        raise InputError(f"{there[0]} exists already; let it be overwritten, or choose another name.")
+        raise InputError(f"{there[0]} already exists; allow overwriting, or choose another name.")
 
 
 def _module(output: Path) -> FileWriter:
     if output.suffix.lower() not in _FOR_ANY_MACHINE:
-        raise InputError(f"{output.name} should end in {' or '.join(_FOR_ANY_MACHINE)}, which says what to export to.")
+        raise InputError(f"{output.name} should end in {' or '.join(_FOR_ANY_MACHINE)}, which selects the format.")
     return cast("FileWriter", file_module(output))
 
 

@@ -194,7 +194,7 @@ def read_record(main: Path) -> Record | None:
         return Record(**checked(Record, values, {"size_rule": SizeRule, "halo": Halo}))
     except (OSError, BadRecord) as error:
         raise InputError(
-            f"{path.name} is no record of an exported model ({error}); export {main.name} again."
+            f"{path.name} is not the record of an exported model ({error}); export {main.name} again."
         ) from error
 
 
@@ -253,12 +253,12 @@ def _spec(
 def _check(main: Path, record: Record, digests: Mapping[str, str]) -> None:
     if changed := [name for name, digest in digests.items() if record.files.get(name) != digest]:
         raise InputError(
-            f"{changed[0]} is not as it was exported (SHA-256 {digests[changed[0]][:12]} in place of"
+            f"{changed[0]} has changed since it was exported (SHA-256 {digests[changed[0]][:12]} in place of"
             f" {str(record.files.get(changed[0]))[:12]}); export {record.name} again."
         )
     if record.tile:
         raise InputError(
-            f"{main.name} takes pictures of {record.tile}x{record.tile} pixels only, for other programs; export"
+            f"{main.name} takes only pictures of {record.tile}x{record.tile} pixels, for other programs; export"
             f" {record.name} without --tile to run it here."
         )
 

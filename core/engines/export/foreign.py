@@ -65,7 +65,7 @@ def proved(
     request = {"main": str(main.resolve()), "spec": spec and spec_values(spec), "key": identity}
     found, cause = run_limited("export.foreign_worker", request, progress, limits)
     if cause:
-        raise EngineUnusable(f"a trial of it in a process of its own failed ({cause})")
+        raise EngineUnusable(f"a trial run in a separate process failed ({cause})")
     _STORE.add(key, json.dumps(found))
     return spec_from(found)
 

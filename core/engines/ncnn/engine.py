@@ -194,7 +194,7 @@ def open_model(request: EngineRequest) -> Upscaler:
         param, weights = ncnn_files(network)
     except NotWritable as reason:
         raise EngineUnusable(
-            f"the architecture {request.model.facts.architecture} needs {reason}, which is not written for ncnn"
+            f"the architecture {request.model.facts.architecture} needs {reason}, which is not implemented for ncnn"
         ) from reason
     budget = _tile_pixels(parse_param(param.decode("ascii")), settings)
     descriptor = request.model.descriptor
@@ -264,7 +264,7 @@ def settings_for(device: torch.device, precision: Precision) -> NcnnSettings:
     if not count:
         raise EngineUnusable(
             f"ncnn finds no Vulkan device to use in place of {device}; install the graphics driver with Vulkan, or "
-            "choose the device cpu"
+            "choose the cpu device"
         )
     return NcnnSettings(vulkan=vulkan_number(device, count), **half)
 

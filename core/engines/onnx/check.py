@@ -70,7 +70,7 @@ def _check_node(node: Any) -> None:
     if node.domain not in _OWN_DOMAINS:
         raise _Refused(f"has a step {node.op_type[:40]} of {node.domain[:40]}, which is not one of ONNX's own")
     if node.op_type in _CONTROL_FLOW:
-        raise _Refused(f"has a step {node.op_type}, which runs a graph inside of the graph")
+        raise _Refused(f"has a step {node.op_type}, which runs a graph inside the graph")
     for attribute in node.attribute:
         if attribute.HasField("g") or attribute.graphs:
             raise _Refused(f"has a step {node.op_type[:40]} that holds another graph")

@@ -134,7 +134,7 @@ def settings_for(device: torch.device) -> OnnxRuntimeSettings:
     if not wanted:
         raise EngineUnusable(
             f"the installed onnxruntime has no provider for {device} (it has {', '.join(available)}); pip install "
-            "onnxruntime-gpu in its place for an NVIDIA card, or choose the device cpu"
+            "onnxruntime-gpu in its place for an NVIDIA card, or choose the cpu device"
         )
     return OnnxRuntimeSettings(providers=tuple(wanted), device=device.index or 0)
 

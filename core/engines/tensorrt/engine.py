@@ -98,7 +98,7 @@ def plan_profile(model: LoadedModel, settings: TensorRTSettings) -> Profile:
     facts, spec = model.facts, untiled_spec(model)
     if not spec.tileable:
         raise EngineUnusable(
-            f"the architecture {facts.architecture} needs the whole picture at once, and an engine has a largest size"
+            f"the architecture {facts.architecture} needs the whole picture at once, and an engine has a maximum size"
         )
     return profile_for(facts.input_channels, spec.size_rule, max(settings.tile, SAMPLE_SIDE), settings.batch)
 

@@ -78,7 +78,7 @@ def share_out(workers: int, nodes: Sequence[Mapping[str, float]]) -> Share:
             raise InputError(f"{workers} workers need a GPU each and the cluster has {gpus}; ask for at most {gpus}.")
         return Share(workers, LEAST_CPUS, 1, 0)
     if workers * LEAST_CPUS >= sum(machines):
-        raise InputError(f"The cluster's {sum(machines):g} CPUs have no room for {workers} workers; ask for fewer.")
+        raise InputError(f"The cluster's {sum(machines):g} CPUs are too few for {workers} workers; ask for fewer.")
     own = min(machines) / -(-workers // len(machines))
     return Share(workers, int(own) - 1 if own >= 2 else LEAST_CPUS, 0, max(1, int(own)))
 
@@ -222,7 +222,9 @@ def _batches(ray: Any, job: FolderJob, load: Loader, start: Start, share: Share)
         yield from results.iter_batches(batch_size=None, prefetch_batches=0)
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise InputError(f"The cluster gave up: {reason[0]}; what is done is in the manifest, resume it.") from error
+        raise InputError(
+            f"The cluster gave up: {reason[0]}; finished pictures are in the manifest, so resume it."
+        ) from error
 
 
 def _import_ray(*, own: bool) -> Any:

@@ -155,7 +155,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be made ({error.strerror or error}).") from error
+        raise InputError(f"{folder}: the folder cannot be created ({error.strerror or error}).") from error
 
 
 def _check_start(job: FolderJob, history: History, progress: FolderProgress) -> None:
@@ -224,7 +224,7 @@ class _Run:
         """Before anything is written: later, nobody could tell such a file from one of ours."""
         for task in self._job.tasks:
             if task.output_name in self._start.foreign:
-                reason = f"{task.output} exists already and is not of this job; overwrite it, or move it away."
+                reason = f"{task.output} already exists and does not belong to this job; overwrite it, or move it away."
                 self._collect(self._failed(self._begun(task), reason, kept=True))
 
     def _read_ahead(self, readers: ThreadPoolExecutor) -> Iterator[_Loaded | _Finished]:
@@ -257,12 +257,12 @@ class _Run:
         if self._job.roots is None:
             return
         if not within(task.source, self._job.roots):
-            raise InputError(f"{task.source}: the link leads out of the folders that may be read.")
+            raise InputError(f"{task.source}: the link leads outside the folders that may be read.")
         mask = self._job.protect.mask_for(task.source)
         if mask and mask.path and not within(mask.path, self._job.roots):
-            raise InputError(f"{mask.path}: the link leads out of the folders that may be read.")
+            raise InputError(f"{mask.path}: the link leads outside the folders that may be read.")
         if not within(task.output, [self._job.output]):
-            raise InputError(f"{task.output}: a link leads out of the folder of results.")
+            raise InputError(f"{task.output}: a link leads outside the results folder.")
 
     def _finished_before(self, task: FileTask, entry: Entry) -> Entry | None:
         if not self._job.resume:

@@ -71,7 +71,7 @@ def suffixes_for(profile: Profile) -> tuple[str, ...]:
     names = rule.values if rule else tuple(kinds)
     found = tuple(suffix for name in names for suffix in kinds.get(name, ()))
     if not found:
-        raise InputError(f"{profile.title} takes {', '.join(names)} only, and none of them can be written here.")
+        raise InputError(f"{profile.title} takes {', '.join(names)} only, and none of these can be written here.")
     return found
 
 
@@ -81,7 +81,7 @@ def check_outputs(profile: Profile, outputs: Iterable[Path]) -> None:
     known = suffixes_for(profile)
     for output in outputs:
         if output.suffix.lower() not in known:
-            raise InputError(f"{output.name}: {profile.title} takes files of the kinds {', '.join(known)} only.")
+            raise InputError(f"{output.name}: {profile.title} takes only files of type {', '.join(known)} only.")
         if output.parent.name == REJECTED:
             raise InputError(
                 f"{output}: with a profile, the folder {REJECTED} is for results that break a rule; rename the folder "

@@ -111,7 +111,7 @@ def find_profile(name_or_path: str) -> Profile:
     path = Path(name_or_path)
     if path.suffix.lower() != ".json":
         raise InputError(
-            f"{name_or_path!r} is no profile; choose {', '.join(profile_names())}, or name a .json file with rules."
+            f"{name_or_path!r} is not a profile; choose {', '.join(profile_names())}, or name a .json file with rules."
         )
     return read_profile(path)
 

@@ -91,11 +91,11 @@ def settle_budget(
     Raises ``InputError`` in ``live`` when no model is fast enough, and for a budget that is not positive.
     """
     if not milliseconds > 0:
-        raise InputError(f"A budget of {milliseconds:g} ms a frame cannot be held; give a number above 0.")
+        raise InputError(f"A budget of {milliseconds:g} ms a frame is not possible; give a number above 0.")
     progress = progress or Progress()
     frame = next(iter(read_video(job.source, plan.facts, job.settings.read)), None)
     if frame is None:
-        raise InputError(f"There is no frame in the part of {plan.facts.name} that was asked for.")
+        raise InputError(f"The requested part of {plan.facts.name} has no frames.")
     wanted = measure_frame(job, plan, upscaler, job.model, frame, milliseconds, progress)
     if wanted.milliseconds <= milliseconds:
         sentence = f"{wanted.text()} on {job.device}; the budget of {milliseconds:g} ms holds."

@@ -207,14 +207,14 @@ def _check_places(job: VideoJob) -> None:
     if job.mask is not None:
         job.mask.refuse_as_output(output)
     if output.exists() and not job.overwrite:
-        raise InputError(f"{output} exists already; --overwrite replaces it.")
+        raise InputError(f"{output} already exists; --overwrite replaces it.")
 
 
 def check_place(output: Path) -> None:
     """Makes the folder of a file that is to be written and tries to write there. Raises ``InputError``."""
     try:
         if output.is_dir():
-            raise InputError(f"{output} is a folder; name the file that is to be written in it.")
+            raise InputError(f"{output} is a folder; name a file inside it.")
         output.exists()
         output.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(output, keep=False) as temporary:

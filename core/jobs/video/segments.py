@@ -126,8 +126,8 @@ class SegmentStore:
         other = [name for name in names if earlier.get(name) != self._identity.get(name)]
         if other:
             raise InputError(
-                f"{self.folder} holds what an interrupted run finished with another {', '.join(other)}; use the same "
-                "to go on with it, or discard it (--no-resume)."
+                f"{self.folder} holds what an interrupted run finished with a different {', '.join(other)}; use "
+                "the same to continue it, or discard it (--no-resume)."
             )
 
 

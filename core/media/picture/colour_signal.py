@@ -77,7 +77,7 @@ def overrides_profile(image: Image.Image, data: bytes) -> bool:
 def _profile(signal: Signal, grey: bool) -> bytes | None:
     if signal.transfer in HDR:
         raise InputError(
-            f"its colours are HDR ({HDR[signal.transfer]}), which the models do not know; convert it to SDR first."
+            f"its colours are HDR ({HDR[signal.transfer]}), which the models do not support; convert it to SDR first."
         )
     primaries = PRIMARIES.get(signal.primaries, SRGB_PRIMARIES)
     curve = CURVES.get(signal.transfer, SRGB_CURVE)

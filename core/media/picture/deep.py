@@ -49,9 +49,9 @@ def read_deep(image: Image.Image, data: bytes) -> tuple[np.ndarray, np.ndarray |
     tiff = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else None
     if tiff is not None:
         if set(tiff.get(SAMPLE_FORMAT, (UNSIGNED,))) != {UNSIGNED}:
-            raise InputError("its 16-bit pixels are signed or fractions; save it with 8 or 16 bits without a sign.")
+            raise InputError("its 16-bit pixels are signed or floating-point; save it with 8 or 16 unsigned bits.")
         if tiff.get(PLANAR) == SEPARATE_PLANES and len(tiff.get(BITS_PER_SAMPLE, ())) > 1:
-            raise InputError("the TIFF keeps each channel in a plane of its own; save it with interleaved channels.")
+            raise InputError("the TIFF keeps each channel in a separate plane; save it with interleaved channels.")
         data = _without_orientation(data, tiff)
     try:
         samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)

@@ -74,7 +74,7 @@ def picture_to_srgb(picture: torch.Tensor, icc: bytes) -> torch.Tensor:
     colorants = (b"rXYZ", b"gXYZ", b"bXYZ") if picture.shape[1] == 3 else ()
     if b"A2B0" in tags or any(name not in tags for name in (*names, *colorants)):
         raise InputError(
-            "the embedded colour profile is made of tables, which can be converted at 8 bits only; keep the profile "
+            "the embedded colour profile is table-based, and can be converted at 8 bits only; keep the profile "
             "or reduce the picture to 8 bits first."
         )
     linear = torch.cat([_linear(picture[:, i : i + 1].float(), tags[name]) for i, name in enumerate(names)], dim=1)

@@ -79,8 +79,7 @@ def read_picture(path: str | PathLike[str], *, convert_to_srgb: bool = False) ->
         raise InputError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
         raise InputError(
-            f"{path}: not a picture that can be read; PNG, JPEG, WebP, AVIF, TIFF (grey or RGB of 8 or 16 bits), BMP "
-            "and GIF can."
+            f"{path}: not a readable picture; PNG, JPEG, WebP, AVIF, TIFF (grey or RGB, 8 or 16 bits), BMP and GIF are."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: {str(error).rstrip('.')}; split the picture into smaller ones.") from error
@@ -90,7 +89,7 @@ def read_picture(path: str | PathLike[str], *, convert_to_srgb: bool = False) ->
 
 def _bytes_of(path: Path) -> bytes:
     if path.is_dir():
-        raise InputError(f"{path}: a folder where a picture is needed.")
+        raise InputError(f"{path}: this is a folder; name a picture.")
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -189,9 +188,7 @@ def _read_shallow(
 ) -> tuple[np.ndarray, np.ndarray | None, bytes | None]:
     """Colour (H, W, 1 or 3), alpha (H, W, 1) as uint8 and the profile of an image that Pillow decoded."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        raise InputError(
-            f"its pixels are of a kind (Pillow mode {image.mode}) that is not supported; save it with 8 or 16 bits."
-        )
+        raise InputError(f"its pixel type (Pillow mode {image.mode}) is not supported; save it with 8 or 16 bits.")
     alpha: Image.Image | None = None
     file = image
     if image.has_transparency_data:

@@ -115,9 +115,9 @@ def write_picture(
     path = Path(path)
     _check_tensors(picture, alpha)
     if not 1 <= quality <= 100:
-        raise InputError(f"A quality of {quality} is outside of 1 to 100.")
+        raise InputError(f"A quality of {quality} is outside 1 to 100.")
     if dpi and not all(0 < value <= HIGHEST_DPI for value in dpi):
-        raise InputError(f"A resolution of {dpi[0]:g}x{dpi[1]:g} dpi is outside of 1 to {HIGHEST_DPI}.")
+        raise InputError(f"A resolution of {dpi[0]:g}x{dpi[1]:g} dpi is outside 1 to {HIGHEST_DPI}.")
     kind = format_of(path)
     if alpha is not None and not kind.alpha and float(alpha.min()) >= OPAQUE:
         alpha = None

@@ -89,7 +89,7 @@ def settled_tags(tags: ColourTags, pixel_format: str, size: Size) -> ColourTags:
         matrix = 1 if matrix == 0 or size.height > LARGEST_SD_HEIGHT else 5 if size.height == LARGEST_SD_HEIGHT else 6
     if matrix not in SWSCALE_MATRIX:
         known = ", ".join(sorted(set(MATRIX_NAMES.values())))
-        raise InputError(f"The video's colour matrix has the number {matrix}; those that can be read are {known}.")
+        raise InputError(f"The video's colour matrix has the number {matrix}; the readable ones are {known}.")
     usual = {1: (1, 1), 4: (4, 4), 5: (5, 6), 6: (6, 6), 7: (7, 7), 9: (9, 14)}[matrix]
     levels = FULL if tags.range == FULL or pixel_format.startswith("yuvj") else STUDIO
     return ColourTags(

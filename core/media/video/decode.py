@@ -74,21 +74,21 @@ def check_scanning(facts: VideoFacts, settings: ReadSettings) -> None:
     """Raises ``InputError`` for interlaced video that nobody asked to deinterlace."""
     if facts.interlaced and not settings.deinterlace:
         raise InputError(
-            f"{facts.name} is interlaced: each {facts.stored} frame holds two moments, line by line, and would be "
-            "enlarged with its combing; deinterlace it (--deinterlace)."
+            f"{facts.name} is interlaced: each {facts.stored} frame holds two moments in alternate lines, whose "
+            "combing would be enlarged; deinterlace it (--deinterlace)."
         )
 
 
 def _check_frame(frame: VideoFrame, facts: VideoFacts, settings: ReadSettings, number: int) -> None:
     if Size(frame.width, frame.height) != facts.stored:
         raise InputError(
-            f"{facts.name} changes from {facts.stored} to {frame.width}x{frame.height} at frame {number}; cut it into "
-            "parts of one size each."
+            f"{facts.name} changes from {facts.stored} to {frame.width}x{frame.height} at frame {number}; split it "
+            "into parts of one size."
         )
     if frame.interlaced_frame and not settings.deinterlace:
         raise InputError(
-            f"{facts.name} becomes interlaced at frame {number}, two moments line by line; deinterlace it "
-            "(--deinterlace), which leaves its other frames as they are."
+            f"{facts.name} becomes interlaced at frame {number}; deinterlace it (--deinterlace), which leaves its "
+            "other frames unchanged."
         )
 
 

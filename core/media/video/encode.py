@@ -158,7 +158,7 @@ def _pixel_format(settings: EncodeSettings, codec: Codec, encoder: str, source_d
             return form
     if not any(VideoFormat(form).components for form in taken):
         raise InputError(
-            f"{encoder} takes only pictures that lie on its device already ({', '.join(taken)}), which PyAV cannot put "
+            f"{encoder} takes only pictures that are already on its device ({', '.join(taken)}), which PyAV cannot put "
             "there; choose an encoder with _nvenc, _qsv or _amf where the device has one, or h264."
         )
     raise InputError(
@@ -169,7 +169,7 @@ def _pixel_format(settings: EncodeSettings, codec: Codec, encoder: str, source_d
 
 def _quality(settings: EncodeSettings, encoder: str) -> list[tuple[str, str]]:
     if settings.crf is not None and settings.bitrate:
-        raise InputError(f"crf {settings.crf:g} and a bitrate of {settings.bitrate} exclude each other; give one.")
+        raise InputError(f"crf {settings.crf:g} and a bitrate of {settings.bitrate} exclude each other; give only one.")
     options: list[tuple[str, str]] = []
     if settings.preset:
         if not encoder.startswith(("libx264", "libx265", "libsvtav1")) and not encoder.endswith(("_nvenc", "_qsv")):

@@ -48,7 +48,7 @@ class ImageVideo:
         if len(shape) != 4 or shape[3] not in (1, 3, 4) or 0 in shape:
             raise InputError(f"A video of images of shape {shape} holds no frames of 1, 3 or 4 channels.")
         if self.rate <= 0:
-            raise InputError(f"A video of {float(self.rate):g} frames a second cannot be shown; give a rate above 0.")
+            raise InputError(f"A video of {float(self.rate):g} frames a second is not possible; give a rate above 0.")
         if self.sound is not None and (self.sound.ndim != 2 or len(self.sound) not in LAYOUTS):
             raise InputError(
                 f"Sound of shape {tuple(self.sound.shape)} is not (channels, samples) with 1 to 6 or 8 channels; mix "
@@ -77,7 +77,7 @@ class ImageVideo:
         """(H, W, 3) uint16, of which 65535 stands for 1.0. Raises ``InputError`` for values that are not finite."""
         image = self.images[number, ..., :3].detach().to("cpu", torch.float32)
         if not torch.isfinite(image).all():
-            raise InputError(f"Frame {number} of the video holds values that are not finite; look at the node before.")
+            raise InputError(f"Frame {number} of the video holds values that are not finite; an earlier node failed.")
         values = image.clamp(0, 1).mul_(WHITE_RGB).round_().to(torch.int32).numpy().astype(np.uint16)
         return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
 

@@ -77,9 +77,7 @@ def kind_of(output: Path) -> str:
     """The container that the name asks for. Raises ``InputError`` for a suffix that is none."""
     kind = KINDS.get(output.suffix.lower())
     if kind is None:
-        raise InputError(
-            f"{output.name} does not say which kind of video it is to be; end it in one of {', '.join(KINDS)}."
-        )
+        raise InputError(f"{output.name} has no known video extension; use one of {', '.join(KINDS)}.")
     return kind
 
 

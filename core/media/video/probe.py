@@ -122,7 +122,7 @@ def video_stream(container: InputContainer, source: Source) -> VideoStream:
     if streams:
         return max(streams, key=lambda each: (bool(each.disposition & Disposition.default), each.width * each.height))
     if pictures:
-        raise InputError(f"{name_of(source)} holds video of a kind that this FFmpeg cannot decode.")
+        raise InputError(f"{name_of(source)} holds a kind of video that this FFmpeg cannot decode.")
     sound = f"; it holds {len(container.streams.audio)} audio stream(s) only" if container.streams.audio else ""
     raise InputError(f"{name_of(source)} has no video stream{sound}.")
 

@@ -247,7 +247,7 @@ def _check_grid(output: Path, source: Source, facts: VideoFacts, settings: ReadS
             frames = (packet.pts - first) * facts.time_base * facts.rate
             if abs(frames - round(frames)) > Fraction(1, 4):
                 raise InputError(
-                    f"A {output.suffix} file holds one frame rate only and {facts.name} shows a frame at "
+                    f"A {output.suffix} file holds only one frame rate, and {facts.name} shows a frame at "
                     f"{float(packet.pts * facts.time_base):.3f} s, off the pace of {float(facts.rate):g} a second; "
                     "choose .mkv."
                 )

@@ -155,7 +155,7 @@ def test_each_of_a_batch_has_its_own_source_or_all_have_one():
     ("result", "source", "said"),
     [
         (scene(64), noise(1, 3, 128, 128), "64x64 is smaller than its source of 128x128"),
-        (scene(256)[..., :128], noise(1, 3, 64, 64), "128x256 has another shape"),
+        (scene(256)[..., :128], noise(1, 3, 64, 64), "128x256 has different proportions"),
         (scene(64), noise(1, 3, 15, 15), "15x15 is too small"),
         (scene(256), resize(scene(256, seed=8).roll(64, -1), Size(64, 64)).flip(-1, -2).clamp(0, 1), "result"),
         (scene(256), noise(2, 3, 64, 64), "2 sources for 1 results"),

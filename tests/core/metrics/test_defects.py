@@ -56,5 +56,5 @@ def test_an_all_black_result_is_black_everywhere(drawn):
 
 
 def test_other_numbers_of_pictures_are_refused(drawn):
-    with pytest.raises(InputError, match="as many of both"):
+    with pytest.raises(InputError, match="the same number of both"):
         find_defects(drawn(8, 8), torch.zeros(2, 3, 16, 16))

@@ -71,7 +71,10 @@ def test_grey_results_of_grey_sources(drawn):
 
 @pytest.mark.parametrize(
     ("result", "message"),
-    [((10, 40), "40x10 is smaller than its source of 20x20"), ((40, 80), "80x40 has another shape .* 20x20")],
+    [
+        ((10, 40), "40x10 is smaller than its source of 20x20"),
+        ((40, 80), "80x40 has different proportions from .* 20x20"),
+    ],
 )
 def test_what_is_no_enlargement_is_refused(drawn, result, message):
     with pytest.raises(InputError, match=message):

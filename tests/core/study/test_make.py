@@ -82,7 +82,7 @@ def test_unequal_sizes_cost_one_picture_and_are_named(tmp_path: Path):
     scenes = [("bad", lambda: bad), ("good", lambda: scene("good", ["A", "B"]))]
     design, problems = make_study(tmp_path / "s", ["A", "B"], scenes, SMALL)
     assert len(problems) == 1
-    assert "bad is left out: the sides have unequal sizes (A 24x24, B 24x20)" in problems[0]
+    assert "bad is left out: the sides have different sizes (A 24x24, B 24x20)" in problems[0]
     assert {answer.picture for answer in read_key(tmp_path / "s").answers.values()} == {"good"}
     assert design.items
 
@@ -102,7 +102,7 @@ def test_sides_are_two_to_eight_with_names(tmp_path: Path, labels: list[str]):
 
 def test_a_study_is_never_overwritten(study: Path):
     before = (study / "study.json").read_bytes()
-    with pytest.raises(InputError, match="holds a study already"):
+    with pytest.raises(InputError, match="already holds a study"):
         make_study(study, ["A", "B"], [("p", lambda: scene("p", ["A", "B"]))], SMALL)
     assert (study / "study.json").read_bytes() == before
 
@@ -183,7 +183,7 @@ def test_nothing_is_added_after_a_vote_or_under_other_names(study: Path):
     (study / "votes").mkdir()
     (study / "votes/served.jsonl").write_text("x\n")
     before = (study / "study.json").read_bytes()
-    with pytest.raises(InputError, match="People have voted"):
+    with pytest.raises(InputError, match="People have already voted"):
         add_scenes(study, ["A", "B"], [scene("x", ["A", "B"])], SMALL)
     assert (study / "study.json").read_bytes() == before
 

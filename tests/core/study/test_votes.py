@@ -49,7 +49,7 @@ def test_a_line_that_was_cut_off_costs_itself(study: Path, cut: int):
     assert len(found.counted) == len(given) - (cut > 1)
     assert len(found.problems) == (cut > 1)
     if cut > 1:
-        assert found.problems[0] == f"a.jsonl line {len(given)} does not count: it is cut off or no JSON."
+        assert found.problems[0] == f"a.jsonl line {len(given)} does not count: it is cut off or not JSON."
 
 
 def test_rubbish_between_votes_is_named_line_by_line(study: Path):

@@ -71,7 +71,7 @@ def test_a_model_that_does_not_survive_saving_is_refused(monkeypatch):
     check_round_trip(model)
     kept = model.descriptor.model.state_dict
     monkeypatch.setattr(model.descriptor.model, "state_dict", lambda: {k: v * 1.5 for k, v in kept().items()})
-    with pytest.raises(InputError, match="gives other results after saving"):
+    with pytest.raises(InputError, match="gives different results after saving"):
         check_round_trip(model)
 
 

@@ -313,7 +313,7 @@ def test_what_is_written_here_is_opened_at_once_and_what_comes_from_elsewhere_on
     assert torch.equal(upscale(sample, there.upscaler), upscale(sample, own.upscaler))
     record = record_path(tmp_path / "m.param")
     record.write_text(record.read_text().replace('"scale": 2', '"scale": 4'))
-    with pytest.raises(InputError, match=r"m\.param cannot be run.* process of its own failed .*\(1, 3, "):
+    with pytest.raises(InputError, match=r"m\.param cannot be run.* separate process failed .*\(1, 3, "):
         open_engine_file(tmp_path / "m.param", CPU)
     assert len(trials) == 2
 
@@ -392,7 +392,7 @@ def test_a_record_with_a_wrong_value_is_one_sentence(record: Path, name: str, va
     if (name, value) == ("size_rule", {}):
         values.pop("halo")
     record.write_text(json.dumps({**values, name: value}))
-    with pytest.raises(InputError, match=r"^m\.param\.json is no record of an exported model \(.*\); export"):
+    with pytest.raises(InputError, match=r"^m\.param\.json is not the record of an exported model \(.*\); export"):
         read_record(record.with_name("m.param"))
 
 
@@ -405,7 +405,7 @@ def test_a_record_with_a_wrong_value_is_one_sentence(record: Path, name: str, va
 )  # fmt: skip
 def test_a_record_that_is_no_json_of_ours_is_one_sentence(record: Path, text: str):
     record.write_text(text)
-    with pytest.raises(InputError, match=r"^m\.param\.json is no record of an exported model \(.*\); export"):
+    with pytest.raises(InputError, match=r"^m\.param\.json is not the record of an exported model \(.*\); export"):
         read_record(record.with_name("m.param"))
 
 

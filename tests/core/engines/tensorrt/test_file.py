@@ -74,11 +74,11 @@ def test_files_that_are_there_stay(house: Callable[[str], House], tmp_path: Path
     each, main = house("compact"), tmp_path / "m.engine"
     monkeypatch.setattr(tensorrt_export, "open_package", lambda: each.package)
     record_path(main).write_text("mine")
-    with pytest.raises(InputError, match=r"m\.engine\.json exists already"):
+    with pytest.raises(InputError, match=r"m\.engine\.json already exists"):
         tensorrt_export.export_tensorrt(each.model, main)
     assert not main.exists()
     tensorrt_export.export_tensorrt(each.model, main, overwrite=True)
-    with pytest.raises(InputError, match=r"m\.engine exists already"):
+    with pytest.raises(InputError, match=r"m\.engine already exists"):
         tensorrt_export.export_tensorrt(each.model, main)
 
 
@@ -113,7 +113,7 @@ def test_a_flipped_byte_is_noticed(house: Callable[[str], House], tmp_path: Path
     content = bytearray(main.read_bytes())
     content[-3] ^= 1
     main.write_bytes(content)
-    with pytest.raises(InputError, match=r"m\.engine is not as it was exported .*; export compact again\."):
+    with pytest.raises(InputError, match=r"m\.engine has changed since it was exported .*; export compact again\."):
         open_engine_file(main, CPU)
 
 

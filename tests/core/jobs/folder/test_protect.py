@@ -71,7 +71,7 @@ def test_a_folder_with_masks_beside_its_pictures(job, tmp_path):
     assert {name: line["status"] for name, line in known.items()} == {
         "a.png": "done", "b.png": "failed", "c.png": "failed", "d.png": "done", "sub/e.png": "done",
     }  # fmt: skip
-    assert "b.protect.png: not a picture that can be read" in known["b.png"]["reason"]
+    assert "b.protect.png: not a readable picture" in known["b.png"]["reason"]
     assert "The mask c.png.protect.png is 90x30 and the picture 40x30, 125% apart" in known["c.png"]["reason"]
     assert known["sub/e.png"]["notes"] == ["the mask e.protect.png marks nothing, so nothing is protected"]
     assert (known["a.png"]["protected"], known["d.png"]["protected"]) == (1.0, 0.0)
@@ -122,7 +122,7 @@ def test_a_mask_outside_of_the_folders_that_may_be_read(job, tmp_path):
     (folder / "a.protect.png").symlink_to(secret)
     work = job(folder, settings=DOUBLE, roots=(folder,))
     run_folder(work, Nearest())
-    assert "leads out of the folders that may be read" in lines(work)["a.png"]["reason"]
+    assert "leads outside the folders that may be read" in lines(work)["a.png"]["reason"]
 
 
 def test_which_masks_belong_to_pictures(tmp_path):
@@ -194,7 +194,7 @@ def test_trimmed_padded_deep_and_transparent_at_once(tmp_path):
 
 def test_a_mask_is_not_overwritten(tmp_path):
     path = masked(tmp_path / "m.png")
-    with pytest.raises(InputError, match="is the mask of what is protected"):
+    with pytest.raises(InputError, match="is the protection mask"):
         read_source(drawn(tmp_path / "a.png"), path, DOUBLE, 2, mask_in_file(path, ProtectMode.RESAMPLE))
 
 

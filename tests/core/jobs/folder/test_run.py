@@ -64,7 +64,7 @@ def test_a_hundred_pictures_run_to_the_end(hundred, job, upscaler, listening, tm
     assert (summary.total, summary.written, summary.fresh) == (100, 97, 97)
     failed = summary.with_status(Status.FAILED)
     assert [entry.source for entry in failed] == list(BROKEN)
-    for entry, why in zip(failed, ("damaged", "0 bytes", "not a picture"), strict=True):
+    for entry, why in zip(failed, ("damaged", "0 bytes", "not a readable picture"), strict=True):
         assert why in entry.reason
     assert len(progress.finished) == progress.total == 100
     for name in contents(work.output):
@@ -344,11 +344,11 @@ def test_links_that_lead_out_are_not_followed_where_roots_are_given(ten, job, up
     work.output.mkdir()
     (work.output / "sub").symlink_to(outside)
     entries = {entry.source: entry for entry in run_folder(work, upscaler).entries}
-    assert "leads out of the folders" in entries["link.png"].reason
+    assert "leads outside the folders" in entries["link.png"].reason
     assert not (work.output / "link.png").exists()
     below = [entry for name, entry in entries.items() if name.startswith("sub/")]
     assert below
-    assert all("leads out of the folder of results" in entry.reason for entry in below)
+    assert all("leads outside the results folder" in entry.reason for entry in below)
     assert files_in(outside) == []
 
 

@@ -99,7 +99,7 @@ def test_refusals_come_before_the_work(tmp_path: Path):
     refused("cannot be opened", empty)
     refused("No frame can be decoded|cannot be opened", tmp_path / "none.avi")
     refused(r"is interlaced.*--deinterlace", interlaced)
-    refused("end it in one of", good, "out.gif")
+    refused("no known video extension", good, "out.gif")
     refused("no video encoder 'h266x'", good, encode=EncodeSettings(codec="h266x"))
     refused("knows no presets", good, "out.mkv", encode=EncodeSettings(codec="ffv1", preset="slow"))
     refused("exclude each other", good, encode=EncodeSettings(crf=10, bitrate=100_000))

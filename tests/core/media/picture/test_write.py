@@ -184,7 +184,7 @@ def test_what_a_format_cannot_hold_is_refused_before_anything_is_written(tmp_pat
         ("x.png", {"icc": grey_profile}, "not one for pictures of 3 channels"),
         ("x.gif", {}, r"\.gif cannot be written; choose one of \.png"),
         ("x", {}, "a name without suffix cannot be written"),
-        ("x.jpg", {"quality": 0}, "outside of 1 to 100"),
+        ("x.jpg", {"quality": 0}, "outside 1 to 100"),
         ("missing/x.png", {}, "cannot be written"),
     ]
     for name, options, reason in cases:

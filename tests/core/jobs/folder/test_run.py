@@ -178,7 +178,7 @@ def test_files_of_others_are_left_alone_for_ever(ten, job, upscaler):
         run = run_folder(work, upscaler)
         (entry,) = [each for each in run.entries if each.source == "single.png"]
         assert (entry.status, entry.kept) == (Status.FAILED, True)
-        assert "is not of this job" in entry.reason
+        assert "does not belong to this job" in entry.reason
         assert (work.output / "single.png").read_bytes() == b"precious"
     run_folder(replace(work, overwrite=True), upscaler)
     assert read_picture(work.output / "single.png").picture.shape[-1] == 48

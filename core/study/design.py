@@ -18,6 +18,7 @@ from typing import Any
 
 from ..atomic_write import whole_file, write_atomic
 from ..errors import InputError
+from ..parsed import Strict, parse, read_json
 
 FORMAT = 1
 DESIGN, KEY, PICTURES, VOTES, PAGE = "study.json", "key.json", "pictures", "votes", "page.html"
@@ -43,7 +44,7 @@ def new_token() -> str:
 
 
 @dataclass(frozen=True)
-class Item:
+class Item(Strict):
     """A pair of pictures under one question. ``first``, ``second``: tokens, in an order that means nothing.
     ``middle``: the token of the source, for the question that shows it. ``frames``: more than one for a clip, which
     plays at ``rate`` frames per second."""
@@ -80,7 +81,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Design:
+class Design(Strict):
     """``study.json``. ``voters``: how many are planned. ``trials``: most items that one voter is asked about, 0 for
     all. ``decides``: the question whose answer names the winner."""
 
@@ -107,7 +108,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Strict):
     """What an item is. ``kind``: pair, identical or obvious. ``right``: the token that is right for an obvious one."""
 
     kind: str
@@ -116,7 +117,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Key:
+class Key(Strict):
     """``key.json``: the model behind each token, what each item is, and what was measured.
 
     ``design``: SHA-256 of ``study.json``. ``figures``: by token and metric. ``settings``: by label, what made it."""
@@ -173,29 +174,26 @@ def digest(content: bytes) -> str:
 
 def read_design(folder: Path) -> Design:
     """Raises ``InputError`` for a folder without a study, or one that cannot be read."""
-    data = _read(folder / DESIGN, "backplate study new makes one")
-    try:
-        items = tuple(Item(**item) for item in data.pop("items"))
-        design = Design(items=items, **data)
-    except (TypeError, KeyError, ValueError) as error:
-        raise InputError(f"{folder / DESIGN} is not the design of a study ({error}); make it anew.") from error
+    path = folder / DESIGN
+    if not path.exists():
+        raise InputError(f"There is no {path}: backplate study new makes one.")
+    design = parse(Design, read_json(path, "bring back a whole copy"), f"{path}: ", strict=True)
     if design.format != FORMAT:
-        raise InputError(f"{folder / DESIGN} has format {design.format}, and this version reads {FORMAT}; update it.")
+        raise InputError(f"{path} has format {design.format}, and this version reads {FORMAT}; update it.")
     return design
 
 
 def read_key(folder: Path) -> Key:
     """Raises ``InputError`` if there is no key, it belongs to another study, or the design is no longer the one that
     it was written for."""
-    data = _read(folder / KEY, "without it nobody can say which picture came from which model; bring it back")
-    try:
-        answers = {item: Answer(**answer) for item, answer in data.pop("answers").items()}
-        labels = tuple(data.pop("labels"))
-        key = Key(answers=answers, labels=labels, **data)
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise InputError(f"{folder / KEY} is not the key of a study ({error}); bring back the right one.") from error
+    path = folder / KEY
+    if not path.exists():
+        raise InputError(
+            f"There is no {path}: without it nobody can say which picture came from which model; bring it back."
+        )
+    key = parse(Key, read_json(path, "bring back a whole copy"), f"{path}: ", strict=True)
     if key.study != read_design(folder).study:
-        raise InputError(f"{folder / KEY} belongs to another study; bring back the key of this one.")
+        raise InputError(f"{path} belongs to another study; bring back the key of this one.")
     if key.design != digest((folder / DESIGN).read_bytes()):
         raise InputError(
             f"{folder / DESIGN} was changed after the study was made; votes count only under the design that they "
@@ -211,15 +209,3 @@ def write_study(folder: Path, design: Design, key: Key) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(key.to_json())
     write_atomic(folder / DESIGN, design.to_json())
-
-
-def _read(path: Path, hint: str) -> dict[str, Any]:
-    try:
-        data: dict[str, Any] | None = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"There is no {path}: {hint}.") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); bring back a whole copy.") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path} cannot be read (no object); bring back a whole copy.")
-    return data

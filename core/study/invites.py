@@ -7,10 +7,9 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..atomic_write import whole_file
-from ..errors import InputError
+from ..parsed import parse, read_json
 from .design import digest
 
 INVITES = "invites.json"
@@ -32,13 +31,10 @@ class Invite:
 def read_invites(folder: Path) -> list[Invite]:
     """Those that were made so far. Raises ``InputError`` for a file that cannot be read."""
     path = folder / INVITES
-    try:
-        data: Any = json.loads(path.read_text("utf-8"))
-        return [Invite(str(token), place) for place, token in enumerate(data["invites"])]
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); bring back a whole copy, or links stop working.") from error
+    data = read_json(path, "bring back a whole copy, or links stop working")
+    return [Invite(token, place) for place, token in enumerate(parse(list[str], data.get("invites"), f"{path}: "))]
 
 
 def more_invites(folder: Path, wanted: int) -> list[Invite]:

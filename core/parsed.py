@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast, get_args, get_type_hints
 
@@ -27,7 +28,7 @@ def parse(kind: type[T], data: Any, where: str = "", *, strict: bool = False) ->
     """``data`` as the dataclass ``kind``, every name and type checked. Text stands for the number, the truth value or
     the member that it spells, unless ``strict``, where types are those of JSON. Raises ``InputError``, which begins
     with ``where``, about the first value that is refused."""
-    adapter = TypeAdapter(kind)
+    adapter = _adapter(kind)
     try:
         return adapter.validate_json(json.dumps(data), strict=True) if strict else adapter.validate_python(data)
     except ValidationError as error:
@@ -36,7 +37,12 @@ def parse(kind: type[T], data: Any, where: str = "", *, strict: bool = False) ->
 
 def as_plain(value: object) -> Any:
     """The reverse of ``parse``: nested plain values that YAML and JSON can hold, every field included."""
-    return TypeAdapter[object](type(value)).dump_python(value, mode="json")
+    return _adapter(type(value)).dump_python(value, mode="json")
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def read_json(path: Path, hint: str) -> dict[str, Any]:
@@ -75,7 +81,7 @@ def _sentence(problem: Mapping[str, Any], kind: Any) -> str:
 def _nearest(name: str, kind: Any, place: tuple[str | int, ...]) -> str:
     for step in place:
         kind = get_type_hints(kind)[step] if isinstance(step, str) else get_args(kind)[0]
-    known = list(TypeAdapter(kind).json_schema()["properties"])
+    known = list(_adapter(kind).json_schema()["properties"])
     close = difflib.get_close_matches(name, known, n=1)
     parents = "".join(f"{step}." for step in place)
     return f"did you mean {parents}{close[0]}" if close else f"there are {', '.join(known)}"

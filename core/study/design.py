@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import secrets
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..atomic_write import whole_file, write_atomic
+from ..atomic_write import write_atomic
 from ..errors import InputError
 from ..parsed import Strict, parse, read_json
 
@@ -135,6 +134,15 @@ class Key(Strict):
     def to_json(self) -> bytes:
         return (json.dumps(asdict(self), indent=1) + "\n").encode()
 
+    def tokens(self, design: Design) -> dict[tuple[str, str], str]:
+        """By picture and label, of the pairs."""
+        return {
+            (self.answers[item.item].picture, self.models[token]): token
+            for item in design.items
+            if self.answers[item.item].kind == "pair"
+            for token in (item.first, item.second)
+        }
+
 
 def schedule(design: Design, voter: int) -> list[Trial]:
     """What the voter of that place in the study, from 0, is shown. Two voters who come one after the other see every
@@ -204,8 +212,5 @@ def read_key(folder: Path) -> Key:
 
 def write_study(folder: Path, design: Design, key: Key) -> None:
     """Writes design and key, the key first, which only its owner may read. Raises ``OSError``."""
-    with whole_file(folder / KEY) as temporary:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(key.to_json())
+    write_atomic(folder / KEY, key.to_json(), private=True)
     write_atomic(folder / DESIGN, design.to_json())

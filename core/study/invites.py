@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..atomic_write import whole_file
+from ..atomic_write import write_atomic
 from ..parsed import parse, read_json
 from .design import digest
 
@@ -43,8 +42,5 @@ def more_invites(folder: Path, wanted: int) -> list[Invite]:
     tokens = [invite.token for invite in read_invites(folder)]
     if len(tokens) < wanted:
         tokens += [secrets.token_urlsafe(24) for _ in range(wanted - len(tokens))]
-        with whole_file(folder / INVITES) as temporary:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                json.dump({"invites": tokens}, file, indent=1)
+        write_atomic(folder / INVITES, json.dumps({"invites": tokens}, indent=1).encode(), private=True)
     return [Invite(token, place) for place, token in enumerate(tokens)]

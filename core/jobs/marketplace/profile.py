@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from ...errors import InputError
 from ...parsed import Strict, parse, read_json
@@ -33,15 +33,21 @@ Positive = Annotated[float, Field(gt=0)]
 USUAL_NEAR, USUAL_QUALITY_FLOOR, USUAL_AIM = 25, 80, 0.9
 
 
+def _is_must(level: object) -> bool:
+    if level not in ("must", "should"):
+        raise ValueError("it should be 'must' or 'should'")
+    return level == "must"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule(Strict):
-    """``kind``: one of ``KINDS``. ``level``: what breaks a must is mended or fails; else it is told as a warning. Sides
+    """``kind``: one of ``KINDS``. ``must``: what breaks it is mended or fails; else it is told as a warning. Sides
     in pixels, ``bytes`` in bytes, ``dpi`` in pixels an inch, ``fill`` as a share of the frame from 0 to 1. ``near``:
     how many levels of 255 below white a background may be and still be made white. ``source`` is an address, ``date``
     the day it was read."""
 
     kind: Annotated[str, Field(alias="rule")]
-    level: Literal["must", "should"] = "must"
+    must: Annotated[bool, Field(alias="level"), BeforeValidator(_is_must)] = True
     least: Positive | None = None
     most: Positive | None = None
     aim: Positive | None = None
@@ -69,10 +75,6 @@ class Rule(Strict):
         if "values" in known and not (self.values and set(self.values) <= set(FORMAT_NAMES)):
             raise InputError(f"values is a list of formats, of {', '.join(FORMAT_NAMES)}.")
         datetime.date.fromisoformat(self.date or "2026-11-28")
-
-    @property
-    def must(self) -> bool:
-        return self.level == "must"
 
     def holds(self, value: float) -> bool:
         """Whether a number lies within the rule's limits."""

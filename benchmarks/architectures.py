@@ -8,7 +8,6 @@ range), *within half a level*, or *said*: the job told the user by how much its 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import warnings
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pack import load_pack, ours
+from pack import load_pack, ours, parser_of
 from PIL import Image
 
 load_pack()
@@ -74,7 +73,7 @@ def row(model: Any, file: Path | None) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--only", nargs="+", default=[])
     parser.add_argument("--weights", type=Path, nargs="+", default=[])

@@ -17,10 +17,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import json
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +27,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pack import ROOT, commit, device_name, load_comfyui, load_pack, peak_megabytes
+from pack import (
+    ROOT,
+    comfyui_model,
+    facts_of,
+    line_of,
+    load_comfyui,
+    load_pack,
+    ours,
+    parser_of,
+    peak_megabytes,
+    run_self,
+    size_of,
+    write_results,
+)
+from seeded_models import save_seeded
 
 CASES = [
     ("compact", "512x384", ""),
@@ -43,29 +54,10 @@ SMALL = "64x64"
 NAMES = ("core", "pytorch", "auto")
 
 
-def size_of(text: str) -> tuple[int, int]:
-    width, height = text.split("x")
-    return int(width), int(height)
-
-
-def seeded_weights(kind: str, folder: Path) -> Path:
-    from safetensors.torch import save_file
-
-    torch.manual_seed(20)
-    if kind == "compact":
-        network = importlib.import_module("spandrel.architectures.Compact.__arch.SRVGG").SRVGGNetCompact(num_conv=32)
-    else:
-        rrdb = importlib.import_module("spandrel.architectures.ESRGAN.__arch.RRDB")
-        network = rrdb.RRDBNet(in_nc=3, out_nc=3, num_filters=64, num_blocks=23, scale=4)
-    path = folder / f"{kind}.safetensors"
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, path)
-    return path
-
-
 def weights_for(kind: str, given: Path | None, folder: Path) -> Path:
     if kind == "lite":
         return ROOT / "model_loader" / "bundled" / "backplate-lite-x4.safetensors"
-    return given if kind == "compact" and given else seeded_weights(kind, folder)
+    return given if kind == "compact" and given else save_seeded(kind, folder)
 
 
 Work = Callable[[], torch.Tensor]
@@ -73,18 +65,13 @@ Work = Callable[[], torch.Tensor]
 
 def entries(path: Path, size: str, target: str) -> dict[str, Work]:
     """The same job for both, each taking an image and giving one as (1, H, W, 3)."""
-    mm = importlib.import_module("comfy.model_management")
     core = importlib.import_module("comfy_extras.nodes_upscale_model").ImageUpscaleWithModel
     core_nodes = importlib.import_module("nodes")
-    patcher = importlib.import_module("comfy.model_patcher")
-    engines = importlib.import_module("backplate.core.engines.registry")
-    pipeline = importlib.import_module("backplate.core.tiled.pipeline")
-    targets = importlib.import_module("backplate.core.image.fit")
-    model = importlib.import_module("backplate.model_loader.loaded").load_model(path)
-    descriptor: Any = model.descriptor
-    wrapper = getattr(patcher, "CoreModelPatcher", patcher.ModelPatcher)
-    devices = {"load_device": mm.get_torch_device(), "offload_device": mm.unet_offload_device()}
-    descriptor.patcher = wrapper(descriptor.model, **devices)
+    engines = ours("core.engines.registry")
+    pipeline = ours("core.tiled.pipeline")
+    targets = ours("core.image.fit")
+    model, descriptor = ours("model_loader.loaded").load_model(path), comfyui_model(path)
+    device = importlib.import_module("comfy.model_management").get_torch_device()
     opened: dict[str, Any] = {}
     width, height = size_of(size)
     image = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(1))
@@ -97,7 +84,7 @@ def entries(path: Path, size: str, target: str) -> dict[str, Work]:
 
     def with_backplate(engine: str) -> torch.Tensor:
         if engine not in opened:
-            opened[engine] = engines.open_upscaler(model, mm.get_torch_device(), engine=engines.Engine(engine))
+            opened[engine] = engines.open_upscaler(model, device, engine=engines.Engine(engine))
         picture, upscaler = image.movedim(-1, 1), opened[engine]
         if not target:
             return pipeline.upscale(picture, upscaler).movedim(1, -1)
@@ -105,10 +92,10 @@ def entries(path: Path, size: str, target: str) -> dict[str, Work]:
         return pipeline.upscale_to(picture, None, upscaler, wish).picture.movedim(1, -1)
 
     def untiled() -> torch.Tensor:
-        return descriptor(image.movedim(-1, 1).to(devices["load_device"])).movedim(1, -1).cpu()
+        return descriptor(image.movedim(-1, 1).to(device)).movedim(1, -1).cpu()
 
-    ours: dict[str, Work] = {engine: partial(with_backplate, engine) for engine in NAMES[1:]}
-    return {"core": with_core, **ours, "untiled": untiled}
+    with_pack: dict[str, Work] = {engine: partial(with_backplate, engine) for engine in NAMES[1:]}
+    return {"core": with_core, **with_pack, "untiled": untiled}
 
 
 class Measured:
@@ -149,9 +136,8 @@ def measure(cases: list[tuple[Path, str, str]], runs: int) -> list[dict[str, Any
 
 def peak_memory(name: str, path: Path, case: tuple[str, str, str], cpu: bool) -> float:
     """Peak resident megabytes of a fresh process that does the job once."""
-    command = [sys.executable, __file__, "--once", name, "--weights", str(path), "--case", *case]
-    done = subprocess.run(command + ([] if cpu else ["--gpu"]), capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    words = ["--once", name, "--weights", str(path), "--case", *case]
+    return float(run_self(__file__, words + ([] if cpu else ["--gpu"])))
 
 
 def once(name: str, path: Path, case: list[str]) -> None:
@@ -159,17 +145,6 @@ def once(name: str, path: Path, case: list[str]) -> None:
     with torch.inference_mode():
         work()
     print(peak_megabytes())
-
-
-def machine(cpu: bool) -> dict[str, str]:
-    version = importlib.import_module("comfyui_version").__version__
-    return {
-        "device": device_name(torch.device("cpu" if cpu else "cuda")),
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "torch": torch.__version__,
-        "ComfyUI": version,
-        "commit": commit(),
-    }
 
 
 def small_picture(path: Path, runs: int) -> float:
@@ -191,7 +166,7 @@ def small_picture(path: Path, runs: int) -> float:
 def table(rows: list[dict[str, Any]], facts: dict[str, str], small: dict[str, float]) -> str:
     head = ["model", "source", "target", "core, s", "pytorch, s", "auto, s", "times as fast", "core, MB", "pytorch, MB",
             "auto, MB", "core, difference to untiled", "pytorch", "auto"]  # fmt: skip
-    lines = ["; ".join(f"{key} {value}" for key, value in facts.items()), "", _line(head), "|---" * len(head) + "|"]
+    lines = ["; ".join(f"{key} {value}" for key, value in facts.items()), "", line_of(head), "|---" * len(head) + "|"]
     for row in rows:
         seconds, memory, change = row.get("seconds"), row["peak MB"], row.get("difference to untiled")
         ratio = f"{seconds['core'] / min(seconds[name] for name in NAMES[1:]):.2f}" if seconds else "-"
@@ -199,17 +174,13 @@ def table(rows: list[dict[str, Any]], facts: dict[str, str], small: dict[str, fl
         cells += [f"{seconds[name]:.2f}" if seconds else "-" for name in NAMES] + [ratio]
         cells += [f"{memory[name]:.0f}" for name in NAMES]
         cells += [f"{change[name]:.1e}" if change else "-" for name in NAMES]
-        lines.append(_line(cells))
+        lines.append(line_of(cells))
     lines += ["", *(f"{name}, {SMALL}: {ratio:.2f} times the model alone" for name, ratio in small.items())]
     return "\n".join(lines) + "\n"
 
 
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--weights", type=Path, help="a Compact model; seeded random weights without")
     parser.add_argument("--runs", type=int, default=3, help="timed runs of each, after one that is not counted")
     parser.add_argument("--gpu", action="store_true", help="let ComfyUI choose its device instead of the CPU")
@@ -239,15 +210,11 @@ def main() -> None:
             paths[kind].stem: small_picture(paths[kind], options.runs)
             for kind in dict.fromkeys(kind for kind, *_ in timed)
         }
-    facts = machine(cpu=not options.gpu)
+    facts = facts_of(torch.device("cuda" if options.gpu else "cpu"))
+    facts["ComfyUI"] = importlib.import_module("comfyui_version").__version__
     text = table(rows, facts, small)
     print(text)
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "core_vs_backplate.md").write_text(text)
-        (options.output / "core_vs_backplate.json").write_text(
-            json.dumps({**facts, "rows": rows, "small": small}, indent=1) + "\n"
-        )
+    write_results(options.output, "core_vs_backplate", text, {**facts, "rows": rows, "small": small})
 
 
 if __name__ == "__main__":

@@ -17,11 +17,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib
-import importlib.metadata
-import importlib.util
-import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -33,29 +28,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from pack import commit, device_name, load_pack, ours, peak_bytes
+from pack import facts_of, load_pack, ours, parser_of, peak_megabytes, run_self, write_results
+from seeded_models import save_seeded
 
 TILES = {"compact": (0, 128, 256, 512), "rrdbnet": (0, 64, 128)}
 RRDBNET_SIDE = 160
 SAMPLING = 0.005
 """Seconds between two looks at the memory of a card."""
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "ncnn", "tensorrt", "tensorrt-rtx")
-
-
-def seeded(kind: str, folder: Path) -> Path:
-    """A file of random weights, the same every time."""
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    if kind == "compact":
-        module = importlib.import_module("spandrel.architectures.Compact.__arch.SRVGG")
-        network = module.SRVGGNetCompact(num_feat=64, num_conv=32, upscale=4)
-    else:
-        module = importlib.import_module("spandrel.architectures.ESRGAN.__arch.RRDB")
-        network = module.RRDBNet(in_nc=3, num_filters=64, num_blocks=23, scale=4)
-    path = folder / f"{kind}.safetensors"
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
-    return path
 
 
 def read_picture(path: Path | None, side: int) -> torch.Tensor:
@@ -138,15 +118,15 @@ def usable() -> list[str]:
 def peak_memory(arguments: argparse.Namespace, kind: str, row: dict[str, Any], weights: Path) -> float | None:
     """MB that a process of its own needs for the picture, see ``print_peak``; None if it failed."""
     print(f"memory of {kind} in {row['engine']}, tile {row['tile']}", file=sys.stderr)
-    command = [sys.executable, __file__, "--one", kind, row["engine"], str(row["tile"]), str(weights)]
-    command += ["--picture", str(arguments.picture)] if arguments.picture else []
-    command += ["--side", str(arguments.side)] if arguments.side is not None else []
-    command += ["--device", arguments.device] if arguments.device else []
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"no memory for {row['engine']}, tile {row['tile']}: {done.stderr[-300:]}", file=sys.stderr)
+    words = ["--one", kind, row["engine"], str(row["tile"]), str(weights)]
+    words += ["--picture", str(arguments.picture)] if arguments.picture else []
+    words += ["--side", str(arguments.side)] if arguments.side is not None else []
+    words += ["--device", arguments.device] if arguments.device else []
+    try:
+        return float(run_self(__file__, words))
+    except subprocess.CalledProcessError as error:
+        print(f"no memory for {row['engine']}, tile {row['tile']}: {error}", file=sys.stderr)
         return None
-    return float(done.stdout.split()[-1])
 
 
 def print_peak(arguments: argparse.Namespace) -> None:
@@ -173,7 +153,7 @@ def most_resident(work: Callable[[], object]) -> float:
     if forgets.exists():
         forgets.write_text("5")
     work()
-    return peak_bytes() / 2**20
+    return peak_megabytes()
 
 
 def most_on_card(work: Callable[[], object]) -> float:
@@ -199,17 +179,10 @@ def card_memory() -> float:
 
 
 def machine() -> dict[str, Any]:
-    def version(package: str) -> str | None:
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            return None
-
+    version = ours("core.engines.json_cache").package_version
     return {
-        "device": device_name(ours("model_loader.precision").choose_device(None)),
-        "processor": f"{platform.machine()} {platform.system()}",
+        **facts_of(ours("model_loader.precision").choose_device(None)),
         "versions": {name: found for name in PACKAGES if (found := version(name))},
-        "commit": commit(),
     }
 
 
@@ -234,14 +207,14 @@ def markdown(rows: list[dict[str, Any]], where: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
     lines += [
         "",
-        f"{where['device']}, {where['processor']}; {versions}; commit {where['commit']}. {where['pictures']}. Speed"
+        f"{where['device']}, {where['system']}; {versions}; commit {where['commit']}. {where['pictures']}. Speed"
         " against PyTorch at its best tile; difference to PyTorch with the same tile, and without tiles.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--weights", type=Path, help="a Compact model")
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--side", type=int, help="of the corner of the picture; 0 for all of it")
@@ -266,7 +239,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for kind in kinds:
             given = arguments.weights if kind == "compact" else None
-            weights = given or seeded(kind, Path(folder))
+            weights = given or save_seeded(kind, Path(folder))
             side = side_of(kind, arguments.side)
             case = Case(kind, weights, arguments.picture, side, arguments.device)
             sizes.append(f"{kind} on {case.picture.shape[3]}x{case.picture.shape[2]} pixels")
@@ -278,12 +251,8 @@ def main() -> None:
     where = {**machine(), "pictures": ", ".join(sizes), "runs": arguments.runs}
     table = markdown(rows, where)
     print(table)
-    if arguments.output:
-        name = f"engines-{arguments.model}" if arguments.model else "engines"
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / f"{name}.md").write_text(table)
-        content = json.dumps({"machine": where, "rows": rows}, indent=1) + "\n"
-        (arguments.output / f"{name}.json").write_text(content)
+    name = f"engines-{arguments.model}" if arguments.model else "engines"
+    write_results(arguments.output, name, table, {"machine": where, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ source, in the result, and in the result with ``--grain keep``.
 
 from __future__ import annotations
 
-import argparse
 import io
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from backplate.core.image.dither import Dither, to_levels
 from backplate.core.image.grain import Grain, add_grain, measure_grain, missing_grain
 from backplate.core.jobs.library import load_model, upscale
 from backplate.core.media.picture.read import read_picture
+from pack import parser_of
 from PIL import Image
 
 WIDTH, HEIGHT = 2000, 500
@@ -81,7 +81,7 @@ def grain_table(pictures: list[Path], model: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE")
     parser.add_argument("--model", default="backplate-lite-x2", help="a name or a path")
     wanted = parser.parse_args()

@@ -9,7 +9,6 @@ size, and removed again. Prints the command that runs the drill on the other mac
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from drill.rows import REAL_WEIGHTS
-from pack import ROOT, comfyui_home
+from pack import ROOT, comfyui_home, parser_of
 
 LIMIT = 45 * 2**20
 COMFY_PACKAGES = ("comfy-aimdo==0.4.13", "comfy-kitchen==0.2.31")
@@ -129,7 +128,7 @@ def gather(folder: Path, weights: Path | None) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("folder", type=Path, help="is made; it must not be there, or be one of ours")
     parser.add_argument("--weights", type=Path, help="folder of Real-ESRGAN weights to take along")
     options = parser.parse_args()

@@ -1,12 +1,16 @@
-"""What the scripts of this folder share: the pack under its own name, ComfyUI, and what is said about a measurement."""
+"""What the scripts of this folder share: the pack under its own name, ComfyUI, facts about the machine, and results."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
+import json
 import os
+import platform
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +47,49 @@ def device_name(device: Any) -> str:
     return ours("core.engines.json_cache").device_name(device)
 
 
+def facts_of(device: Any) -> dict[str, str]:
+    """Of the machine, and what runs on it."""
+    import torch
+
+    return {
+        "device": device_name(device),
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "torch": torch.__version__,
+        "commit": commit(),
+    }
+
+
+def parser_of(doc: str | None) -> argparse.ArgumentParser:
+    """Whose help is the text of the script."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Of ``640x480``."""
+    width, height = text.split("x")
+    return int(width), int(height)
+
+
+def line_of(cells: Iterable[str]) -> str:
+    """Of a table in Markdown."""
+    return f"| {' | '.join(cells)} |"
+
+
+def write_results(folder: Path | None, name: str, text: str, content: Mapping[str, Any]) -> None:
+    """``name``.md and ``name``.json, if there is a folder."""
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def run_self(script: str, words: Sequence[str]) -> str:
+    """The last line that the script prints in a process of its own with these words; what it says on standard error is
+    seen. Raises ``CalledProcessError``."""
+    done = subprocess.run([sys.executable, script, *words], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
 def comfyui_home() -> Path:
     return Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
 
@@ -55,18 +102,25 @@ def load_comfyui(cpu: bool) -> None:
     importlib.import_module("comfy.cli_args")
 
 
-def peak_bytes() -> int:
+def comfyui_model(path: Path) -> Any:
+    """A model as ComfyUI's loader gives it to its upscaling node; after ``load_comfyui``."""
+    management = importlib.import_module("comfy.model_management")
+    patcher = importlib.import_module("comfy.model_patcher")
+    descriptor = ours("model_loader.loaded").load_model(path).descriptor
+    descriptor.patcher = getattr(patcher, "CoreModelPatcher", patcher.ModelPatcher)(
+        descriptor.model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
+    )
+    return descriptor
+
+
+def peak_megabytes() -> float:
     """The most that was resident of this process. On Linux getrusage would carry over the peak of the process that
     started it."""
     status = Path("/proc/self/status")
     # Not every kernel that calls itself Linux keeps it.
     if status.is_file() and "VmHWM:" in (text := status.read_text()):
-        return int(text.split("VmHWM:")[1].split()[0]) * 2**10
+        return int(text.split("VmHWM:")[1].split()[0]) / 2**10
     import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 2**10
-
-
-def peak_megabytes() -> float:
-    return peak_bytes() / 2**20
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

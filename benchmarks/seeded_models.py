@@ -81,13 +81,20 @@ NETWORKS: dict[str, tuple[str, str, Options]] = {
 }  # fmt: skip
 """Name, module of Spandrel, class in it, options."""
 
+FULL_SIZE: dict[str, tuple[str, str, Options]] = {
+    "compact": ("Compact", "Compact", {"num_feat": 64, "num_conv": 32, "upscale": 4}),
+    "rrdbnet": ("ESRGAN", "ESRGAN", {"num_filters": 64, "num_blocks": 23, "scale": 4}),
+    "small compact x2": ("Compact", "Compact", {"num_feat": 16, "num_conv": 2, "upscale": 2}),
+    "tiny compact x2": ("Compact", "Compact", {"num_feat": 8, "num_conv": 1, "upscale": 2}),
+}
+"""The same for what is timed, the first two in the shape of realesr-general-x4v3 and RealESRGAN_x4plus."""
 GAINS = {"RealCUGAN": 1.25}
 """Of the drawn convolutions, where without it nothing of the picture would arrive."""
 
 
 def save_seeded(name: str, folder: Path, seed: int = 3) -> Path:
-    """Writes the network of ``NETWORKS`` with that name to a file in ``folder``."""
-    module, network, options = NETWORKS[name]
+    """Writes the network of ``NETWORKS`` or ``FULL_SIZE`` with that name to a file in ``folder``."""
+    module, network, options = (NETWORKS | FULL_SIZE)[name]
     torch.manual_seed(seed)
     built: Callable[..., torch.nn.Module] = getattr(
         importlib.import_module(f"spandrel.architectures.{module}"), network

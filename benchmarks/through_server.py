@@ -9,7 +9,6 @@ its first run is that of a new user.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import statistics
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pack import parser_of
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +49,7 @@ def seconds(client: comfy_server.Client, upscaler: str, model: str, drawn: np.nd
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--size", default="1024x768")
     parser.add_argument("--runs", type=int, default=3)

@@ -22,8 +22,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,39 +31,30 @@ from typing import Any
 import av
 import torch
 from clips import FAST, KINDS, RATE, held_version, make_clip
-from pack import comfyui_home, commit, device_name, load_comfyui, load_pack, ours, peak_megabytes
-from safetensors.torch import save_file
+from pack import (
+    comfyui_home,
+    comfyui_model,
+    facts_of,
+    line_of,
+    load_comfyui,
+    load_pack,
+    ours,
+    parser_of,
+    peak_megabytes,
+    run_self,
+    size_of,
+    write_results,
+)
+from seeded_models import save_seeded
 
 GROUPS = ("batch", "streamed", "long", "clip")
 HEAD = ("case", "frames", "reused", "streamed", "tiles reused", "fps", "ms a frame, 50th / 95th / 99th",
         "of which upscaling", "peak MB")  # fmt: skip
 
 
-def size_of(text: str) -> tuple[int, int]:
-    width, height = text.split("x")
-    return int(width), int(height)
-
-
 def model_file(model: str, folder: Path) -> Path:
     find = ours("model_loader.find")
-    path = folder / "compact_seeded_x2.safetensors"
-    if not model and not path.is_file():
-        save_file(compact(scale=2, features=16, convolutions=2), path)
-    return find.find_model(model, find.default_folders(None)) if model else path
-
-
-def compact(scale: int, features: int, convolutions: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    state: dict[str, torch.Tensor] = {}
-    widths = [3, *[features] * (convolutions + 1), 3 * scale**2]
-    for index, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
-        last = index == len(widths) - 2
-        weights = torch.randn(outputs, inputs, 3, 3, generator=generator) * (0.01 if last else 1.0)
-        state[f"body.{2 * index}.weight"] = weights / (9 * inputs) ** 0.5
-        state[f"body.{2 * index}.bias"] = torch.zeros(outputs)
-        if not last:
-            state[f"body.{2 * index + 1}.weight"] = torch.full((features,), 0.2)
-    return state
+    return find.find_model(model, find.default_folders(None)) if model else save_seeded("small compact x2", folder)
 
 
 def upscaler_of(path: Path) -> Any:
@@ -121,13 +110,9 @@ def batch_case(source: Path, output: Path, target: tuple[int, int], model: Path)
 
 def core_case(source: Path, output: Path, target: tuple[int, int], model: Path) -> dict[str, Any]:
     load_comfyui(cpu=not torch.cuda.is_available())
-    management, latest = importlib.import_module("comfy.model_management"), importlib.import_module("comfy_api.latest")
+    latest = importlib.import_module("comfy_api.latest")
     upscale = importlib.import_module("comfy_extras.nodes_upscale_model").ImageUpscaleWithModel
-    descriptor: Any = ours("model_loader.loaded").load_model(model).descriptor
-    patcher = importlib.import_module("comfy.model_patcher")
-    descriptor.patcher = getattr(patcher, "CoreModelPatcher", patcher.ModelPatcher)(
-        descriptor.model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
-    )
+    descriptor = comfyui_model(model)
     started = time.perf_counter()
     with torch.inference_mode():
         parts = latest.InputImpl.VideoFromFile(str(source)).get_components()
@@ -145,11 +130,7 @@ def in_own_process(case: str, source: Path, target: str, model: Path) -> dict[st
     """The case's figures, and its peak resident memory in MB."""
     with tempfile.TemporaryDirectory(prefix="backplate-benchmark-") as folder:
         words = [case, str(source), f"{folder}/out.mp4", target, str(model)]
-        command = [sys.executable, __file__, "--case", *words]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    if done.returncode:
-        raise SystemExit(f"The case {case} of {source.name} ended with status {done.returncode}.")
-    return json.loads(done.stdout.splitlines()[-1])
+        return json.loads(run_self(__file__, ["--case", *words]))
 
 
 def run_case(case: str, source: str, output: str, target: str, model: str) -> None:
@@ -158,7 +139,7 @@ def run_case(case: str, source: str, output: str, target: str, model: str) -> No
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--model", default="", help="name or path; see `backplate models`")
     parser.add_argument("--size", default="1280x720", help="of the drawn clips")
     parser.add_argument("--target", default="1920x1080", help="what they are brought to")
@@ -186,11 +167,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
         found[name] = in_own_process(case, source, target, model)
         print(row(name, found[name]), file=sys.stderr, flush=True)
         text = table(found, options)
-        if options.output:
-            options.output.mkdir(parents=True, exist_ok=True)
-            (options.output / "video.md").write_text(text, encoding="utf-8")
-            content = {**facts_of(options), "rows": found}
-            (options.output / "video.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_results(options.output, "video", text, {**facts(options), "rows": found})
     print(text)
 
 
@@ -225,11 +202,11 @@ def row(name: str, facts: dict[str, Any]) -> str:
     cells.append(f"{facts['frames_per_second']:.2f}")
     cells += [" / ".join(f"{times[stage][key]:.0f}" for key in ("p50", "p95", "p99")) if times else "-"
               for stage in ("total", "upscale")]  # fmt: skip
-    return f"| {' | '.join(cells)} | {facts['peak_mb']:.0f} |"
+    return line_of([*cells, f"{facts['peak_mb']:.0f}"])
 
 
 def table(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
-    lines = ["; ".join(f"{key} {value}" for key, value in facts_of(options).items()), "", f"| {' | '.join(HEAD)} |"]
+    lines = ["; ".join(f"{key} {value}" for key, value in facts(options).items()), "", line_of(HEAD)]
     lines += ["|---" * len(HEAD) + "|", *(row(name, facts) for name, facts in found.items()), ""]
     return "\n".join([*lines, *growth_lines(found, options)]) + "\n"
 
@@ -254,17 +231,14 @@ def growth_lines(found: dict[str, dict[str, Any]], options: argparse.Namespace) 
     return lines
 
 
-def facts_of(options: argparse.Namespace) -> dict[str, str]:
-    facts = {
+def facts(options: argparse.Namespace) -> dict[str, str]:
+    found = {
         "job": f"{options.size} to {options.target}",
         "model": options.model or "Compact of 16 features, x2, seeded",
-        "device": device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "torch": torch.__version__,
+        **facts_of(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "PyAV": av.__version__,
-        "commit": commit(),
     }
-    return {**facts, "ComfyUI": comfyui_version()} if options.comfyui else facts
+    return {**found, "ComfyUI": comfyui_version()} if options.comfyui else found
 
 
 def comfyui_version() -> str:

@@ -14,8 +14,7 @@ from .batch import batch
 from .check_command import check, profiles
 from .compare_command import compare
 from .diagnose_command import diagnose
-from .doctor import doctor
-from .engines_command import engines
+from .engines_command import doctor, engines
 from .export_command import export
 from .info import info
 from .manifest import manifest_app

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .choices import ENGINES, SCHEDULERS
 from .errors import reporting
 from .folder_options import (
     PictureOptions,
     folder_job,
     folder_tasks,
     picture_settings,
-    protect_settings,
     settings_for_model,
 )
-from .options import takes
+from .options import ENGINES, SCHEDULERS, takes
 from .presets import with_model
 
 if TYPE_CHECKING:
@@ -64,7 +62,7 @@ def batch(options: BatchOptions) -> None:
     one_of(SCHEDULERS.split("|"), options.scheduler, "--scheduler")
     engine = options.checked_engine()
     settings, precision = picture_settings(options), options.checked_precision()
-    protect = protect_settings(options.protect, options.protect_mode)
+    protect = options.protection()
     tasks = folder_tasks(options)
     path = find_model(options.model, default_folders(options.models_dir))
     facts = load_model(path).facts

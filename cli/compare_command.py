@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .errors import ALL_FAILED, SOME_FAILED, UsageProblem, reporting, say
+from .options import takes
 
 if TYPE_CHECKING:
     from ..core.metrics.compare import Threshold
@@ -22,63 +25,84 @@ METRICS = "psnr,ssim,ms_ssim,lpips,vmaf"
 BELOW_THRESHOLD = 3
 """Exit code when a mean misses its threshold."""
 
-VmafModelName = Annotated[
-    str, typer.Option("--vmaf-model", metavar=VMAF_MODELS, help="Shown next to every VMAF score.")
-]
-LpipsNetName = Annotated[str, typer.Option("--lpips-net", metavar=LPIPS_NETS, help="Backbone of LPIPS.")]
-LpipsBackbone = Annotated[
-    Path | None, typer.Option("--lpips-backbone", metavar="FILE", help="torchvision's weights for it.")
-]
-LpipsDownload = Annotated[
-    bool, typer.Option("--lpips-download", help="Fetch them from download.pytorch.org (233 or 528 MB) if need be.")
-]
+
+@dataclass(frozen=True, kw_only=True)
+class MetricOptions:
+    """How results are held against references."""
+
+    vmaf_model: Annotated[str, typer.Option(metavar=VMAF_MODELS, help="Shown next to every VMAF score.")] = (
+        "vmaf_v0.6.1"
+    )
+    lpips_net: Annotated[str, typer.Option(metavar=LPIPS_NETS, help="Backbone of LPIPS.")] = "alex"
+    lpips_backbone: Annotated[Path | None, typer.Option(metavar="FILE", help="torchvision's weights for it.")] = None
+    lpips_download: Annotated[
+        bool, typer.Option("--lpips-download", help="Fetch them from download.pytorch.org (233 or 528 MB) if need be.")
+    ] = False
+
+    def settings(self, names: Sequence[str], channel: str, border: int, align: str = "none") -> CompareSettings:
+        """What the options say. Raises ``UsageProblem``, or ``InputError`` for an unknown metric or VMAF model."""
+        from ..core.metrics import vmaf
+        from ..core.metrics.lpips import LpipsNet
+        from ..core.metrics.pair import Align, Channel
+        from ..core.metrics.registry import CompareSettings, metric_names
+        from .parsing import choice
+
+        return CompareSettings(
+            metrics=metric_names(names),
+            channel=choice(Channel, channel, "--channel"),
+            border=border,
+            align=choice(Align, align, "--align"),
+            vmaf_model=vmaf.vmaf_model(self.vmaf_model),
+            lpips_net=choice(LpipsNet, self.lpips_net, "--lpips-net"),
+            lpips_backbone=self.lpips_backbone,
+            lpips_download=self.lpips_download,
+        )
 
 
-@reporting
-def compare(
-    result: Annotated[Path, typer.Argument(help="A picture, a video, or a folder of them.")],
-    reference: Annotated[Path, typer.Argument(help="What it should look like; folders are matched by name.")],
-    metrics: Annotated[str, typer.Option(metavar="NAMES", help=f"Of {METRICS}.")] = "psnr,ssim",
-    channel: Annotated[str, typer.Option(metavar=CHANNELS, help="Of PSNR and SSIM; papers report y.")] = "rgb",
-    border: Annotated[int, typer.Option(min=0, help="Pixels left out on every side; papers: the scale.")] = 0,
-    align: Annotated[str, typer.Option(metavar=ALIGNS, help="What to do where sizes differ.")] = "none",
-    vmaf_model: VmafModelName = "vmaf_v0.6.1",
-    lpips_net: LpipsNetName = "alex",
-    lpips_backbone: LpipsBackbone = None,
-    lpips_download: LpipsDownload = False,
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(MetricOptions):
+    """What is compared, as written on the command line."""
+
+    result: Annotated[Path, typer.Argument(help="A picture, a video, or a folder of them.")]
+    reference: Annotated[Path, typer.Argument(help="What it should look like; folders are matched by name.")]
+    metrics: Annotated[str, typer.Option(metavar="NAMES", help=f"Of {METRICS}.")] = "psnr,ssim"
+    channel: Annotated[str, typer.Option(metavar=CHANNELS, help="Of PSNR and SSIM; papers report y.")] = "rgb"
+    border: Annotated[int, typer.Option(min=0, help="Pixels left out on every side; papers: the scale.")] = 0
+    align: Annotated[str, typer.Option(metavar=ALIGNS, help="What to do where sizes differ.")] = "none"
     fail_below: Annotated[
         list[str] | None,
         typer.Option("--fail-below", metavar="METRIC=MEAN", help="Exit code 3 if the mean is lower; repeatable."),
-    ] = None,
+    ] = None
     fail_above: Annotated[
         list[str] | None,
         typer.Option("--fail-above", metavar="METRIC=MEAN", help="The same for LPIPS, which is better when lower."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one object {metric: mean}, nothing else.")] = False,
-    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the figures of every pair.")] = None,
-) -> None:
+    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object {metric: mean}, nothing else.")] = False
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the figures of every pair.")] = None
+
+
+@reporting
+@takes(CompareOptions)
+def compare(options: CompareOptions) -> None:
     """Measure how close a result is to its reference. Exit codes: 0; 1 nothing could be compared; 2 some pairs could
     not; 3 a threshold was missed."""
     # Not at the top: PyTorch would make --help wait.
     from ..core.metrics.compare import json_figures, missed
-    from ..core.metrics.registry import metric_names
     from ..core.shootout.compare import compare_paths
     from ..core.shootout.report_files import write_json
     from .parsing import as_usage
     from .screen import Screen
 
     with as_usage():
-        thresholds = requested_thresholds(fail_below or [], fail_above or [])
-        names = metric_names([*metrics.split(","), *(threshold.metric for threshold in thresholds)])
-        settings = compare_settings(
-            names, channel, border, align, vmaf_model, lpips_net, lpips_backbone, download=lpips_download
-        )
+        thresholds = requested_thresholds(options.fail_below or [], options.fail_above or [])
+        names = [*options.metrics.split(","), *(threshold.metric for threshold in thresholds)]
+        settings = options.settings(names, options.channel, options.border, options.align)
     with Screen(1) as screen:
-        screen.start_picture(result)
-        found = compare_paths(result, reference, settings, screen)
-    if report:
-        write_json(report, found.as_dict())
-    if as_json:
+        screen.start_file(options.result)
+        found = compare_paths(options.result, options.reference, settings, screen)
+    if options.report:
+        write_json(options.report, found.as_dict())
+    if options.as_json:
         typer.echo(json.dumps(json_figures(found.means)))
         for problem in found.all_problems:
             say(problem)
@@ -92,36 +116,6 @@ def compare(
         raise typer.Exit(BELOW_THRESHOLD)
     if failed:
         raise typer.Exit(ALL_FAILED if failed == len(found.rows) else SOME_FAILED)
-
-
-def compare_settings(
-    names: tuple[str, ...],
-    channel: str,
-    border: int,
-    align: str,
-    vmaf_model: str,
-    lpips_net: str,
-    lpips_backbone: Path | None,
-    *,
-    download: bool,
-) -> CompareSettings:
-    """What the options say. Raises ``UsageProblem``, or ``InputError`` for an unknown VMAF model."""
-    from ..core.metrics import vmaf
-    from ..core.metrics.lpips import LpipsNet
-    from ..core.metrics.pair import Align, Channel
-    from ..core.metrics.registry import CompareSettings
-    from .parsing import choice
-
-    return CompareSettings(
-        metrics=names,
-        channel=choice(Channel, channel, "--channel"),
-        border=border,
-        align=choice(Align, align, "--align"),
-        vmaf_model=vmaf.vmaf_model(vmaf_model),
-        lpips_net=choice(LpipsNet, lpips_net, "--lpips-net"),
-        lpips_backbone=lpips_backbone,
-        lpips_download=download,
-    )
 
 
 def requested_thresholds(below: list[str], above: list[str]) -> list[Threshold]:

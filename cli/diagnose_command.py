@@ -8,16 +8,14 @@ from typing import Annotated
 import typer
 
 from .errors import reporting
-from .options import NoTune
+from .options import Device, ModelsDir, NoTune, WantedModel
 
 MODES = "bicubic|jpeg|cel|second-order"
 
 
 @reporting
 def diagnose(
-    model: Annotated[
-        str, typer.Option("--model", "-m", metavar="NAME_OR_PATH", help="See `backplate models` for names.")
-    ],
+    model: WantedModel,
     data: Annotated[Path, typer.Option(help="Folder of clean pictures of the kind that you care about.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for crops of the worst and diagnosis.json.")
@@ -30,8 +28,8 @@ def diagnose(
     ] = 512,
     worst: Annotated[int, typer.Option(min=0, help="Pictures whose crops are written.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")] = None,
-    models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
+    device: Device = None,
+    models_dir: ModelsDir = None,
     no_tune: NoTune = False,
 ) -> None:
     """Find what a model does worst. Ranks pictures, names the failure and the recipe that aims at it."""
@@ -42,8 +40,8 @@ def diagnose(
     from ..model_loader.find import default_folders, find_model
     from ..model_loader.loaded import load_model
     from ..model_loader.precision import choose_device
+    from .bars import TrainingScreen
     from .parsing import choice
-    from .training_screen import TrainingScreen
 
     settings = room.DiagnoseSettings(
         degradation=DegradationSettings(mode=choice(Mode, degradation, "--degradation")),

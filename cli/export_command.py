@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from .choices import EXPORTS
 from .errors import UsageProblem, reporting
+from .options import EXPORTS, ModelFile, ModelsDir, Overwrite
 
 
 @reporting
 def export(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or path of a model file.")],
+    model: ModelFile,
     to: Annotated[str, typer.Option(metavar=EXPORTS, help="What to export to.")],
     output: Annotated[
         Path | None,
@@ -24,8 +24,8 @@ def export(
     ] = 0,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Any size, also with --tile.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Weights in half precision: half the size.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
-    models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
+    overwrite: Overwrite = False,
+    models_dir: ModelsDir = None,
 ) -> None:
     """Write a model as ONNX or ncnn files or as a TensorRT engine, and prove that they compute what PyTorch computes.
 
@@ -50,7 +50,7 @@ def export(
         raise UsageProblem(f"--output {output}: a file of {kind.value} ends in {kind.suffix}.")
     wish = ExportWish(tile=tile, dynamic=dynamic, half=fp16)
     with ModelScreen(1) as screen:
-        screen.start_picture(output)
+        screen.start_file(output)
         report = export_as_wished(
             found, output, wish, screen, overwrite=overwrite, made_by=f"Backplate {__version__}"
         )  # fmt: skip

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..core.errors import InputError
 from ..core.media.picture.mask import is_sidecar
 from ..core.media.picture.read import READABLE_SUFFIXES, format_of
 from ..core.media.picture_folder import (
@@ -23,6 +21,7 @@ from ..core.media.picture_folder import (
     refuse_inputs_as_outputs,
 )
 from .errors import UsageProblem
+from .parsing import as_usage
 
 SUFFIX_OF_FORMAT = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff", "avif": ".avif"}
 
@@ -40,7 +39,7 @@ def into_one_file(inputs: Sequence[Path], output: Path, file_format: str | None)
         what = f"the folder {inputs[0]}" if len(inputs) == 1 else f"{len(inputs)} inputs"
         raise UsageProblem(f"{what} cannot go into the one file {output}; name a folder.")
     task = FileTask(inputs[0].name, inputs[0], output.name, output)
-    with _as_usage():
+    with as_usage():
         kind = format_of(output)
         if file_format and kind != format_of(f"x{SUFFIX_OF_FORMAT[file_format]}"):
             raise UsageProblem(
@@ -67,7 +66,7 @@ def into_folder(
     _refuse_missing(inputs)
     if output.exists() and not output.is_dir():
         raise UsageProblem(f"{output} is a file whose name has no picture extension; name a picture or a folder.")
-    with _as_usage():
+    with as_usage():
         sources = [source for given in _without_masks(inputs) for source in _pictures(given, output, recursive)]
         sources = list({source.path: source for source in sources}.values())
         _refuse_shared_names(sources)
@@ -75,14 +74,6 @@ def into_folder(
         tasks = plan_tasks(sources, output, suffix, template, allowed)
         refuse_inputs_as_outputs(tasks)
     return tasks
-
-
-@contextmanager
-def _as_usage() -> Generator[None]:
-    try:
-        yield
-    except InputError as error:
-        raise UsageProblem(str(error)) from error
 
 
 def _refuse_missing(inputs: Sequence[Path]) -> None:

@@ -29,12 +29,12 @@ class RunJob(Protocol):
     def __call__(self, job: FolderJob, *, progress: FolderProgress) -> FolderRun: ...
 
 
-class FolderScreen(FolderProgress):
+class FolderScreen(Screen, FolderProgress):
     """Bars and lines for a folder. The first Ctrl-C asks the job to stop after the picture in hand."""
 
-    def __init__(self, screen: Screen, tasks: Sequence[FileTask]) -> None:
-        self._screen = screen
-        self._errands = {task.name: task for task in tasks}
+    def __init__(self, tasks: Sequence[FileTask]) -> None:
+        super().__init__(len(tasks))
+        self._tasks = {task.name: task for task in tasks}
         self._stopping = False
 
     @property
@@ -46,44 +46,33 @@ class FolderScreen(FolderProgress):
         if self._stopping:
             raise KeyboardInterrupt
         self._stopping = True
-        self._screen.line("finishing the picture in hand; Ctrl-C once more stops at once.")
+        self.line("finishing the picture in hand; Ctrl-C once more stops at once.")
 
     def start_picture(self, name: str) -> None:
-        self._screen.start_picture(self._errands[name].source)
+        self.start_file(self._tasks[name].source)
 
     def finish_picture(
         self, entry: Entry, picture: torch.Tensor | None, skipped: bool, alpha: torch.Tensor | None = None
     ) -> None:
-        task = self._errands[entry.source]
+        task = self._tasks[entry.source]
         if not entry.written:
-            self._screen.line(f"{task.source}: {entry.reason}")
+            self.line(f"{task.source}: {entry.reason}")
         elif not skipped:
             size = f"{entry.width}x{entry.height}, {entry.seconds:.1f} s"
             doubt = f"; look at it: {entry.reason}" if entry.status is Status.FLAGGED else ""
-            self._screen.line(f"{task.source} -> {task.output} ({size}){doubt}")
+            self.line(f"{task.source} -> {task.output} ({size}){doubt}")
             for note in entry.notes:
-                self._screen.line(f"{task.source}: {note}")
-        self._screen.finish_picture()
-
-    def begin(self, total: int, what: str = "") -> None:
-        self._screen.begin(total, what)
-
-    def advance(self, steps: int = 1) -> None:
-        self._screen.advance(steps)
-
-    def extend(self, steps: int) -> None:
-        self._screen.extend(steps)
+                self.line(f"{task.source}: {note}")
+        self.finish_file()
 
     def note(self, sentence: str) -> None:
-        self._screen.line(sentence)
+        self.line(sentence)
 
 
 def run_folder_job(job: FolderJob, run_job: RunJob, *, report: bool) -> None:
     """Runs the job and sums it up on stderr. Raises ``typer.Exit`` with the agreed code unless all is done."""
-    with Screen(len(job.tasks)) as screen:
-        progress = FolderScreen(screen, job.tasks)
-        with _ctrl_c(progress):
-            run = run_job(job, progress=progress)
+    with FolderScreen(job.tasks) as progress, _ctrl_c(progress):
+        run = run_job(job, progress=progress)
     summary = summarise(job, run)
     for line in summary.text().splitlines():
         typer.echo(line, err=True)

@@ -8,59 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..model_loader.find import AUTO
-from .choices import FORMATS, SOURCE_TYPES
 from .errors import UsageProblem
-from .options import (
-    CommercialUse,
-    Device,
-    EngineOption,
-    Fidelity,
-    KeepColours,
-    MarketplaceProfile,
-    ModelName,
-    ModelsDir,
-    NoTune,
-    Overwrite,
-    PresetFile,
-    ProtectFile,
-    ProtectModeOption,
-    Scale,
-    StripMetadata,
-    TileSize,
-    WantedAnchor,
-    WantedDither,
-    WantedEdge,
-    WantedFit,
-    WantedGrain,
-    WantedPrecision,
-    WantedSize,
-)
+from .options import FORMATS, SOURCE_TYPES, EnlargeOptions, Overwrite, Profile
 
 if TYPE_CHECKING:
-    from ..core.engines.registry import Engine
     from ..core.jobs.folder.job import FolderJob
-    from ..core.jobs.marketplace.profile import Profile
+    from ..core.jobs.marketplace.profile import Profile as Rules
     from ..core.jobs.model_info import Model
     from ..core.jobs.picture import PictureSettings
     from ..core.jobs.protect import ProtectSettings
     from ..core.media.picture_folder import FileTask
-    from ..model_loader.precision import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureOptions:
+class PictureOptions(EnlargeOptions):
     """What is to be done to pictures, as written on the command line."""
 
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, and folders of pictures.")]
     output: Annotated[Path, typer.Option("--output", "-o", help="A picture, or a folder in which names are kept.")]
-    model: ModelName = AUTO
-    preset: PresetFile = None
-    size: WantedSize = None
-    scale: Scale = None
+    preset: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What won a study (see `backplate study`); other options override it."),
+    ] = None
     megapixels: Annotated[float | None, typer.Option(help="Enlarge to millions of pixels instead.")] = None
-    fit: WantedFit = None
-    anchor: WantedAnchor = "center"
     background: Annotated[
         str | None,
         typer.Option(
@@ -69,15 +39,8 @@ class PictureOptions:
         ),
     ] = None
     multiple_of: Annotated[int, typer.Option(min=1, help="Both sides of the result are multiples of this.")] = 1
-    tile_size: TileSize = 0
-    edge: WantedEdge = "plain"
-    precision: WantedPrecision = "auto"
-    engine: EngineOption = "auto"
-    no_tune: NoTune = False
     bit_depth: Annotated[int | None, typer.Option(metavar="8|16", help="Default: that of the source.")] = None
     sharpen: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Sharpen, without halos; try 0.5.")] = None
-    device: Device = None
-    models_dir: ModelsDir = None
     quality: Annotated[int, typer.Option(min=1, max=100, help="For JPEG, WebP (100: lossless) and AVIF.")] = 95
     trim: Annotated[bool, typer.Option("--trim", help="Cut uniform borders off before fitting.")] = False
     keep_gps: Annotated[
@@ -104,35 +67,13 @@ class PictureOptions:
     ] = None
     min_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are smaller.")] = 0
     max_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are larger; 0: no limit.")] = 0
-    keep_colours: KeepColours = True
-    fidelity: Fidelity = 0.0
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts; each part may run on its own machine.")
     ] = None
-    profile: MarketplaceProfile = None
-    strip_metadata: StripMetadata = False
+    profile: Profile = None
     source_type: Annotated[
         str | None, typer.Option(metavar=SOURCE_TYPES, help="Say so in XMP (IPTC DigitalSourceType) where nothing is.")
     ] = None
-    commercial: CommercialUse = False
-    dither: WantedDither = "auto"
-    grain: WantedGrain = "off"
-    protect: ProtectFile = None
-    protect_mode: ProtectModeOption = "resample"
-
-    def checked_precision(self) -> Precision:
-        """Raises ``UsageProblem``."""
-        from ..model_loader.precision import Precision
-        from .parsing import choice
-
-        return choice(Precision, self.precision, "--precision")
-
-    def checked_engine(self) -> Engine:
-        """Raises ``UsageProblem``."""
-        from ..core.engines.registry import Engine
-        from .parsing import choice
-
-        return choice(Engine, self.engine, "--engine")
 
     def checked_format(self) -> str | None:
         """Raises ``UsageProblem``."""
@@ -143,33 +84,22 @@ class PictureOptions:
 
 def picture_settings(options: PictureOptions) -> PictureSettings:
     """What is done to each picture. Raises ``UsageProblem``."""
-    from ..core.image.dither import Dither
     from ..core.image.sharpen import SharpenSettings
-    from ..core.image.tiling import Edge
     from ..core.jobs.picture import PictureSettings, for_marketplace
-    from ..core.tiled.pipeline import TileSettings
-    from .parsing import as_usage, choice, one_of, requested_background, requested_target
+    from .parsing import as_usage, one_of, requested_background
 
     with as_usage():
         settings = PictureSettings(
-            target=requested_target(
-                options.size, options.scale, options.megapixels, options.fit, options.anchor, options.multiple_of
-            ),
+            **options.common_settings(options.megapixels, options.multiple_of),
             background=requested_background(options.background),
-            tiles=TileSettings(
-                size=options.tile_size, edge=choice(Edge, options.edge, "--edge"), keep_colours=options.keep_colours
-            ),
             sharpen=None if options.sharpen is None else SharpenSettings(amount=options.sharpen),
             trim=options.trim,
             bit_depth=one_of((8, 16), options.bit_depth, "--bit-depth"),
             quality=options.quality,
             srgb=options.srgb,
             strip_gps=not options.keep_gps,
-            fidelity=options.fidelity,
             strip_metadata=options.strip_metadata,
             source_type=one_of(SOURCE_TYPES.split("|"), options.source_type, "--source-type") or "",
-            grain=one_of(("off", "keep"), options.grain, "--grain") == "keep",
-            dither=choice(Dither, options.dither, "--dither"),
         )
         profile = marketplace(options)
         if profile and settings.target is None and options.multiple_of > 1:
@@ -177,24 +107,13 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
         return for_marketplace(settings, profile) if profile else settings
 
 
-def marketplace(options: PictureOptions) -> Profile | None:
+def marketplace(options: PictureOptions) -> Rules | None:
     """The rules that ``--profile`` names. Raises ``UsageProblem``."""
     from ..core.jobs.marketplace.profile import find_profile
     from .parsing import as_usage
 
     with as_usage():
         return None if options.profile is None else find_profile(options.profile)
-
-
-def protect_settings(file: Path | None, mode: str) -> ProtectSettings:
-    """What is protected in pictures. Raises ``UsageProblem``, also for a mask that cannot be read."""
-    from ..core.image.protect import ProtectMode
-    from ..core.jobs.protect import ProtectSettings, mask_in_file
-    from .parsing import as_usage, choice
-
-    wanted = choice(ProtectMode, mode, "--protect-mode")
-    with as_usage():
-        return ProtectSettings(mode=wanted, mask=None if file is None else mask_in_file(file, wanted))
 
 
 def settings_for_model(options: PictureOptions, settings: PictureSettings, model: Model, scale: int) -> PictureSettings:

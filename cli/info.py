@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from .errors import reporting, say
+from .options import AsJson, ModelFile, ModelsDir
 
 
 @reporting
 def info(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or path of a model file.")],
-    models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    model: ModelFile,
+    models_dir: ModelsDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Tell what a model file is."""
     from dataclasses import asdict

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .errors import reporting
+from .options import AsJson
 
 manifest_app = typer.Typer(help="What became of the pictures of a folder.", rich_markup_mode=None, no_args_is_help=True)
 
@@ -21,7 +22,7 @@ def manifest() -> None:
 @reporting
 def merge(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of results.")],
-    as_json: Annotated[bool, typer.Option("--json", help="The summary for scripts.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make one manifest.jsonl of those of all parts (--shard), and sum it up.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from ..model_loader.catalogue import CATALOGUE, CatalogueEntry, entry_by_name, f
 from ..model_loader.find import default_folders, model_files
 from ..model_loader.licence_index import INDEX_URL, Index, fetch_index, import_index, index_note, index_path, read_index
 from .errors import UsageProblem, reporting, say
+from .options import AsJson
 
 PIPED_WIDTH = 160
 
@@ -25,7 +26,7 @@ ModelsDir = Annotated[Path | None, typer.Option(help="Folder to look in first, o
 def models(
     context: typer.Context,
     models_dir: ModelsDir = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List known models and the model files that are here; fetch a known one."""
     if context.invoked_subcommand:
@@ -115,27 +116,22 @@ class _Download:
     """A bar on a terminal, nothing elsewhere."""
 
     def __init__(self, label: str) -> None:
-        self._bars: Any = None
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-            self._bars = Progress(*columns, console=Console(stderr=True))
-            self._task = self._bars.add_task(label, total=None)
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        self._bars = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+        self._task = self._bars.add_task(label, total=None)
 
     def __enter__(self) -> _Download:
-        if self._bars:
-            self._bars.start()
+        self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bars:
-            self._bars.stop()
+        self._bars.stop()
 
     def report(self, done: int, total: int) -> None:
-        if self._bars:
-            self._bars.update(self._task, completed=done, total=total)
+        self._bars.update(self._task, completed=done, total=total)
 
 
 def _sorted_out(files: dict[str, Path]) -> tuple[dict[str, list[Path]], dict[str, Path]]:

@@ -5,25 +5,38 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from .choices import ANCHORS, EDGES, ENGINES, FITS, PRECISIONS, PROTECT_MODES
+from ..core.engines.names import Engine
+from ..model_loader.find import AUTO
+
+if TYPE_CHECKING:
+    from ..core.jobs.model_info import Model
+    from ..core.jobs.protect import ProtectSettings
+    from ..core.upscaler import Upscaler
+    from ..model_loader.precision import Precision
 
 Options = TypeVar("Options")
 
-ModelName = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME_OR_PATH|auto",
-        help="See `backplate models`. auto: Real-ESRGAN if it is installed, else a bundled model, standard for "
-        "pictures and lite, which is faster, for video.",
-    ),
+# Values that options take, spelled out for ``--help``: what defines them would import PyTorch.
+FITS = "cover|contain|pad|stretch|longest|shortest|megapixels|factor"
+ANCHORS = "center|top|bottom|left|right|top-left|top-right|bottom-left|bottom-right"
+EDGES = "plain|replicate|wrap horizontal|wrap both"
+PRECISIONS = "auto|fp32|tf32|fp16|bf16"
+ENGINES = "|".join(Engine)
+EXPORTS = "onnx|ncnn|tensorrt"
+PROTECT_MODES = "resample|anchor"
+FORMATS = "png|jpg|webp|tiff|avif"
+SCHEDULERS = "ray"
+SOURCE_TYPES = "algorithmicallyEnhanced|compositeWithTrainedAlgorithmicMedia"
+
+ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help="Name or path of a model file.")]
+WantedModel = Annotated[
+    str, typer.Option("--model", "-m", metavar="NAME_OR_PATH", help="See `backplate models` for names.")
 ]
 WantedSize = Annotated[
     str | None,
@@ -35,86 +48,159 @@ Scale = Annotated[float | None, typer.Option(help="Enlarge both sides by this fa
 WantedFit = Annotated[
     str | None, typer.Option(metavar=FITS, help="How --size is met where the aspect differs. Default: cover.")
 ]
-WantedAnchor = Annotated[
-    str,
-    typer.Option(metavar=ANCHORS, help="Which part to keep when cropping, or where to place the image when padding."),
-]
-TileSize = Annotated[int, typer.Option(min=0, help="Side of a tile in source pixels; 0 is automatic.")]
-WantedEdge = Annotated[str, typer.Option(metavar=EDGES, help="What lies beyond the border; wrap for textures.")]
 WantedPrecision = Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the model runs in.")]
-EngineOption = Annotated[
-    str, typer.Option("--engine", metavar=ENGINES, help="What runs the model; see `backplate engines`.")
-]
 NoTune = Annotated[
     bool,
     typer.Option(
         "--no-tune", help="No trial of how a new model runs fastest here, as BACKPLATE_TUNE=0; see `backplate tune`."
     ),
 ]
-KeepColours = Annotated[
-    bool,
-    typer.Option("--keep-colours/--no-keep-colours", help="Give flat areas the source's colours, not the model's."),
-]
-Fidelity = Annotated[
-    float,
-    typer.Option(
-        min=0, max=1, metavar="0..1", help="Lock results to their sources: at 1, scaled down, they are those."
-    ),
-]
 Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")]
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder to look for models in first.")]
-PresetFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--preset", metavar="FILE", help="What won a study (see `backplate study`); other options override it."
-    ),
-]
-MarketplaceProfile = Annotated[
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+Profile = Annotated[
     str | None,
     typer.Option(
-        "--profile",
         metavar="amazon|google|shopify|FILE",
         help="Bring pictures in line with a marketplace's rules; see `backplate profiles`.",
     ),
 ]
-WantedDither = Annotated[
-    str,
-    typer.Option(
-        "--dither",
-        metavar="auto|on|off",
-        help="Noise of a level in place of bands; auto: in smooth gradients only. Never on areas of one colour.",
-    ),
-]
-WantedGrain = Annotated[
-    str,
-    typer.Option("--grain", metavar="keep|off", help="Give back the source's grain where the model took it away."),
-]
-ProtectFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--protect",
-        metavar="FILE",
-        help="Mask of what is not to be invented: white stays the source, only larger. NAME.protect.png beside a "
-        "picture does the same for that one, and goes before this.",
-    ),
-]
-ProtectModeOption = Annotated[
-    str,
-    typer.Option(
-        "--protect-mode",
-        metavar=PROTECT_MODES,
-        help="In the mask: the resampled source, or the model's edges with all that the source can tell.",
-    ),
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
-StripMetadata = Annotated[
-    bool,
-    typer.Option("--strip-metadata", help="Carry nothing that the source says of itself, only its colour profile."),
-]
-CommercialUse = Annotated[
-    bool,
-    typer.Option("--commercial", help="Refuse a model whose licence forbids commercial use, or is not known."),
-]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """How models are run."""
+
+    tile_size: Annotated[int, typer.Option(min=0, help="Side of a tile in source pixels; 0 is automatic.")] = 0
+    precision: WantedPrecision = "auto"
+    engine: Annotated[
+        str, typer.Option("--engine", metavar=ENGINES, help="What runs the model; see `backplate engines`.")
+    ] = "auto"
+    no_tune: NoTune = False
+    device: Device = None
+    models_dir: ModelsDir = None
+
+    def checked_precision(self) -> Precision:
+        """Raises ``UsageProblem``."""
+        from ..model_loader.precision import Precision
+        from .parsing import choice
+
+        return choice(Precision, self.precision, "--precision")
+
+    def checked_engine(self) -> Engine:
+        """Raises ``UsageProblem``."""
+        from .parsing import choice
+
+        return choice(Engine, self.engine, "--engine")
+
+    def opener(self, **more: Any) -> Callable[..., tuple[Upscaler, Model]]:
+        """``load_upscaler`` with what the options say, and ``more`` of its arguments. Raises ``UsageProblem``."""
+        from .picture_job import load_upscaler
+
+        return functools.partial(
+            load_upscaler,
+            models_dir=self.models_dir,
+            device=self.device,
+            **{"precision": self.checked_precision(), "engine": self.checked_engine()} | more,
+            tile=self.tile_size,
+            tune=not self.no_tune,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnlargeOptions(ModelOptions):
+    """What pictures and videos have in common."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME_OR_PATH|auto",
+            help="See `backplate models`. auto: Real-ESRGAN if it is installed, else a bundled model, standard for "
+            "pictures and lite, which is faster, for video.",
+        ),
+    ] = AUTO
+    size: WantedSize = None
+    scale: Scale = None
+    fit: WantedFit = None
+    anchor: Annotated[
+        str,
+        typer.Option(
+            metavar=ANCHORS, help="Which part to keep when cropping, or where to place the image when padding."
+        ),
+    ] = "center"
+    edge: Annotated[str, typer.Option(metavar=EDGES, help="What lies beyond the border; wrap for textures.")] = "plain"
+    keep_colours: Annotated[
+        bool,
+        typer.Option("--keep-colours/--no-keep-colours", help="Give flat areas the source's colours, not the model's."),
+    ] = True
+    fidelity: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, metavar="0..1", help="Lock results to their sources: at 1, scaled down, they are those."
+        ),
+    ] = 0.0
+    strip_metadata: Annotated[
+        bool,
+        typer.Option("--strip-metadata", help="Carry nothing that the source says of itself, only its colour profile."),
+    ] = False
+    commercial: Annotated[
+        bool,
+        typer.Option("--commercial", help="Refuse a model whose licence forbids commercial use, or is not known."),
+    ] = False
+    dither: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|on|off",
+            help="Noise of a level in place of bands; auto: in smooth gradients only. Never on areas of one colour.",
+        ),
+    ] = "auto"
+    grain: Annotated[
+        str, typer.Option(metavar="keep|off", help="Give back the source's grain where the model took it away.")
+    ] = "off"
+    protect: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Mask of what is not to be invented: white stays the source, only larger. NAME.protect.png beside a "
+            "picture does the same for that one, and goes before this.",
+        ),
+    ] = None
+    protect_mode: Annotated[
+        str,
+        typer.Option(
+            metavar=PROTECT_MODES,
+            help="In the mask: the resampled source, or the model's edges with all that the source can tell.",
+        ),
+    ] = "resample"
+
+    def common_settings(self, megapixels: float | None = None, multiple_of: int = 1) -> dict[str, Any]:
+        """Of ``PictureSettings`` and ``VideoSettings``. Raises ``UsageProblem`` and ``InputError``."""
+        from ..core.image.dither import Dither
+        from ..core.image.tiling import Edge
+        from ..core.tiled.pipeline import TileSettings
+        from .parsing import choice, one_of, requested_target
+
+        edge = choice(Edge, self.edge, "--edge")
+        return {
+            "target": requested_target(self.size, self.scale, megapixels, self.fit, self.anchor, multiple_of),
+            "tiles": TileSettings(size=self.tile_size, edge=edge, keep_colours=self.keep_colours),
+            "fidelity": self.fidelity,
+            "grain": one_of(("off", "keep"), self.grain, "--grain") == "keep",
+            "dither": choice(Dither, self.dither, "--dither"),
+        }
+
+    def protection(self) -> ProtectSettings:
+        """What is protected. Raises ``UsageProblem``, also for a mask that cannot be read."""
+        from ..core.image.protect import ProtectMode
+        from ..core.jobs.protect import ProtectSettings, mask_in_file
+        from .parsing import as_usage, choice
+
+        mode = choice(ProtectMode, self.protect_mode, "--protect-mode")
+        with as_usage():
+            return ProtectSettings(mode=mode, mask=self.protect and mask_in_file(self.protect, mode))
 
 
 def takes(
@@ -130,7 +216,8 @@ def takes(
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
             annotation=hints[field.name],
         )
-        for field in fields(kind)  # pyright: ignore[reportArgumentType]  any dataclass
+        # Those of the command itself come first in its help.
+        for field in sorted(fields(kind), key=lambda field: field.name not in kind.__annotations__)  # pyright: ignore
     ]
     if adjust is not None:
         parameters.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))

@@ -49,7 +49,7 @@ def load_upscaler(
     model = load_model(path)
     known = _allowed(model_of(model.facts, precision), commercial)
     with ModelScreen(1) as screen:
-        screen.start_picture(Path(model.facts.name))
+        screen.start_file(Path(model.facts.name))
         upscaler = open_upscaler(model, where, precision, engine, tile=tile, tune=tune, progress=screen, pixels=pixels)
     return upscaler, known
 
@@ -69,7 +69,7 @@ def run_picture(
 ) -> bool:
     """Does the task and says so, or why not; whether it is done."""
     with Screen(1) as screen:
-        screen.start_picture(task.source)
+        screen.start_file(task.source)
         started = time.monotonic()
         try:
             mask = protect.mask_for(task.source)
@@ -80,7 +80,7 @@ def run_picture(
             screen.line(about(task.source, sentence_for(error)))
             return False
         screen.line(f"{task.source} -> {task.output} ({size}, {time.monotonic() - started:.1f} s)")
-        screen.finish_picture()
+        screen.finish_file()
     return True
 
 

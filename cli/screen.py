@@ -25,30 +25,24 @@ class Screen(BarScreen, Progress):
     def __init__(self, pictures: int) -> None:
         super().__init__(RateColumn(), TimeRemainingColumn())
         self._source = Path()
-        if self.bars:
-            self._pictures = self.bars.add_task("pictures", total=pictures, visible=pictures > 1)
-            self._tiles = self.bars.add_task("", visible=False)
+        self._pictures = self.bars.add_task("pictures", total=pictures, visible=pictures > 1)
+        self._tiles = self.bars.add_task("", visible=False)
 
-    def start_picture(self, source: Path) -> None:
+    def start_file(self, source: Path) -> None:
         self._source = source
 
-    def finish_picture(self) -> None:
-        if self.bars:
-            self.bars.update(self._tiles, visible=False)
-            self.bars.advance(self._pictures)
+    def finish_file(self) -> None:
+        self.bars.update(self._tiles, visible=False)
+        self.bars.advance(self._pictures)
 
     def begin(self, total: int, what: str = "") -> None:
-        if self.bars:
-            self.bars.reset(self._tiles, total=total, description=f"{self._source.name} {what}", visible=True)
+        self.bars.reset(self._tiles, total=total, description=f"{self._source.name} {what}", visible=True)
 
     def advance(self, steps: int = 1) -> None:
-        if self.bars:
-            self.bars.advance(self._tiles, steps)
+        self.bars.advance(self._tiles, steps)
 
     def extend(self, steps: int) -> None:
-        if self.bars:
-            total = self.bars.tasks[self._tiles].total or 0
-            self.bars.update(self._tiles, total=total + steps)
+        self.grow(self._tiles, steps)
 
     def note(self, sentence: str) -> None:
         self.line(f"{self._source}: {sentence}")

@@ -10,18 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .choices import PRECISIONS
-from .compare_command import (
-    CHANNELS,
-    METRICS,
-    LpipsBackbone,
-    LpipsDownload,
-    LpipsNetName,
-    VmafModelName,
-    compare_settings,
-)
+from .compare_command import CHANNELS, METRICS, MetricOptions
 from .errors import ALL_FAILED, SOME_FAILED, UsageProblem, reporting, say
-from .options import Device, EngineOption, ModelsDir, NoTune, TileSize, takes
+from .options import ModelOptions, takes
 
 if TYPE_CHECKING:
     from ..core.jobs.model_info import Model
@@ -34,7 +25,7 @@ DEGRADATIONS = "bicubic|jpeg|realesrgan"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShootoutOptions:
+class ShootoutOptions(MetricOptions, ModelOptions):
     """Which models are compared over which pictures, as written on the command line."""
 
     models: Annotated[
@@ -56,16 +47,6 @@ class ShootoutOptions:
     )
     channel: Annotated[str, typer.Option(metavar=CHANNELS, help="Of PSNR and SSIM.")] = "y"
     border: Annotated[int | None, typer.Option(min=0, help="Pixels left out on every side; default: scale.")] = None
-    vmaf_model: VmafModelName = "vmaf_v0.6.1"
-    lpips_net: LpipsNetName = "alex"
-    lpips_backbone: LpipsBackbone = None
-    lpips_download: LpipsDownload = False
-    tile_size: TileSize = 0
-    precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the models run in.")] = "auto"
-    engine: EngineOption = "auto"
-    no_tune: NoTune = False
-    device: Device = None
-    models_dir: ModelsDir = None
     seed: Annotated[int, typer.Option(min=0, help="Decides every chance in --degrade.")] = 0
 
 
@@ -86,10 +67,10 @@ def shootout(options: ShootoutOptions) -> None:
         settings = _settings(options, how)
         if options.output.exists() and not options.output.is_dir():
             raise UsageProblem(f"{options.output} is a file; name a folder for the report.")
-        entries = _contestants(options)
+        entries = requested_models([*options.models, *(options.more_models or [])], options.opener())
         samples, problems = samples_in(options.images, options.references, how, options.scale, options.seed)
     with Screen(1) as screen:
-        screen.start_picture(options.images)
+        screen.start_file(options.images)
         result = run_shootout(entries, samples, settings, screen, problems)
     typer.echo(result.text())
     for path in write_report(result, options.output):
@@ -106,44 +87,18 @@ def _degradation(options: ShootoutOptions) -> Degrade | None:
 
 def _settings(options: ShootoutOptions, how: Degrade | None) -> ShootoutSettings:
     """How results are made and measured. Raises ``UsageProblem`` and ``InputError``."""
-    from ..core.metrics.registry import metric_names
     from ..core.shootout.run import ShootoutSettings
     from ..core.shootout.samples import describe_samples
     from ..core.tiled.pipeline import TileSettings
 
-    compare = compare_settings(
-        metric_names(options.metrics.split(",")),
-        options.channel,
-        options.scale if options.border is None else options.border,
-        "none",
-        options.vmaf_model,
-        options.lpips_net,
-        options.lpips_backbone,
-        download=options.lpips_download,
-    )
+    border = options.scale if options.border is None else options.border
+    compare = options.settings(options.metrics.split(","), options.channel, border)
     return ShootoutSettings(
         scale=options.scale,
         compare=compare,
         tiles=TileSettings(size=options.tile_size),
         setting=(describe_samples(options.references is not None, how, options.scale, options.seed),),
     )
-
-
-def _contestants(options: ShootoutOptions) -> list[ModelEntry]:
-    from ..core.engines.registry import Engine
-    from ..model_loader.precision import Precision, choose_device
-    from .parsing import choice
-    from .picture_job import load_upscaler
-
-    open_model = partial(
-        load_upscaler,
-        models_dir=options.models_dir,
-        device=str(choose_device(options.device)),
-        precision=choice(Precision, options.precision, "--precision"),
-        engine=choice(Engine, options.engine, "--engine"),
-        tune=not options.no_tune,
-    )
-    return requested_models([*options.models, *(options.more_models or [])], open_model)
 
 
 def _exit_unless_complete(result: ShootoutResult, entries: list[ModelEntry], samples: int) -> None:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .choices import PRECISIONS
 from .errors import UsageProblem, reporting, say
-from .options import Device, EngineOption, ModelsDir, NoTune, Scale, TileSize, WantedFit, WantedSize, takes
+from .options import ModelOptions, Scale, WantedFit, WantedSize, takes
 
 if TYPE_CHECKING:
     from ..core.image.fit import Target
@@ -20,14 +19,13 @@ if TYPE_CHECKING:
     from ..core.study.make import Scenes, StudySettings
     from ..core.study.scenes import Side
     from ..core.upscaler import Upscaler
-    from ..model_loader.precision import Precision
 
 QUESTIONS = "looks|truer|both"
 LANCZOS = "lanczos"
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewOptions:
+class NewOptions(ModelOptions):
     """A study, as written on the command line."""
 
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the study.")]
@@ -60,12 +58,6 @@ class NewOptions:
     metrics: Annotated[str, typer.Option(metavar="NAMES", help="With references: psnr, ssim, ms_ssim, lpips.")] = (
         "psnr,ssim,lpips"
     )
-    tile_size: TileSize = 0
-    precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the models run in.")] = "auto"
-    engine: EngineOption = "auto"
-    no_tune: NoTune = False
-    device: Device = None
-    models_dir: ModelsDir = None
 
 
 @reporting
@@ -80,7 +72,7 @@ def new(options: NewOptions) -> None:
     if bool(options.models) == bool(options.results):
         raise UsageProblem("Give --models and --images, or --results LABEL=DIR for each side.")
     with Screen(1) as screen:
-        screen.start_picture(options.output)
+        screen.start_file(options.output)
         labels, scenes, problems, settings = _sides(options, screen)
         design, left_out = make_study(options.output, labels, scenes, settings)
         page = write_page(options.output, design)
@@ -164,7 +156,7 @@ def _side(options: NewOptions, name: str) -> tuple[Side, dict[str, Any]]:
     folders = default_folders(options.models_dir)
     if name.lower() == LANCZOS:
         return Side("Lanczos", None), {"label": "Lanczos", "model": "Lanczos"}
-    engine, precision = choice(Engine, options.engine, "--engine"), choice(Precision, options.precision, "--precision")
+    engine, precision = options.checked_engine(), options.checked_precision()
     label, sharpen = model_stem(name), 0.0
     if name.lower().endswith(".json"):
         preset = read_preset(Path(name))
@@ -174,15 +166,12 @@ def _side(options: NewOptions, name: str) -> tuple[Side, dict[str, Any]]:
     else:
         path = find_model(name, folders)
     stored = {"label": label, "model": path.name, "sha256": sha256_of(path), "sharpen": sharpen}
-    opener = partial(_open, options, str(path), precision, engine)
+    opener = partial(_open, options, str(path), precision=precision, engine=engine)
     return Side(label, opener, sharpen), {**stored, "engine": engine.value, "precision": precision.value}
 
 
-def _open(options: NewOptions, path: str, precision: Precision, engine: Any) -> Upscaler:
-    from .picture_job import load_upscaler
-
-    how = (options.device, precision, engine, options.tile_size)
-    return load_upscaler(path, options.models_dir, *how, tune=not options.no_tune)[0]
+def _open(options: NewOptions, path: str, **how: Any) -> Upscaler:
+    return options.opener(**how)(path)[0]
 
 
 def _settings(options: NewOptions, made: Mapping[str, Mapping[str, Any]]) -> StudySettings:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .choices import PRECISIONS
 from .errors import reporting, say
+from .options import AsJson, Device, ModelFile, ModelsDir, WantedPrecision
 
 if TYPE_CHECKING:
     from ..core.engines.plan import Choice
@@ -17,14 +16,14 @@ if TYPE_CHECKING:
 
 @reporting
 def tune(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or path of a model file.")],
-    precision: Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the model runs in.")] = "auto",
-    device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")] = None,
-    models_dir: Annotated[Path | None, typer.Option(help="Folder to look for models in first.")] = None,
+    model: ModelFile,
+    precision: WantedPrecision = "auto",
+    device: Device = None,
+    models_dir: ModelsDir = None,
     seconds: Annotated[
         float | None, typer.Option(min=1, help="About how long the trial may take. Default: as long as --engine auto.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure how a model runs fastest on this machine.
 

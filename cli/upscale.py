@@ -14,7 +14,6 @@ from .folder_options import (
     folder_tasks,
     marketplace,
     picture_settings,
-    protect_settings,
     settings_for_model,
 )
 from .options import takes
@@ -36,24 +35,12 @@ def upscale(options: PictureOptions) -> None:
     from ..core.jobs.folder.run import run_folder
     from ..core.media.picture_folder import source_pixels
     from .folder_job import run_folder_job
-    from .picture_job import load_upscaler, run_picture
+    from .picture_job import run_picture
 
-    settings, precision = picture_settings(options), options.checked_precision()
-    engine = options.checked_engine()
-    protect = protect_settings(options.protect, options.protect_mode)
-    single = _single(options)
+    settings, protect, single = picture_settings(options), options.protection(), _single(options)
     tasks = [] if single else folder_tasks(options)
-    upscaler, model = load_upscaler(
-        options.model,
-        options.models_dir,
-        options.device,
-        precision,
-        engine,
-        options.tile_size,
-        tune=not options.no_tune,
-        pixels=source_pixels([task.source for task in ([single] if single else tasks)]),
-        commercial=options.commercial,
-    )
+    pixels = source_pixels([task.source for task in ([single] if single else tasks)])
+    upscaler, model = options.opener(pixels=pixels, commercial=options.commercial)(options.model)
     settings = settings_for_model(options, settings, model, upscaler.spec.scale)
     if single is None:
         run = partial(run_folder, upscaler=upscaler)

@@ -10,31 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..model_loader.find import AUTO
 from .errors import FAILED, UsageProblem, reporting, say
-from .options import (
-    CommercialUse,
-    Device,
-    EngineOption,
-    Fidelity,
-    KeepColours,
-    ModelName,
-    ModelsDir,
-    NoTune,
-    ProtectFile,
-    ProtectModeOption,
-    Scale,
-    StripMetadata,
-    TileSize,
-    WantedAnchor,
-    WantedDither,
-    WantedEdge,
-    WantedFit,
-    WantedGrain,
-    WantedPrecision,
-    WantedSize,
-    takes,
-)
+from .options import EnlargeOptions, takes
 from .presets import with_model
 
 if TYPE_CHECKING:
@@ -49,16 +26,11 @@ CODECS = "h264|hevc|av1|vp9|prores|ffv1|NAME"
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoOptions:
+class VideoOptions(EnlargeOptions):
     """What is to be done to a video, as written on the command line."""
 
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video file.")]
     output: Annotated[Path, typer.Option("--output", "-o", help="A .mp4, .mkv, .mov or .webm file.")]
-    model: ModelName = AUTO
-    size: WantedSize = None
-    scale: Scale = None
-    fit: WantedFit = None
-    anchor: WantedAnchor = "center"
     background: Annotated[
         str, typer.Option(metavar="COLOUR|edge", help="Padding of --fit pad: #rrggbb, black, r,g,b or the edge.")
     ] = "black"
@@ -100,21 +72,6 @@ class VideoOptions:
         bool, typer.Option("--keep-partial", help="Keep what could be decoded of a damaged file; exit code 1.")
     ] = False
     overwrite: Annotated[bool, typer.Option(help="Replace a file that exists.")] = False
-    tile_size: TileSize = 0
-    edge: WantedEdge = "plain"
-    precision: WantedPrecision = "auto"
-    engine: EngineOption = "auto"
-    no_tune: NoTune = False
-    device: Device = None
-    models_dir: ModelsDir = None
-    keep_colours: KeepColours = True
-    fidelity: Fidelity = 0.0
-    strip_metadata: StripMetadata = False
-    commercial: CommercialUse = False
-    dither: WantedDither = "auto"
-    grain: WantedGrain = "off"
-    protect: ProtectFile = None
-    protect_mode: ProtectModeOption = "resample"
 
 
 @reporting
@@ -122,30 +79,16 @@ class VideoOptions:
 def video(options: VideoOptions) -> None:
     """Enlarge a video with a super-resolution model; times, sound, subtitles and colours are kept."""
     # Not at the top: PyTorch would make --help wait.
-    from ..core.engines.registry import Engine
     from ..core.jobs.video.plan import VideoJob, check_place, pixels_of
-    from ..model_loader.precision import Precision, choose_device
-    from .folder_options import protect_settings
-    from .parsing import choice
-    from .picture_job import load_upscaler, software_of
+    from ..model_loader.precision import choose_device
+    from .picture_job import software_of
 
     if options.live and options.budget_ms is None:
         raise UsageProblem("--live chooses the model that meets a budget; give --budget-ms.")
     if options.report is not None:
         check_place(options.report)
-    settings, precision = _settings(options), choice(Precision, options.precision, "--precision")
-    protect = protect_settings(options.protect, options.protect_mode)
-    open_model = partial(
-        load_upscaler,
-        models_dir=options.models_dir,
-        device=options.device,
-        precision=precision,
-        engine=choice(Engine, options.engine, "--engine"),
-        tile=options.tile_size,
-        tune=not options.no_tune,
-        pixels=pixels_of(options.source, settings.read),
-        commercial=options.commercial,
-    )
+    settings, protect = _settings(options), options.protection()
+    open_model = options.opener(pixels=pixels_of(options.source, settings.read), commercial=options.commercial)
     upscaler, known = open_model(options.model)
     job = VideoJob(
         source=options.source,
@@ -171,31 +114,22 @@ def video(options: VideoOptions) -> None:
 
 def _settings(options: VideoOptions) -> VideoSettings:
     """What is done to the video. Raises ``UsageProblem``."""
-    from ..core.image.dither import Dither
     from ..core.image.frame_difference import FrameReuse
-    from ..core.image.tiling import Edge
     from ..core.jobs.video.plan import VideoSettings
     from ..core.media.video.carry import Carry
     from ..core.media.video.decode import ReadSettings
-    from ..core.tiled.pipeline import TileSettings
-    from .parsing import as_usage, choice, one_of, requested_background, requested_target
+    from .parsing import as_usage, requested_background
 
     with as_usage():
         return VideoSettings(
-            target=requested_target(options.size, options.scale, None, options.fit, options.anchor, 1),
+            **options.common_settings(),
             background=requested_background(options.background) or VideoSettings().background,
-            tiles=TileSettings(
-                size=options.tile_size, edge=choice(Edge, options.edge, "--edge"), keep_colours=options.keep_colours
-            ),
             held=FrameReuse(reuse=options.held, threshold=options.held_threshold),
             read=ReadSettings(start=options.start, seconds=options.duration, deinterlace=options.deinterlace),
             encode=_encoding(options),
             carry=Carry(audio=options.audio, subtitles=options.subtitles, tags=not options.strip_metadata),
             round_even=options.round_even,
             segment_frames=options.segment_frames,
-            fidelity=options.fidelity,
-            dither=choice(Dither, options.dither, "--dither"),
-            grain=one_of(("off", "keep"), options.grain, "--grain") == "keep",
         )
 
 

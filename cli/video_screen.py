@@ -31,19 +31,16 @@ class VideoScreen(BarScreen, VideoProgress):
         self._name = name
         self._total, self._done, self._reused = 1, 0, 0
         self._started = self._said = time.monotonic()
-        if self.bars:
-            self._task = self.bars.add_task(name, total=None, pace="")
+        self._task = self.bars.add_task(name, total=None, pace="")
 
     def begin(self, total: int, what: str = "") -> None:
         self._total, self._started = total, time.monotonic()
         self._said = self._started
-        if self.bars:
-            self.bars.reset(self._task, total=total)
+        self.bars.reset(self._task, total=total)
 
     def extend(self, steps: int) -> None:
         self._total += steps
-        if self.bars:
-            self.bars.update(self._task, total=self._total)
+        self.bars.update(self._task, total=self._total)
 
     def finish_frame(self, frame: Finished) -> None:
         self._reused += frame.reused
@@ -53,9 +50,8 @@ class VideoScreen(BarScreen, VideoProgress):
         now = time.monotonic()
         rate = self._done / max(now - self._started, 1e-6)
         pace = f"{rate:.1f} fps, {self._reused} reused"
-        if self.bars:
-            self.bars.update(self._task, advance=steps, pace=pace)
-        elif now - self._said >= LINE_EVERY:
+        self.bars.update(self._task, advance=steps, pace=pace)
+        if not self.visible and now - self._said >= LINE_EVERY:
             self._said = now
             left = max(self._total - self._done, 0) / rate
             say(f"{self._name}: {self._done} of {self._total} frames, {pace}, {left:.0f} s left")

@@ -49,9 +49,11 @@ def companion_name(name: str, ending: str) -> str:
     return f".{_beginning(name)}.{mark}{ending}"
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """A file of these bytes, whole or not at all. Raises ``OSError``."""
+def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
+    """A file of these bytes, whole or not at all; only its owner may read a ``private`` one. Raises ``OSError``."""
     with whole_file(path) as temporary:
+        if private:
+            temporary.touch(0o600)
         temporary.write_bytes(content)
 
 

@@ -8,7 +8,7 @@ on the way in and once on the way out. A picture that was handed to a function i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 
 def ceil_to(length: int, multiple: int) -> int:
@@ -71,6 +71,8 @@ class FloatBox(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class SizeRule:
     """Sizes a model accepts: both sides at least ``minimum``, multiples of ``multiple_of``, equal if ``square``."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     minimum: int = 0
     multiple_of: int = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
@@ -23,6 +23,8 @@ class Halo:
     model), so tiles can be cut. Otherwise ``pixels`` is the distance at which the measured influence falls
     under 0.5/255, and neighbouring tiles are blended inside it.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     pixels: int
     exact: bool

@@ -61,6 +61,10 @@ class Column:
     nodes: list[Node]
 
 
+def column(group: str, *nodes: Node) -> Column:
+    return Column(group=group, nodes=list(nodes))
+
+
 @dataclass(kw_only=True)
 class Template:
     title: str

@@ -15,7 +15,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests"), str(ROOT / "tes
 
 import conftest  # noqa: E402, F401  loads this pack under its name
 from backplate.model_loader.catalogue import entry_by_name  # noqa: E402
-from layout import OBJECT_INFO, Column, Node, Template, build  # noqa: E402
+from layout import OBJECT_INFO, Column, Node, Template, build, column  # noqa: E402
 
 BUNDLED = "backplate-standard-x4.safetensors"
 EXAMPLE = "example.png"
@@ -79,6 +79,17 @@ def sharpened(values: list[Any], source: tuple[str, str], title: str = "", **mor
     return Node(type="BackplateSharpenBlend", title=title, name=title or "sharpen", values=values, inputs=inputs)
 
 
+def folder_job(title: str, *values: Any, **named: Any) -> list[Column]:
+    """The pictures of ``input/products`` through the model, and what became of them."""
+    node = Node(
+        type="BackplateUpscaleFolder", title=title, name="folder",
+        values=["products", True, *values, "as source", "{stem}", False, False, True, False, 2, 0, "plain"],
+        named=named, inputs={"upscale_model": ("model", "upscale_model")}, change_me=True,
+    )  # fmt: skip
+    told = Node(type="PreviewAny", title="What became of them", inputs={"source": ("folder", "summary")})
+    return [column("Upscale", node), column("Result", told)]
+
+
 def painted(positive: str, negative: str, width: int, height: int) -> list[Column]:
     """SDXL, up to the picture."""
     checkpoint = ("checkpoint", "MODEL")
@@ -99,15 +110,13 @@ def painted(positive: str, negative: str, width: int, height: int) -> list[Colum
     )
     decode = {"samples": ("KSampler", "LATENT"), "vae": ("checkpoint", "VAE")}
     return [
-        Column(
-            group="Generate",
-            nodes=[
-                Node(type="CheckpointLoaderSimple", name="checkpoint", values=[SDXL["name"]], models=[SDXL]),
-                Node(type="EmptyLatentImage", name="latent", values=[width, height, 1]),
-            ],
+        column(
+            "Generate",
+            Node(type="CheckpointLoaderSimple", name="checkpoint", values=[SDXL["name"]], models=[SDXL]),
+            Node(type="EmptyLatentImage", name="latent", values=[width, height, 1]),
         ),
-        Column(group="Generate", nodes=texts),
-        Column(group="Generate", nodes=[sampler, Node(type="VAEDecode", name="painted", inputs=decode)]),
+        column("Generate", *texts),
+        column("Generate", sampler, Node(type="VAEDecode", name="painted", inputs=decode)),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -44,11 +45,27 @@ def section(title: str, inside: str) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of texts that may be wider than the screen; nothing without rows."""
-    body = "".join("<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    titles = "".join(f"<th>{text(title)}</th>" for title in head)
+    return grid(map(text, head), (row(map(text, cells)) for cells in rows))
+
+
+def row(cells: Iterable[str], kind: str = "", *, tags: Iterable[str] = ()) -> str:
+    """A row of a ``grid``, of cells in HTML and of whole ``tags``, with the class ``kind``."""
+    inside = "".join([*(f"<td>{cell}</td>" for cell in cells), *tags])
+    return f"<tr class='{kind}'>{inside}</tr>" if kind else f"<tr>{inside}</tr>"
+
+
+def grid(head: Iterable[str], rows: Iterable[str]) -> str:
+    """A table of titles in HTML and rows that ``row`` made; nothing without rows."""
+    body = "".join(rows)
+    titles = "".join(f"<th>{title}</th>" for title in head)
     if not body:
         return ""
     return f"<div class='scroll'><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """A picture file, such as ``png``, inside the page."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def page(title: str, inside: str, *, style: str = STYLE, policy: str = POLICY, script: str = "") -> str:

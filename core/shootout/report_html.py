@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 
 from ..metrics.ranking import INTERVAL_CONVENTION, RankedModel, Ranking
@@ -82,16 +81,12 @@ def _advice(result: ShootoutResult) -> str:
 def _figures(result: ShootoutResult) -> str:
     if not result.metrics:
         return ""
-    head = "".join(f"<th>{_head(name)}</th>" for name in result.metrics)
-    rows = "".join(
-        f"<tr{_baseline(model)}><td>{html.text(model)}</td>"
-        + "".join(_figure(result, model, name) for name in result.metrics)
-        + "</tr>"
+    rows = (
+        html.row([html.text(model)], _kind(model), tags=(_figure(result, model, name) for name in result.metrics))
         for model in result.rows
     )
     return (
-        f"<h2>Figures</h2><div class='scroll'><table><thead><tr><th></th>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>{html.items(result.verdicts)}"
+        f"<h2>Figures</h2>{html.grid(_heads(result), rows)}{html.items(result.verdicts)}"
         f"<p class='quiet'>Means over the pictures. Bold: clearly the best; coloured only: no clear winner among "
         f"these; *: not ranked, some pictures are missing. {html.text(INTERVAL_CONVENTION)}</p>"
     )
@@ -138,22 +133,25 @@ def _crop_row(crop: Crop) -> str:
 
 
 def _by_picture(result: ShootoutResult) -> str:
-    head = "".join(f"<th>{_head(name)}</th>" for name in result.metrics)
     parts: list[str] = []
     for picture in result.pictures:
-        rows = "".join(
-            f"<tr{_baseline(cell.model)}><td>{html.text(cell.model)}</td>"
-            + "".join(f"<td>{METRICS[name].format(cell.values.get(name))}</td>" for name in result.metrics)
-            + "</tr>"
+        rows = (
+            html.row(
+                [html.text(cell.model), *(METRICS[name].format(cell.values.get(name)) for name in result.metrics)],
+                _kind(cell.model),
+            )
             for cell in result.cells
             if cell.picture == picture.name
         )
         parts.append(
             f"<details><summary>{html.text(picture.name)} <span class='quiet'>{picture.source} to {picture.result}"
-            f"</span></summary><div class='scroll'><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody>"
-            "</table></div></details>"
+            f"</span></summary>{html.grid(_heads(result), rows)}</details>"
         )
-    return f"<h2>Every picture</h2>{''.join(parts)}" if parts else ""
+    return html.section("Every picture", "".join(parts))
+
+
+def _heads(result: ShootoutResult) -> list[str]:
+    return ["", *map(_head, result.metrics)]
 
 
 def _head(name: str) -> str:
@@ -162,11 +160,11 @@ def _head(name: str) -> str:
     return f"{html.text(metric.label)} {arrow}<br><span class='quiet'>{html.text(metric.unit) or '&nbsp;'}</span>"
 
 
-def _baseline(model: str) -> str:
-    return " class='baseline'" if model in (BASELINE, REFERENCE) else ""
+def _kind(model: str) -> str:
+    return "baseline" if model in (BASELINE, REFERENCE) else ""
 
 
 def _data_uri(crop: Crop, label: str) -> str:
     data = io.BytesIO()
     as_image(crop.views[label]).save(data, "PNG")
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+    return html.data_uri("png", data.getvalue())

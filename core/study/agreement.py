@@ -45,12 +45,7 @@ def krippendorff(votes: Iterable[Preference]) -> float | None:
 
 def predictions(question: str, votes: Sequence[Preference], key: Key, design: Design) -> list[Prediction]:
     """For each metric that was measured; pairs without a majority, or with equal figures, say nothing."""
-    tokens = {
-        (key.answers[item.item].picture, key.models[token]): token
-        for item in design.items
-        if key.answers[item.item].kind == "pair"
-        for token in (item.first, item.second)
-    }
+    tokens = key.tokens(design)
     leads: dict[tuple[str, int, int], float] = {}
     for vote in votes:
         place = (vote.picture, vote.first, vote.second)

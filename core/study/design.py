@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import secrets
 from collections.abc import Mapping
@@ -16,8 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..atomic_write import whole_file, write_atomic
+from ..atomic_write import write_atomic
 from ..errors import InputError
+from ..parsed import Strict, parse, read_json
 
 FORMAT = 1
 DESIGN, KEY, PICTURES, VOTES, PAGE = "study.json", "key.json", "pictures", "votes", "page.html"
@@ -43,7 +43,7 @@ def new_token() -> str:
 
 
 @dataclass(frozen=True)
-class Item:
+class Item(Strict):
     """A pair of pictures under one question. ``first``, ``second``: tokens, in an order that means nothing.
     ``middle``: the token of the source, for the question that shows it. ``frames``: more than one for a clip, which
     plays at ``rate`` frames per second."""
@@ -80,7 +80,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Design:
+class Design(Strict):
     """``study.json``. ``voters``: how many are planned. ``trials``: most items that one voter is asked about, 0 for
     all. ``decides``: the question whose answer names the winner."""
 
@@ -107,7 +107,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Strict):
     """What an item is. ``kind``: pair, identical or obvious. ``right``: the token that is right for an obvious one."""
 
     kind: str
@@ -116,7 +116,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Key:
+class Key(Strict):
     """``key.json``: the model behind each token, what each item is, and what was measured.
 
     ``design``: SHA-256 of ``study.json``. ``figures``: by token and metric. ``settings``: by label, what made it."""
@@ -133,6 +133,15 @@ class Key:
 
     def to_json(self) -> bytes:
         return (json.dumps(asdict(self), indent=1) + "\n").encode()
+
+    def tokens(self, design: Design) -> dict[tuple[str, str], str]:
+        """By picture and label, of the pairs."""
+        return {
+            (self.answers[item.item].picture, self.models[token]): token
+            for item in design.items
+            if self.answers[item.item].kind == "pair"
+            for token in (item.first, item.second)
+        }
 
 
 def schedule(design: Design, voter: int) -> list[Trial]:
@@ -173,29 +182,26 @@ def digest(content: bytes) -> str:
 
 def read_design(folder: Path) -> Design:
     """Raises ``InputError`` for a folder without a study, or one that cannot be read."""
-    data = _read(folder / DESIGN, "backplate study new makes one")
-    try:
-        items = tuple(Item(**item) for item in data.pop("items"))
-        design = Design(items=items, **data)
-    except (TypeError, KeyError, ValueError) as error:
-        raise InputError(f"{folder / DESIGN} is not the design of a study ({error}); make a new study.") from error
+    path = folder / DESIGN
+    if not path.exists():
+        raise InputError(f"There is no {path}: backplate study new makes one.")
+    design = parse(Design, read_json(path, "restore a complete copy"), f"{path}: ", strict=True)
     if design.format != FORMAT:
-        raise InputError(f"{folder / DESIGN} has format {design.format}, and this version reads {FORMAT}; update it.")
+        raise InputError(f"{path} has format {design.format}, and this version reads {FORMAT}; update it.")
     return design
 
 
 def read_key(folder: Path) -> Key:
     """Raises ``InputError`` if there is no key, it belongs to another study, or the design is no longer the one that
     it was written for."""
-    data = _read(folder / KEY, "without it nobody can say which picture came from which model; bring it back")
-    try:
-        answers = {item: Answer(**answer) for item, answer in data.pop("answers").items()}
-        labels = tuple(data.pop("labels"))
-        key = Key(answers=answers, labels=labels, **data)
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise InputError(f"{folder / KEY} is not the key of a study ({error}); restore the right one.") from error
+    path = folder / KEY
+    if not path.exists():
+        raise InputError(
+            f"There is no {path}: without it nobody can say which picture came from which model; restore it."
+        )
+    key = parse(Key, read_json(path, "restore a complete copy"), f"{path}: ", strict=True)
     if key.study != read_design(folder).study:
-        raise InputError(f"{folder / KEY} belongs to another study; restore the key of this one.")
+        raise InputError(f"{path} belongs to another study; restore the key of this one.")
     if key.design != digest((folder / DESIGN).read_bytes()):
         raise InputError(
             f"{folder / DESIGN} was changed after the study was made, and votes count only under the original "
@@ -206,20 +212,5 @@ def read_key(folder: Path) -> Key:
 
 def write_study(folder: Path, design: Design, key: Key) -> None:
     """Writes design and key, the key first, which only its owner may read. Raises ``OSError``."""
-    with whole_file(folder / KEY) as temporary:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(key.to_json())
+    write_atomic(folder / KEY, key.to_json(), private=True)
     write_atomic(folder / DESIGN, design.to_json())
-
-
-def _read(path: Path, hint: str) -> dict[str, Any]:
-    try:
-        data: dict[str, Any] | None = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"There is no {path}: {hint}.") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); restore a complete copy.") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path} cannot be read (no object); restore a complete copy.")
-    return data

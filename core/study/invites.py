@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ..atomic_write import whole_file
-from ..errors import InputError
+from ..atomic_write import write_atomic
+from ..parsed import parse, read_json
 from .design import digest
 
 INVITES = "invites.json"
@@ -32,13 +30,10 @@ class Invite:
 def read_invites(folder: Path) -> list[Invite]:
     """Those that were made so far. Raises ``InputError`` for a file that cannot be read."""
     path = folder / INVITES
-    try:
-        data: Any = json.loads(path.read_text("utf-8"))
-        return [Invite(str(token), place) for place, token in enumerate(data["invites"])]
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); restore a complete copy, or links stop working.") from error
+    data = read_json(path, "restore a complete copy, or links stop working")
+    return [Invite(token, place) for place, token in enumerate(parse(list[str], data.get("invites"), f"{path}: "))]
 
 
 def more_invites(folder: Path, wanted: int) -> list[Invite]:
@@ -47,8 +42,5 @@ def more_invites(folder: Path, wanted: int) -> list[Invite]:
     tokens = [invite.token for invite in read_invites(folder)]
     if len(tokens) < wanted:
         tokens += [secrets.token_urlsafe(24) for _ in range(wanted - len(tokens))]
-        with whole_file(folder / INVITES) as temporary:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                json.dump({"invites": tokens}, file, indent=1)
+        write_atomic(folder / INVITES, json.dumps({"invites": tokens}, indent=1).encode(), private=True)
     return [Invite(token, place) for place, token in enumerate(tokens)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic_write import write_atomic
-from ..report.html import text
+from ..report.html import data_uri, text
 from .design import PAGE, PICTURES, QUESTIONS, Design, Trial, schedule
 from .pictures import picture_path
 
@@ -40,7 +40,7 @@ def file_page(folder: Path, design: Design) -> str:
     """For ``file://``: pictures are inside, and the answers are saved as a file. Raises ``OSError``."""
     data = _data(design, [schedule(design, voter) for voter in range(PLANS * design.voters)])
     tokens = sorted({token for item in design.items for token in item.tokens})
-    data["pictures"] = {token: _uri(picture_path(folder / PICTURES, token)) for token in tokens}
+    data["pictures"] = {token: data_uri("png", picture_path(folder / PICTURES, token).read_bytes()) for token in tokens}
     return _page(design, {**data, "served": False, "voter": "", "done": []}, policy("data:", "'none'"))
 
 
@@ -77,7 +77,3 @@ def _page(design: Design, data: dict[str, Any], rules: str) -> str:
         f"<title>{text(design.title or 'Which is better?')}</title><style>{STYLE}</style></head><body>{BODY}"
         f"<script type='application/json' id='study'>{inside}</script><script>{SCRIPT}</script></body></html>\n"
     )
-
-
-def _uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

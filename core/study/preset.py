@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from ...model_loader.files import sha256_of
 from ...model_loader.find import model_files
 from ..atomic_write import write_atomic
 from ..errors import InputError
+from ..parsed import parse, read_json
 
 KIND = "backplate preset"
 FORMAT = 1
-LARGEST = 1_000_000
+Name = Annotated[str, Field(min_length=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
     """``label``: what it was called in the study. ``model``: the name of the model's file; ``sha256`` says which it is.
-    ``sharpen`` 0 is none. ``size``: as ``--size``, ``scale``: as ``--scale``; at most one of them."""
+    ``sharpen`` 0 is none. ``size``: as ``--size``, ``scale``: as ``--scale``; at most one of
+    them. Fields of later versions are passed over."""
 
-    label: str
-    model: str
-    sha256: str
+    __pydantic_config__: ClassVar[Any] = {"allow_inf_nan": False}
+
+    label: Name
+    model: Name
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     engine: str = "pytorch"
     precision: str = "auto"
-    sharpen: float = 0.0
+    sharpen: Annotated[float, Field(ge=0, lt=1000)] = 0.0
     size: str | None = None
-    scale: float | None = None
+    scale: Annotated[float, Field(ge=0, lt=1000)] | None = None
     fit: str | None = None
 
 
@@ -43,7 +49,7 @@ def preset_of(label: str, settings: Mapping[str, Any]) -> Preset:
         )
     if not settings.get("sha256"):
         raise InputError(f"{label} is plain resampling and needs no model, so it has no preset.")
-    return _checked(label, {**settings, "label": label})
+    return parse(Preset, {**settings, "label": label}, f"{label}: ", strict=True)
 
 
 def write_preset(path: Path, preset: Preset) -> None:
@@ -54,35 +60,12 @@ def write_preset(path: Path, preset: Preset) -> None:
 
 def read_preset(path: Path) -> Preset:
     """Raises ``InputError`` for a file that is no preset."""
-    try:
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"{path} is too large for a preset; name the file that --write-preset wrote.")
-        data: Any = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}); name a preset.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a preset ({error}); name the file that --write-preset wrote.") from error
-    if not isinstance(data, dict) or cast("dict[str, Any]", data).get("kind") != KIND:
+    given = read_json(path, "name a preset, which `backplate study tally --write-preset` writes")
+    if given.pop("kind", None) != KIND:
         raise InputError(f"{path} is not a preset; name the file that `backplate study tally --write-preset` wrote.")
-    given = cast("dict[str, Any]", data)
-    if given.get("format") != FORMAT:
-        raise InputError(f"{path} has format {given.get('format')}, and this version reads {FORMAT}; update it.")
-    return _checked(str(path), given)
-
-
-def _checked(name: str, data: Mapping[str, Any]) -> Preset:
-    known = {each.name: each.default for each in fields(Preset)}
-    given = {field: value for field, value in data.items() if field in known}
-    texts, numbers = ("label", "model", "sha256", "engine", "precision", "size", "fit"), ("sharpen", "scale")
-    for field, value in given.items():
-        optional = value is None and field in ("size", "scale", "fit")
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1000
-        if not (optional or (field in texts and isinstance(value, str)) or (field in numbers and number)):
-            raise InputError(f"{name}: {field} of a preset cannot be {value!r}.")
-    digits = given.get("sha256", "")
-    if len(digits) != 64 or set(digits) - set("0123456789abcdef") or not given.get("model") or "label" not in given:
-        raise InputError(f"{name}: a preset needs label, model and sha256, of 64 small hexadecimal digits.")
-    return Preset(**given)
+    if (found := given.pop("format", None)) != FORMAT:
+        raise InputError(f"{path} has format {found}, and this version reads {FORMAT}; update it.")
+    return parse(Preset, given, f"{path}: ", strict=True)
 
 
 def model_of(preset: Preset, folders: Sequence[Path]) -> Path:

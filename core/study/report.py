@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from ..atomic_write import write_atomic
 from ..metrics.registry import METRICS
-from ..report.html import STYLE, items, page, section, table, text
+from ..report.html import STYLE, data_uri, items, page, section, table, text
 from .analysis import CONVENTION, Standings
 from .design import PICTURES, QUESTIONS
 from .pictures import picture_path
@@ -140,12 +139,7 @@ def _pictures(found: Tally, study: Path) -> str:
         if each.question == found.design.decides:
             by_name.setdefault(each.picture, []).append(each)
     ordered = sorted(by_name, key=lambda name: _lead(by_name[name], leader))
-    tokens = {
-        (found.key.answers[item.item].picture, found.key.models[token]): token
-        for item in found.design.items
-        if found.key.answers[item.item].kind == "pair"
-        for token in (item.first, item.second)
-    }
+    tokens = found.key.tokens(found.design)
     shown = [
         _picture(
             name, by_name[name], [(label, study, tokens.get((name, label))) for label in found.deciding.labels], place
@@ -184,7 +178,7 @@ def _crop(label: str, study: Path, token: str | None) -> str:
     path = None if token is None else picture_path(study / PICTURES, token)
     if path is None or not path.exists():
         return ""
-    uri = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+    uri = data_uri("png", path.read_bytes())
     return f"<figure><figcaption>{text(label)}</figcaption><div><img alt='{text(label)}' src='{uri}'></div></figure>"
 
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+from pydantic import AfterValidator, Field
 
 from ..errors import InputError
-from .degrade.pipeline import DegradationSettings, Mode
-from .degrade.validate import check_degradation
-from .settings_parser import as_mapping, nested, replaced
+from ..parsed import Strict, as_plain, parse
+from .degrade.pipeline import DegradationSettings
+from .degrade.random_draws import Listed
 from .synthetic.pictures import PAINTERS
+
+Positive = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+def _known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    if unknown := set(kinds) - set(PAINTERS):
+        raise ValueError(f"there is no {min(unknown)!r}; there are {', '.join(PAINTERS)}")
+    return kinds
 
 
 class Criterion(str, Enum):
@@ -30,7 +41,7 @@ class Criterion(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings:
+class DataSettings(Strict):
     """Where references come from and how they are cut."""
 
     folder: str = ""
@@ -38,7 +49,7 @@ class DataSettings:
     drawn: int = 800
     """How many pictures to draw where there is no folder."""
     drawn_size: int = 288
-    drawn_kinds: tuple[str, ...] = ()
+    drawn_kinds: Annotated[tuple[str, ...], Listed, AfterValidator(_known_kinds)] = ()
     """Kinds to draw (leaves, surface, gradient, text, line-art, cel, scene, photograph), each as often as it is named;
     empty: the usual mixture."""
     crop: int = 192
@@ -52,59 +63,73 @@ class DataSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossSettings:
+class LossSettings(Strict):
     """Weight of each loss; 0 leaves it out."""
 
-    pixel: float = 1.0
+    pixel: Weight = 1.0
     """Charbonnier."""
-    l1: float = 0.0
+    l1: Weight = 0.0
     """Mean absolute error: the pixel loss of Real-ESRGAN."""
-    line: float = 0.0
-    ringing: float = 0.0
+    line: Weight = 0.0
+    ringing: Weight = 0.0
     """Ripples where the reference is smooth."""
-    overshoot: float = 0.0
+    overshoot: Weight = 0.0
     """Values beyond the range that the reference has nearby: halos at edges."""
-    overshoot_from: float = 0.0
+    overshoot_from: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Part of the run, 0 to 1, after which overshoot counts: from the start it slows the learning of edges."""
-    overshoot_reach: int = 0
+    overshoot_reach: Annotated[int, Field(ge=0)] = 0
     """Pixels of the output that count as nearby; 0 for one of the input, but at least 2. A longer reach leaves texture
     alone, and only halos beside even areas are left to be punished."""
-    texture: float = 0.0
-    frequency: float = 0.0
-    perceptual: float = 0.0
+    texture: Weight = 0.0
+    frequency: Weight = 0.0
+    perceptual: Weight = 0.0
     vgg_weights: str = ""
     """File of VGG-19 weights for the perceptual loss; empty: the one that torchvision fetched before."""
-    gan: float = 0.0
+    gan: Weight = 0.0
     """U-Net discriminator; Real-ESRGAN uses 0.1 together with perceptual = 1."""
-    gan_features: int = 64
-    line_width: float = 2.0
+    gan_features: Positive = 64
+    line_width: Annotated[float, Field(gt=0)] = 2.0
     """Usual width of ink lines in pixels of the reference."""
+
+    def __post_init__(self) -> None:
+        weights = (
+            self.pixel,
+            self.l1,
+            self.line,
+            self.ringing,
+            self.texture,
+            self.frequency,
+            self.perceptual,
+            self.gan,
+        )
+        if not any(weights) and (self.overshoot_from or not self.overshoot):
+            raise InputError("At least one loss needs a weight over 0 from the first step on; raise losses.pixel.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimiserSettings:
+class OptimiserSettings(Strict):
     """Adam with a cosine schedule."""
 
-    learning_rate: float = 1e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     final_learning_rate: float = 1e-6
     warm_up: int = 50
     """Steps over which the learning rate rises from 0."""
-    betas: tuple[float, float] = (0.9, 0.99)
-    clip_norm: float = 1.0
+    betas: Annotated[tuple[float, float], Listed] = (0.9, 0.99)
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient; a larger one is scaled down to it."""
-    ema: float = 0.999
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay of the moving average of the weights, which is what is validated and kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidationSettings:
+class ValidationSettings(Strict):
     """How a run is judged."""
 
-    every: int = 100
+    every: Positive = 100
     """Steps between validations."""
-    share: float = 0.1
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Part of the pictures that is held out."""
-    most: int = 12
+    most: Positive = 12
     """Most pictures to validate on."""
     crop: int = 256
     """Side of the piece of each that is used."""
@@ -118,7 +143,7 @@ class ValidationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSettings:
+class NetworkSettings(Strict):
     """The Compact network of a run that starts from nothing."""
 
     scale: int = 4
@@ -130,12 +155,12 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings:
+class TrainSettings(Strict):
     """One training run. The same settings, data and kind of machine give the same weights."""
 
     recipe: str = "custom"
-    steps: int = 1000
-    batch: int = 8
+    steps: Positive = 1000
+    batch: Positive = 8
     seed: int = 0
     device: str = ""
     """Empty: an accelerator if there is one."""
@@ -143,7 +168,7 @@ class TrainSettings:
     """CPU threads; 0: as many as PyTorch wants. The last digits of a sum depend on it."""
     mixed_precision: bool = True
     """Half precision where the device has it; never on a CPU."""
-    checkpoint_every: int = 100
+    checkpoint_every: Positive = 100
     half_precision_file: bool = False
     """Store the resulting weights in half precision."""
     data: DataSettings = field(default_factory=DataSettings)
@@ -216,74 +241,43 @@ def _yaml() -> Any:
 def settings_text(settings: TrainSettings) -> str:
     """Every setting, as YAML that ``read_settings_file`` reads (JSON without PyYAML, which is YAML too)."""
     try:
-        return str(_yaml().safe_dump(as_mapping(settings), sort_keys=False, default_flow_style=None, width=110))
+        return str(_yaml().safe_dump(as_plain(settings), sort_keys=False, default_flow_style=None, width=110))
     except InputError:
-        return json.dumps(as_mapping(settings), indent=2) + "\n"
+        return json.dumps(as_plain(settings), indent=2) + "\n"
 
 
 def load_settings(start: TrainSettings, file: Path | None = None, assignments: Sequence[str] = ()) -> TrainSettings:
     """``start``, changed by a settings file, then by ``name=value`` assignments; checked as a whole."""
     if file is not None:
         start = replaced(start, read_settings_file(file))
-    settings = replaced(start, nested(assignments))
-    check_settings(settings)
-    return settings
+    return replaced(start, nested(assignments))
 
 
-def check_settings(settings: TrainSettings) -> None:
-    """Raises ``InputError`` for values that cannot work, in one sentence."""
-    positive = {
-        "steps": settings.steps,
-        "batch": settings.batch,
-        "checkpoint_every": settings.checkpoint_every,
-        "validation.every": settings.validation.every,
-        "validation.most": settings.validation.most,
-        "optimiser.learning_rate": settings.optimiser.learning_rate,
-        "optimiser.clip_norm": settings.optimiser.clip_norm,
-        "degradation.group": settings.degradation.group,
-        "losses.gan_features": settings.losses.gan_features,
-        "losses.line_width": settings.losses.line_width,
-    }
-    for name, value in positive.items():
-        if value <= 0:
-            raise InputError(f"{name} is {value:g}; it must be over 0.")
-    if not 0.0 < settings.validation.share < 1.0:
-        raise InputError(f"validation.share is {settings.validation.share:g}; it must be between 0 and 1.")
-    if not 0.0 <= settings.optimiser.ema < 1.0:
-        raise InputError(f"optimiser.ema is {settings.optimiser.ema:g}; it must be at least 0 and under 1.")
-    weights = [getattr(settings.losses, f.name) for f in fields(settings.losses) if f.name not in _NOT_WEIGHTS]
-    if min(weights) < 0 or max(weights) == 0:
-        raise InputError("The weights of the losses must not be negative, and at least one must be over 0.")
-    if not 0.0 <= settings.losses.overshoot_from < 1.0:
-        raise InputError(
-            f"losses.overshoot_from is {settings.losses.overshoot_from:g}; it must be at least 0 and under 1."
-        )
-    if settings.losses.overshoot_reach < 0:
-        raise InputError(f"losses.overshoot_reach is {settings.losses.overshoot_reach}; it must be at least 0.")
-    if settings.losses.overshoot_from and sum(weights) == settings.losses.overshoot:
-        raise InputError("Only overshoot has a weight, and only late in the run; give losses.pixel a weight too.")
-    unknown = set(settings.data.drawn_kinds) - set(PAINTERS)
-    if unknown:
-        raise InputError(f"data.drawn_kinds names {min(unknown)!r}; there are {', '.join(PAINTERS)}.")
-    check_degradation(settings.degradation)
+def replaced(settings: TrainSettings, changes: Mapping[str, Any]) -> TrainSettings:
+    """A copy with the values of a nested mapping. Raises ``InputError``, see ``parse``."""
+    return parse(TrainSettings, _merged(as_plain(settings), changes))
 
 
-_NOT_WEIGHTS = {"vgg_weights", "gan_features", "line_width", "overshoot_from", "overshoot_reach"}
+def _merged(old: Any, new: Any) -> Any:
+    if not isinstance(old, dict) or not isinstance(new, Mapping):
+        return new
+    known, given = cast("dict[str, Any]", old), cast("Mapping[str, Any]", new)
+    return {**known, **{name: _merged(known.get(name), value) for name, value in given.items()}}
 
 
-__all__ = [
-    "RECIPES",
-    "Criterion",
-    "DataSettings",
-    "LossSettings",
-    "Mode",
-    "NetworkSettings",
-    "OptimiserSettings",
-    "TrainSettings",
-    "ValidationSettings",
-    "check_settings",
-    "load_settings",
-    "read_settings_file",
-    "recipe_settings",
-    "settings_text",
-]
+def nested(assignments: Sequence[str]) -> dict[str, Any]:
+    """``["losses.line=0.5", "steps=300"]`` -> nested mapping. Raises ``InputError`` for one without ``=``."""
+    tree: dict[str, Any] = {}
+    for assignment in assignments:
+        path, equals, value = assignment.partition("=")
+        if not equals or not path.strip():
+            raise InputError(f"A setting is written name=value, such as losses.line=0.5, not {assignment!r}.")
+        *groups, name = path.strip().split(".")
+        branch = tree
+        for group in groups:
+            inner = branch.setdefault(group, {})
+            if not isinstance(inner, dict):
+                raise InputError(f"{path} cannot be set: {group} was given a value itself.")
+            branch = cast("dict[str, Any]", inner)
+        branch[name] = value.strip()
+    return tree

@@ -20,15 +20,15 @@ from ..engines.pytorch.threads import torch_threads
 from ..errors import InputError
 from ..media.picture.read import write_picture
 from ..metrics.lpips import LpipsNetwork
+from ..parsed import as_plain
 from ..progress import Cancelled, Progress
 from ..types import SizeRule, size_rule_of
 from .checkpoint import load_state, save_state, unwritten, write_model, write_text
-from .config import TrainSettings, check_settings, settings_text
+from .config import TrainSettings, replaced, settings_text
 from .dataset import Collection, FolderPictures, check_apart, open_collection, training_batch, validation_crops
 from .degrade.pipeline import Pair
 from .initial_model import check_round_trip, new_compact
 from .loss_log import LOG_FILE, Journal
-from .settings_parser import as_mapping
 from .trainer import MOST_RESCUES, Diverged, Learner, check_channels, check_crop, fit_channels
 from .validation import Scores, find_lpips, gain, is_better, score, scores_text, validation_pairs
 
@@ -282,7 +282,7 @@ def model_card(
     settings: TrainSettings, base: LoadedModel, collection: Collection, step: int, before: Scores, after: Scores
 ) -> dict[str, Any]:
     """What a trained file says about itself; no path of the machine that trained it."""
-    described = as_mapping(settings)
+    described = as_plain(settings)
     described["data"]["folder"] = Path(settings.data.folder).name
     for group, name in (("losses", "vgg_weights"), ("validation", "lpips_weights")):
         described[group][name] = Path(described[group][name]).name
@@ -317,8 +317,7 @@ def train(
     Raises ``InputError`` for settings, pictures or models that cannot work, for a folder that holds another run, and
     when the disk is full.
     """
-    check_settings(settings)
-    progress = progress or Progress()
+    settings, progress = replaced(settings, {}), progress or Progress()
     if settings.data.folder:
         check_apart(out, Path(settings.data.folder).expanduser())
     try:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from backplate.cli.choices import ANCHORS, EDGES, FITS, FORMATS, PRECISIONS
 from backplate.cli.errors import UsageProblem
 from backplate.cli.files import SUFFIX_OF_FORMAT
+from backplate.cli.options import ANCHORS, EDGES, FITS, FORMATS, PRECISIONS
 from backplate.cli.parsing import choice, parse_size, requested_background, requested_target
 from backplate.core.image.canvas import Background, Fill
 from backplate.core.image.fit import Anchor, Fit, Target

@@ -29,14 +29,14 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 def work(screen: Screen) -> None:
     with screen:
-        screen.start_picture(Path("in") / "a [v2].png")
+        screen.start_file(Path("in") / "a [v2].png")
         screen.begin(4, "tiles")
         screen.advance(3)
         screen.extend(2)
         screen.note("Something to know.")
         screen.line("in/a [v2].png -> out/a [v2].png")
         screen.advance(3)
-        screen.finish_picture()
+        screen.finish_file()
 
 
 def test_bars_and_lines_on_a_terminal(monkeypatch):

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
+from ...errors import InputError
+from ...parsed import parse
 from ..json_cache import FactStore, device_name, package_version, processor_name
-from ..plan import Candidate, Choice, RunPlan, Trial
+from ..plan import Candidate, Choice
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ def keep(identity: dict[str, Any], choice: Choice) -> None:
     if choice.disturbed:
         logger.info("Something else kept the machine busy during a trial of speed; it will be made again next time.")
         return
-    plans.add(key, {"limit": choice.limit, "trials": [asdict(trial) for trial in choice.trials]})
+    plans.add(key, asdict(choice))
 
 
 def _key(identity: dict[str, Any]) -> str:
@@ -63,13 +65,7 @@ def _key(identity: dict[str, Any]) -> str:
 def _read(key: str) -> Choice | None:
     """An earlier choice; None if there is none or the file is damaged, which only costs a new trial."""
     try:
-        kept = plans.read()[key]
-        trials, limit = tuple(_trial(trial) for trial in kept["trials"]), float(kept["limit"])
-    except (ValueError, TypeError, KeyError):
+        choice = parse(Choice, plans.read().get(key))
+    except InputError:
         return None
-    return Choice(trials, limit) if trials else None
-
-
-def _trial(data: dict[str, Any]) -> Trial:
-    values: dict[str, Any] = {**data, "plan": RunPlan(**data["plan"])}
-    return Trial(**values)
+    return choice if choice.trials else None

@@ -21,6 +21,7 @@ from torch import nn
 from ....model_loader.files import sha256_of
 from ....model_loader.loaded import LoadedModel
 from ...errors import InputError, ModelOutputError
+from ...parsed import Strict, parse
 from ...progress import Progress
 from ...types import SizeRule, size_rule_of
 from ...upscaler import Halo, Upscaler, UpscalerSpec
@@ -29,7 +30,20 @@ from ..onnx.export import OnnxSettings
 from ..registry import EngineUnusable
 from ..verify import Difference
 from .foreign import identity_of, proved, written_here
-from .record_schema import LARGEST_SCALE, BadRecord, checked, parsed
+from .record_schema import (
+    LARGEST_SCALE,
+    Amount,
+    AnyHalo,
+    AnyRule,
+    BadRecord,
+    Channels,
+    Digest,
+    FileName,
+    Scale,
+    Side,
+    Text,
+    parsed,
+)
 
 SUFFIXES: Mapping[str, str] = {".onnx": "..onnx.engine", ".param": "..ncnn.engine", ".engine": "..tensorrt.file"}
 """Exported models that can be run, and the module that does it."""
@@ -82,25 +96,25 @@ class FileWriter(FileReader, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class Record(Strict):
     """What is kept beside an exported model. ``tile``: the only side it takes, in input pixels; 0 for any size.
     ``largest_difference`` and ``mean_difference``: to PyTorch; None if nothing was compared. ``built``: of an engine
     that serves some machines only, what for, in the terms of its module."""
 
-    name: str
-    architecture: str
-    model_sha256: str
-    scale: int
-    input_channels: int
-    output_channels: int
-    size_rule: SizeRule
-    halo: Halo
-    tile: int
+    name: Text
+    architecture: Text
+    model_sha256: Digest
+    scale: Scale
+    input_channels: Channels
+    output_channels: Channels
+    size_rule: AnyRule
+    halo: AnyHalo
+    tile: Side
     half: bool
-    largest_difference: float | None
-    mean_difference: float | None
-    made_by: str
-    files: Mapping[str, str]
+    largest_difference: Amount | None
+    mean_difference: Amount | None
+    made_by: Text
+    files: Mapping[FileName, Digest]
     """SHA-256 by file name."""
     built: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -191,10 +205,10 @@ def read_record(main: Path) -> Record | None:
         written = values.pop("format", None)
         if not isinstance(written, int) or isinstance(written, bool) or written != _FORMAT:
             raise BadRecord(f"its format is {str(written)[:40]}, and {_FORMAT} is known")
-        return Record(**checked(Record, values, {"size_rule": SizeRule, "halo": Halo}))
-    except (OSError, BadRecord) as error:
+        return parse(Record, values, strict=True)
+    except (OSError, BadRecord, InputError) as error:
         raise InputError(
-            f"{path.name} is not the record of an exported model ({error}); export {main.name} again."
+            f"{path.name} is not the record of an exported model ({str(error).rstrip('.')}); export {main.name} again."
         ) from error
 
 

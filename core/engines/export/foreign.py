@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from ....model_loader.files import sha256_of
+from ...parsed import parse
 from ...progress import Progress
 from ...upscaler import UpscalerSpec
 from ..json_cache import FactStore, package_version
 from ..registry import EngineUnusable
-from ..spec_values import spec_from, spec_values
 from ..worker_process import Limits, run_limited
 
 MEMORY, MEMORY_FACTOR = 2 << 30, 8
@@ -58,16 +59,16 @@ def proved(
     key = f"{identity} {_versions()}"
     known = _STORE.read().get(key)
     if known is not None:
-        return spec or spec_from(json.loads(str(known)))
+        return spec or parse(UpscalerSpec, json.loads(str(known)))
     size = sum(file.stat().st_size for file in files)
     seconds = SECONDS + SECONDS_PER_MEGABYTE * size // 1_000_000
     limits = Limits(memory=MEMORY + MEMORY_FACTOR * size, seconds=seconds, longest=LONGEST + seconds)
-    request = {"main": str(main.resolve()), "spec": spec and spec_values(spec), "key": identity}
+    request = {"main": str(main.resolve()), "spec": spec and asdict(spec), "key": identity}
     found, cause = run_limited("export.foreign_worker", request, progress, limits)
     if cause:
         raise EngineUnusable(f"a trial run in a separate process failed ({cause})")
     _STORE.add(key, json.dumps(found))
-    return spec_from(found)
+    return parse(UpscalerSpec, found)
 
 
 def _versions() -> str:

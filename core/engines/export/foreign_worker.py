@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from ...errors import ModelOutputError
+from ...parsed import parse
 from ...types import Size
 from ...upscaler import UpscalerSpec
-from ..spec_values import spec_from, spec_values
 from ..worker_process import ANSWER, REQUEST, limit_time
 from .files import file_module, tried_out
 
@@ -20,7 +21,7 @@ SIDES = (40, 72)
 
 
 def main(folder: str) -> None:
-    """Opens and runs the model that ``REQUEST`` names; what it is, as ``spec_values``, goes to ``ANSWER``."""
+    """Opens and runs the model that ``REQUEST`` names; the values of its ``UpscalerSpec`` go to ``ANSWER``."""
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     request = json.loads(Path(folder, REQUEST).read_text())
@@ -32,9 +33,9 @@ def main(folder: str) -> None:
     if request["spec"] is None:
         spec = tried_out(path, module, torch.device("cpu"), request["key"])
     else:
-        spec = spec_from(request["spec"])
+        spec = parse(UpscalerSpec, request["spec"])
         _run_once(path, spec)
-    Path(folder, ANSWER).write_text(json.dumps(spec_values(spec)))
+    Path(folder, ANSWER).write_text(json.dumps(asdict(spec)))
 
 
 def _run_once(path: Path, spec: UpscalerSpec) -> None:

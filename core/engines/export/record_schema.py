@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn, cast, get_type_hints
+from typing import Annotated, Any, NoReturn, cast
+
+from pydantic import AfterValidator, Field
+
+from ...types import SizeRule
+from ...upscaler import Halo
 
 MOST_BYTES = 1 << 16
 DEEPEST = 6
 """Levels of objects and lists, one more than a record has."""
 
 LARGEST_SCALE = 16
-_CHANNELS = 4
-_SIDE = 16384
-_TEXT = re.compile(r"[^\x00-\x1f\x7f\u2028\u2029]{0,200}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SIDE, _STEP = 16384, 1024
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_RANGES = {
-    "scale": (1, LARGEST_SCALE),
-    "input_channels": (1, _CHANNELS),
-    "output_channels": (1, _CHANNELS),
-    "tile": (0, _SIDE),
-    "minimum": (0, _SIDE),
-    "multiple_of": (1, 1024),
-    "pixels": (0, _SIDE),
-    "grid": (1, 1024),
-}
-"""Of whole numbers, by their names, wherever they stand."""
 
 
 class BadRecord(ValueError):
@@ -72,75 +60,24 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def checked(kind: type[Any], values: Mapping[str, Any], names: Mapping[str, type[Any]]) -> dict[str, Any]:
-    """The values of a dataclass, each of the type and in the range that its field has. ``names``: fields that are
-    dataclasses themselves, and of which class. Raises ``BadRecord``."""
-    hints = get_type_hints(kind)
-    known = {field.name: hints[field.name] for field in fields(kind)}
-    if unknown := [name for name in values if name not in known]:
-        raise BadRecord(f"{unknown[0][:40]!r} is not known")
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in names:
-            if not isinstance(value, dict):
-                raise _wrong(name, value, "an object")
-            found[name] = names[name](**_all(names[name], checked(names[name], cast("dict[str, Any]", value), {})))
-        else:
-            found[name] = _value(name, known[name], value)
-    return _all(kind, found)
+def _size_rule(rule: SizeRule) -> SizeRule:
+    if not (0 <= rule.minimum <= _SIDE and 1 <= rule.multiple_of <= _STEP):
+        raise ValueError(f"its minimum is 0 to {_SIDE}, and its multiple 1 to {_STEP}")
+    return rule
 
 
-def _all(kind: type[Any], found: dict[str, Any]) -> dict[str, Any]:
-    try:
-        kind(**found)
-    except TypeError as error:
-        raise BadRecord(str(error).partition(") ")[2] or str(error)) from error
-    return found
+def _halo(halo: Halo) -> Halo:
+    if not (0 <= halo.pixels <= _SIDE and 1 <= halo.grid <= _STEP):
+        raise ValueError(f"it has 0 to {_SIDE} pixels, and a grid of 1 to {_STEP}")
+    return halo
 
 
-def _value(name: str, hint: Any, value: Any) -> Any:
-    if hint is bool:
-        if not isinstance(value, bool):
-            raise _wrong(name, value, "true or false")
-    elif hint is int:
-        return _whole(name, value)
-    elif hint == float | None:
-        if value is not None and not (_is_number(value) and 0 <= value <= 1e9):
-            raise _wrong(name, value, "null, or a number from 0 to 1e+09")
-    elif hint is str:
-        pattern, what = (_SHA256, "64 hexadecimal digits") if name == "model_sha256" else (_TEXT, "a line of text")
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise _wrong(name, value, what)
-    elif name == "files":
-        return _files(name, value)
-    elif not isinstance(value, dict):
-        raise _wrong(name, value, "an object")
-    return cast("Any", value)
-
-
-def _whole(name: str, value: Any) -> int:
-    least, most = _RANGES.get(name, (0, _SIDE))
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise _wrong(name, value, f"a whole number from {least} to {most}")
-    return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _files(name: str, value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise _wrong(name, value, "an object")
-    files = cast("dict[str, Any]", value)
-    for file, digest in files.items():
-        if not _TEXT.fullmatch(file) or re.search(r"[/\\]", file):
-            raise _wrong(name, file, "names of files")
-        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-            raise _wrong(file, digest, "64 hexadecimal digits")
-    return files
-
-
-def _wrong(name: str, value: Any, expected: str) -> BadRecord:
-    shown = json.dumps(value)
-    return BadRecord(f"{name[:40]} is {shown if len(shown) <= 40 else shown[:37] + '...'}, not {expected}")
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f\u2028\u2029]{0,200}$")]
+FileName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f\u2028\u2029/\\]{0,200}$")]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Scale = Annotated[int, Field(ge=1, le=LARGEST_SCALE)]
+Channels = Annotated[int, Field(ge=1, le=4)]
+Side = Annotated[int, Field(ge=0, le=_SIDE)]
+Amount = Annotated[float, Field(ge=0, le=1e9)]
+AnyRule = Annotated[SizeRule, AfterValidator(_size_rule)]
+AnyHalo = Annotated[Halo, AfterValidator(_halo)]

@@ -8,16 +8,17 @@ import math
 import os
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ...atomic_write import write_atomic
 from ...errors import InputError
 from ...media.picture_folder import FileTask, Shard, natural_order
-from ..marketplace.measure import Finding, finding_of
+from ...parsed import parse
+from ..marketplace.measure import Finding
 
 NAME = "manifest"
 VERSION = 1
@@ -96,31 +97,9 @@ def _plain(value: Any) -> Any:
 def parse_line(line: str) -> Entry | None:
     """The entry of a line; None for one that was cut off or is something else. Unknown names are passed over."""
     try:
-        values: Any = json.loads(line)
-        known = {field.name for field in fields(Entry)}
-        given = {name: value for name, value in cast("dict[str, Any]", values).items() if name in known}
-        given["status"] = Status(given["status"])
-        given["notes"] = tuple(given.get("notes", ()))
-        given["rules"] = tuple(finding_of(rule) for rule in given.get("rules", ()))
-        for name in ("lr_psnr", "delta_e"):
-            if given.get(name) is not None:
-                given[name] = float(given[name])
-        entry = Entry(**given)
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return parse(Entry, json.loads(line))
+    except (ValueError, RecursionError):
         return None
-    return entry if _sound(entry) else None
-
-
-def _sound(entry: Entry) -> bool:
-    texts = (
-        entry.source,
-        entry.output,
-        entry.source_sha256,
-        entry.settings_sha256,
-        entry.finished,
-        entry.protect_sha256,
-    )
-    return all(isinstance(text, str) for text in cast("tuple[object, ...]", texts))
 
 
 def manifest_path(folder: Path, shard: Shard | None = None) -> Path:

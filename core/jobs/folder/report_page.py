@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +19,7 @@ from ...image.resize import resize
 from ...media.picture.read import read_picture
 from ...report import html
 from ...types import Size
-from ..marketplace.measure import Finding, Verdict
+from ..marketplace.measure import Verdict
 from .job import FolderJob
 from .manifest import Entry, Status
 from .summary import Summary
@@ -124,7 +123,7 @@ def thumbnail_uri(path: Path, side: int) -> tuple[str, bool]:
     samples = resize(picture, size).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
     data = io.BytesIO()
     Image.fromarray(samples[0].movedim(0, 2).contiguous().numpy()).save(data, "WEBP", quality=QUALITY)
-    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode("ascii"), len(layers) > 1
+    return html.data_uri("webp", data.getvalue()), len(layers) > 1
 
 
 def _card(entry: Entry, pair: str) -> str:
@@ -138,7 +137,7 @@ def _card(entry: Entry, pair: str) -> str:
 
 def _tiles(title: str, cards: Iterable[str], kind: str) -> str:
     inside = "".join(cards)
-    return f"<h2>{title}</h2><div class='{kind}'>{inside}</div>" if inside else ""
+    return html.section(title, inside and f"<div class='{kind}'>{inside}</div>")
 
 
 def _list(title: str, entries: Sequence[Entry]) -> str:
@@ -146,27 +145,19 @@ def _list(title: str, entries: Sequence[Entry]) -> str:
         f"<li class='{entry.status.value}'><b>{html.text(entry.source)}</b>: {html.text(entry.reason)}</li>"
         for entry in entries[:LISTED]
     )
-    return f"<h2>{title}</h2><ul>{rows}</ul>" if rows else ""
+    return html.section(title, rows and f"<ul>{rows}</ul>")
 
 
 def _rules(summary: Summary) -> str:
     """A table of what became of the rules of a marketplace, picture by picture; failed and mended ones first."""
     order = (Verdict.FAILED, Verdict.MENDED, Verdict.WARNING, Verdict.PASSED)
-    rows = [(entry.source, finding) for entry in summary.entries for finding in entry.rules]
-    rows.sort(key=lambda row: order.index(row[1].verdict))
-    cells = "".join(_rule_row(source, finding) for source, finding in rows[:LISTED])
-    head = "".join(f"<th>{title}</th>" for title in ("picture", "rule", "verdict", "found"))
-    return (
-        f"<h2>Rules of the marketplace</h2><div class='scroll'><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{cells}</tbody></table></div>"
-        if rows
-        else ""
+    found = [(entry.source, finding) for entry in summary.entries for finding in entry.rules]
+    found.sort(key=lambda each: order.index(each[1].verdict))
+    rows = (
+        html.row(map(html.text, (source, each.asked, each.verdict.value, each.found)), CLASS_OF[each.verdict])
+        for source, each in found[:LISTED]
     )
-
-
-def _rule_row(source: str, finding: Finding) -> str:
-    cells = (source, finding.asked, finding.verdict.value, finding.found)
-    return f"<tr class='{CLASS_OF[finding.verdict]}'>{''.join(f'<td>{html.text(cell)}</td>' for cell in cells)}</tr>"
+    return html.section("Rules of the marketplace", html.grid(("picture", "rule", "verdict", "found"), rows))
 
 
 CLASS_OF = {Verdict.FAILED: "failed", Verdict.WARNING: "flagged", Verdict.MENDED: "done", Verdict.PASSED: "done"}
@@ -186,18 +177,13 @@ COLUMNS: tuple[tuple[str, Callable[[Entry], str]], ...] = (
 
 
 def _table(entries: Sequence[Entry]) -> str:
-    head = "".join(f"<th>{title}</th>" for title, _ in COLUMNS)
-    rows = "".join(
-        f"<tr class='{entry.status.value}'>"
-        + "".join(f"<td>{html.text(cell(entry))}</td>" for _, cell in COLUMNS)
-        + "</tr>"
-        for entry in entries
+    rows = (html.row((html.text(cell(entry)) for _, cell in COLUMNS), entry.status.value) for entry in entries)
+    hint = (
+        "LR-PSNR: the result reduced to the size of its source, compared with it; higher is more faithful. Colour "
+        "difference: mean CIEDE2000; lower is better, about 1 can just be seen."
     )
-    return (
-        f"<h2>Every picture</h2><div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-        "</div><p class='quiet'>LR-PSNR: the result reduced to the size of its source, compared with it; higher is "
-        "more faithful. Colour difference: mean CIEDE2000; lower is better, about 1 can just be seen.</p>"
-    )
+    table = html.grid((title for title, _ in COLUMNS), rows)
+    return html.section("Every picture", f"{table}<p class='quiet'>{hint}</p>")
 
 
 def _decibels(entry: Entry) -> str:

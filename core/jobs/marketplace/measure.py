@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -53,11 +52,6 @@ class Finding:
     @property
     def text(self) -> str:
         return f"{self.verdict.value}: {self.asked} ({self.found})"
-
-
-def finding_of(written: Any) -> Finding:
-    """Out of a line of the manifest. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for something else."""
-    return Finding(**{**written, "verdict": Verdict(written["verdict"])})
 
 
 @dataclass(frozen=True)

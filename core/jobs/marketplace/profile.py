@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import dataclass
-from datetime import date
+import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from ...errors import InputError
+from ...parsed import Strict, parse, read_json
 
 FOLDER = Path(__file__).with_name("profiles")
-LONGEST_FILE = 1 << 20
-NUMBERS = ("least", "most", "aim", "quality_floor", "near")
-ALWAYS = ("rule", "level", "source", "date", "note")
+LIMITS = ("least", "most", "aim", "quality_floor", "near", "values")
 KINDS: dict[str, tuple[str, ...]] = {
     "format": ("values",),
     "longest_side": ("least", "most"),
@@ -28,29 +27,54 @@ KINDS: dict[str, tuple[str, ...]] = {
     "opaque": (),
     "no_metadata": (),
 }
-"""What may stand in a rule of each kind, beside what may stand in all."""
+"""What may stand in a rule of each kind, beside what may stand in all: level, source, date and note."""
 FORMAT_NAMES = ("jpeg", "png", "tiff", "webp", "avif", "bmp", "gif", "heic", "psd", "svg")
+Positive = Annotated[float, Field(gt=0)]
 USUAL_NEAR, USUAL_QUALITY_FLOOR, USUAL_AIM = 25, 80, 0.9
 
 
+def _is_must(level: object) -> bool:
+    if level not in ("must", "should"):
+        raise ValueError("it should be 'must' or 'should'")
+    return level == "must"
+
+
 @dataclass(frozen=True, kw_only=True)
-class Rule:
-    """``kind``: one of ``KINDS``. ``must``: what breaks it is mended or fails; else it is told as a warning. Sides in
-    pixels, ``bytes`` in bytes, ``dpi`` in pixels an inch, ``fill`` as a share of the frame from 0 to 1. ``near``: how
-    many levels of 255 below white a background may be and still be made white. ``source`` is an address, ``date``
+class Rule(Strict):
+    """``kind``: one of ``KINDS``. ``must``: what breaks it is mended or fails; else it is told as a warning. Sides
+    in pixels, ``bytes`` in bytes, ``dpi`` in pixels an inch, ``fill`` as a share of the frame from 0 to 1. ``near``:
+    how many levels of 255 below white a background may be and still be made white. ``source`` is an address, ``date``
     the day it was read."""
 
-    kind: str
-    must: bool = True
-    least: float | None = None
-    most: float | None = None
-    aim: float | None = None
-    quality_floor: float | None = None
-    near: float | None = None
-    values: tuple[str, ...] = ()
+    kind: Annotated[str, Field(alias="rule")]
+    must: Annotated[bool, Field(alias="level"), BeforeValidator(_is_must)] = True
+    least: Positive | None = None
+    most: Positive | None = None
+    aim: Positive | None = None
+    quality_floor: Annotated[float, Field(gt=0, le=100)] | None = None
+    near: Annotated[float, Field(gt=0, le=255)] | None = None
+    values: tuple[Annotated[str, StringConstraints(to_lower=True)], ...] = ()
     source: str = ""
     date: str = ""
     note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"there is no rule {self.kind!r}; choose one of {', '.join(KINDS)}.")
+        known = KINDS[self.kind]
+        if alien := [name for name in LIMITS if getattr(self, name) and name not in known]:
+            raise InputError(f"{alien[0]} says nothing of {self.kind}; {', '.join(known) or 'nothing'} does.")
+        if "most" in known and self.least is None and self.most is None:
+            raise InputError("it has neither least nor most.")
+        if self.least is not None and not self.holds(self.least):
+            raise InputError(f"it asks for at least {self.least:g} and at most {self.most:g}.")
+        if self.kind == "fill" and not all((each or 0) <= 1 for each in (self.least, self.most, self.aim)):
+            raise InputError("what a product fills is a share, up to 1.")
+        if self.aim is not None and not self.holds(self.aim):
+            raise InputError(f"it aims at {self.aim:g}, which is outside of its own limits.")
+        if "values" in known and not (self.values and set(self.values) <= set(FORMAT_NAMES)):
+            raise InputError(f"values is a list of formats, of {', '.join(FORMAT_NAMES)}.")
+        datetime.date.fromisoformat(self.date or "2026-11-28")
 
     def holds(self, value: float) -> bool:
         """Whether a number lies within the rule's limits."""
@@ -82,13 +106,13 @@ class Rule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile:
+class Profile(Strict):
     """``size``: the longest side in pixels that results get where nobody names one; larger sources keep theirs."""
 
-    name: str
-    title: str
-    size: int
-    rules: tuple[Rule, ...]
+    name: Annotated[str, Field(min_length=1)]
+    title: str = ""
+    size: Annotated[int, Field(ge=1, le=65_500)]
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1)]
 
     def must(self, kind: str) -> Rule | None:
         """The first rule of that kind that has to be kept."""
@@ -118,122 +142,11 @@ def find_profile(name_or_path: str) -> Profile:
 
 def read_profile(path: Path) -> Profile:
     """The profile in a file. Raises ``InputError``."""
-    try:
-        if path.stat().st_size > LONGEST_FILE:
-            raise InputError(f"{path}: {path.stat().st_size:,} bytes are too many for a profile of rules.")
-        written: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no JSON ({error or type(error).__name__}).") from error
-    try:
-        return parse_profile(written)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    return parse_profile(read_json(path, "name a profile of rules"), f"{path}: ")
 
 
-def parse_profile(written: Any) -> Profile:
-    """A profile out of what JSON gives. Raises ``InputError`` with the name of whatever is unknown, missing or out of
-    range."""
-    fields = _object(written, "the profile")
-    _refuse_unknown(fields, ("name", "title", "size", "rules"), "the profile")
-    rules = fields.get("rules")
-    if not isinstance(rules, list) or not rules:
-        raise InputError('the profile has no list "rules" with rules in it.')
-    size = _number(fields, "size", "the profile")
-    if size is None or not 1 <= size <= 65_500 or size != int(size):
-        raise InputError('the profile\'s "size" is the longest side of results, a whole number from 1 to 65,500.')
-    name = _text(fields, "name", "the profile")
-    if not name:
-        raise InputError('the profile has no "name".')
-    parsed = tuple(_parse_rule(each, number) for number, each in enumerate(cast("list[Any]", rules), start=1))
-    title = _text(fields, "title", "the profile") or name
-    return Profile(name=name, title=title, size=int(size), rules=parsed)
-
-
-def _parse_rule(written: Any, number: int) -> Rule:
-    fields = _object(written, f"rule {number}")
-    kind = fields.get("rule")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise InputError(f"rule {number} is {kind!r}, which is not known; choose one of {', '.join(KINDS)}.")
-    where = f"rule {number} ({kind})"
-    _refuse_unknown(fields, (*ALWAYS, *KINDS[kind]), where)
-    level = fields.get("level", "must")
-    if level not in ("must", "should"):
-        raise InputError(f'{where} has the level {level!r}; write "must" or "should".')
-    numbers = {name: _number(fields, name, where) for name in NUMBERS}
-    rule = Rule(
-        kind=kind,
-        must=level == "must",
-        values=_formats(fields, where) if kind == "format" else (),
-        source=_text(fields, "source", where),
-        date=_text(fields, "date", where),
-        note=_text(fields, "note", where),
-        **numbers,
-    )
-    _check_numbers(rule, where)
-    _check_date(rule.date, where)
-    return rule
-
-
-def _check_numbers(rule: Rule, where: str) -> None:
-    if "most" in KINDS[rule.kind] and rule.least is None and rule.most is None:
-        raise InputError(f'{where} has neither "least" nor "most".')
-    if rule.least is not None and rule.most is not None and rule.least > rule.most:
-        raise InputError(f"{where} asks for at least {rule.least:g} and at most {rule.most:g}.")
-    highest = {"fill": 1.0, "near": 255.0, "quality_floor": 100.0}
-    for name in NUMBERS:
-        value, top = getattr(rule, name), highest.get(name, highest.get(rule.kind, math.inf))
-        if value is not None and not 0 < value <= top:
-            raise InputError(f'{where} has {value:g} for "{name}"; give a number above 0{_up_to(top)}.')
-    if rule.kind == "fill" and rule.aim is not None and not rule.holds(rule.aim):
-        raise InputError(f"{where} aims at {rule.aim:g}, which is outside of its own limits.")
-
-
-def _up_to(top: float) -> str:
-    return "" if math.isinf(top) else f" and up to {top:g}"
-
-
-def _check_date(written: str, where: str) -> None:
-    try:
-        if written:
-            date.fromisoformat(written)
-    except ValueError as error:
-        raise InputError(f'{where} has the date {written!r}; write it as "2026-11-28".') from error
-
-
-def _formats(fields: dict[str, Any], where: str) -> tuple[str, ...]:
-    values = fields.get("values")
-    if not isinstance(values, list) or not values:
-        raise InputError(f'{where} has no list "values" with formats in it.')
-    names = tuple(str(value).lower() for value in cast("list[Any]", values))
-    if unknown := [name for name in names if name not in FORMAT_NAMES]:
-        raise InputError(f"{where} names {unknown[0]!r}; choose from {', '.join(FORMAT_NAMES)}.")
-    return names
-
-
-def _object(written: Any, where: str) -> dict[str, Any]:
-    if not isinstance(written, dict):
-        raise InputError(f"{where} is no JSON object.")
-    return cast("dict[str, Any]", written)
-
-
-def _refuse_unknown(fields: dict[str, Any], known: tuple[str, ...], where: str) -> None:
-    if unknown := [name for name in fields if name not in known]:
-        raise InputError(f'{where} has "{unknown[0]}", which is not known there; known are {", ".join(known)}.')
-
-
-def _number(fields: dict[str, Any], name: str, where: str) -> float | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f'{where} has {value!r} for "{name}", which is no number.')
-    return float(value)
-
-
-def _text(fields: dict[str, Any], name: str, where: str) -> str:
-    value = fields.get(name, "")
-    if not isinstance(value, str):
-        raise InputError(f'{where} has {value!r} for "{name}", which is no text.')
-    return value
+def parse_profile(written: Any, where: str = "") -> Profile:
+    """A profile out of what JSON gives. Raises ``InputError``, after ``where``, with the name of whatever is unknown,
+    missing or out of range."""
+    profile = parse(Profile, written, where, strict=True)
+    return replace(profile, title=profile.title or profile.name)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+from pydantic import Field
 
 from ...atomic_write import fsync_file, write_atomic
 from ...errors import InputError
 from ...media.video.join import Segment
 from ...metrics.flicker import Flicker
+from ...parsed import parse
 
 LAYOUT = 2
 """Changes when what is written here is not understood by earlier versions, or the other way round."""
@@ -31,15 +34,18 @@ class Counts:
     flicker: Flicker = Flicker()
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            frames=self.frames + other.frames,
-            reused=self.reused + other.reused,
-            tiles_run=self.tiles_run + other.tiles_run,
-            tiles_reused=self.tiles_reused + other.tiles_reused,
-            streamed=self.streamed + other.streamed,
-            damaged=self.damaged + other.damaged,
-            flicker=self.flicker + other.flicker,
-        )
+        names = [field.name for field in fields(self)]
+        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What is known of a finished segment: its file, time stamp and duration of each frame, and what was done."""
+
+    file: str
+    frames: Annotated[list[tuple[int, int]], Field(min_length=1)]
+    reorder: int
+    counts: Counts
 
 
 class SegmentStore:
@@ -74,21 +80,16 @@ class SegmentStore:
             for left in self.folder.glob("[0-9]*.json"):
                 left.unlink()
             write_atomic(note, json.dumps(self._identity, indent=1).encode())
-        while facts := self._finished(len(self.segments)):
-            self._add(facts)
+        while finished := self._finished(len(self.segments)):
+            self._add(finished)
 
-    def _finished(self, number: int) -> dict[str, Any] | None:
+    def _finished(self, number: int) -> Note | None:
         """The note of a segment that is whole, or None."""
-        facts = _read(self._note(number))
-        if facts is None:
-            return None
         try:
-            frames, path = [(int(pts), int(length)) for pts, length in facts["frames"]], self.folder / facts["file"]
-            counts = dict(facts["counts"])
-            Counts(flicker=Flicker(**counts.pop("flicker")), **counts)
-            sound = bool(frames) and isinstance(facts["reorder"], int) and path.parent == self.folder
-            return facts if sound and path.stat().st_size else None
-        except (KeyError, TypeError, ValueError, OSError):
+            note = parse(Note, _read(self._note(number)))
+            path = self.folder / note.file
+            return note if path.parent == self.folder and path.stat().st_size else None
+        except (InputError, OSError):
             return None
 
     def next_file(self) -> Path:
@@ -101,9 +102,9 @@ class SegmentStore:
         fsync_file(part)
         name = part.with_suffix(".video").name
         part.replace(self.folder / name)
-        facts = {"file": name, "frames": frames, "reorder": reorder, "counts": asdict(counts)}
-        write_atomic(self._note(len(self.segments)), json.dumps(facts).encode())
-        self._add(facts)
+        note = Note(file=name, frames=frames, reorder=reorder, counts=counts)
+        write_atomic(self._note(len(self.segments)), json.dumps(asdict(note)).encode())
+        self._add(note)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -111,15 +112,17 @@ class SegmentStore:
     def _note(self, number: int) -> Path:
         return self.folder / f"{number:06}.json"
 
-    def _add(self, facts: dict[str, Any]) -> None:
-        first, last = (tuple[int, int](facts["frames"][place]) for place in (0, -1))
-        note = self._note(len(self.segments))
+    def _add(self, note: Note) -> None:
         self.segments.append(
-            Segment(path=self.folder / facts["file"], note=note, first=first, last=last, reorder=facts["reorder"])
+            Segment(
+                path=self.folder / note.file,
+                note=self._note(len(self.segments)),
+                first=note.frames[0],
+                last=note.frames[-1],
+                reorder=note.reorder,
+            )
         )
-        counts = dict(facts["counts"])
-        flicker = Flicker(**counts.pop("flicker"))
-        self.counts += Counts(flicker=flicker, **counts)
+        self.counts += note.counts
 
     def _check_same(self, earlier: dict[str, Any]) -> None:
         names = sorted({*earlier, *self._identity})

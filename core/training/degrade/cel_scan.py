@@ -12,14 +12,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ...image.colour import rgb_to_ycbcr, ycbcr_to_rgb
+from ...parsed import Strict
 from ..synthetic.raster import Canvas, bent_line
 from .kernels import filter_each
 from .noise import Codec, compress
-from .random_draws import Range, flips, on_device, one, uniform
+from .random_draws import Probability, Quality, Range, flips, on_device, one, uniform
 
 
 @dataclass(frozen=True, kw_only=True)
-class CelSettings:
+class CelSettings(Strict):
     """Strengths of a film or tape transfer. Lengths are in pixels of the degraded picture."""
 
     line_blur: Range = (0.3, 1.1)
@@ -31,7 +32,7 @@ class CelSettings:
     grain: Range = (0.5, 6.0)
     """Standard deviation in levels of 255, at mid-grey."""
     grain_size: Range = (0.3, 0.9)
-    grey_grain_probability: float = 0.5
+    grey_grain_probability: Probability = 0.5
     dust: Range = (0.0, 150.0)
     """Specks a megapixel."""
     hairs: Range = (0.0, 20.0)
@@ -44,8 +45,8 @@ class CelSettings:
     restore_fading: bool = False
     """Whether the model is to undo the fading. If not, the reference fades alike: from one faded frame nobody can
     tell what the colours were, and a model that is trained to guess shifts those of every picture."""
-    jpeg_probability: float = 0.5
-    jpeg_quality: Range = (60.0, 95.0)
+    jpeg_probability: Probability = 0.5
+    jpeg_quality: Quality = (60.0, 95.0)
 
 
 def gaussian_kernels(sigma_x: Tensor, sigma_y: Tensor, shift: Tensor) -> Tensor:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from .random_draws import Range, choices, flips, uniform
+from ...errors import InputError
+from ...parsed import Strict
+from .random_draws import Listed, Probability, Range, Shares, Width, choices, flips, uniform
 
 KERNEL_SIDE = 21
 """Side of every kernel tensor; smaller kernels stand in its middle."""
@@ -30,32 +33,50 @@ _bessel_j1: Callable[[Tensor], Tensor] = torch.special.bessel_j1  # pyright: ign
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlurSettings:
-    """Which blur, how often and how strong. The defaults are those of the paper's first stage."""
+class KernelSettings(Strict):
+    """How often, and sides of the kernels in pixels."""
 
-    probability: float = 1.0
+    probability: Probability = 1.0
     smallest_kernel: int = 7
     largest_kernel: int = KERNEL_SIDE
-    families: tuple[float, ...] = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+
+    def __post_init__(self) -> None:
+        smallest, largest = self.smallest_kernel, self.largest_kernel
+        if not 3 <= smallest <= largest <= KERNEL_SIDE or smallest % 2 == 0 or largest % 2 == 0:
+            raise InputError(
+                f"There are no kernels from {smallest} to {largest}; both sides must be odd, from 3 to {KERNEL_SIDE}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlurSettings(KernelSettings):
+    """Which blur, how often and how strong. The defaults are those of the paper's first stage."""
+
+    families: Annotated[tuple[float, float, float, float, float, float], Listed, Shares] = (
+        0.45,
+        0.25,
+        0.12,
+        0.03,
+        0.12,
+        0.03,
+    )
     """Shares of isotropic, anisotropic, generalised iso, generalised aniso, plateau iso, plateau aniso."""
-    sinc_probability: float = 0.1
+    sinc_probability: Probability = 0.1
     sinc_cutoff: Range = (math.pi / 5, math.pi)
     """Cut-off of the sinc filter, radians a pixel."""
     small_sinc_cutoff: Range = (math.pi / 3, math.pi)
     """The same for kernels under 13 pixels, which cannot hold a low cut-off."""
-    sigma: Range = (0.2, 3.0)
+    sigma: Width = (0.2, 3.0)
     """Standard deviation along each axis, pixels."""
     generalised_beta: Range = (0.5, 4.0)
     plateau_beta: Range = (1.0, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinalSincSettings:
+class FinalSincSettings(KernelSettings):
     """The sinc filter at the end of the pipeline, for the ringing of sharpeners. The defaults are the paper's."""
 
-    probability: float = 0.8
-    smallest_kernel: int = 7
-    largest_kernel: int = KERNEL_SIDE
+    probability: Probability = 0.8
     cutoff: Range = (math.pi / 3, math.pi)
     """Radians a pixel."""
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ...image.colour import luma, to_rgb
-from .random_draws import Range, flip, flips, on_device, uniform
+from ...parsed import Strict
+from .random_draws import Probability, Range, flip, flips, on_device, uniform
 
 
 class Codec(str, Enum):
@@ -27,16 +28,16 @@ class Codec(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseSettings:
+class NoiseSettings(Strict):
     """Gaussian or Poisson noise, colour or grey. The defaults are those of the paper's first stage."""
 
-    gaussian_probability: float = 0.5
+    gaussian_probability: Probability = 0.5
     """Otherwise Poisson."""
     gaussian_sigma: Range = (1.0, 30.0)
     """In levels of 255."""
     poisson_scale: Range = (0.05, 3.0)
     """Multiplies Poisson noise that is as strong as photon counts of one a level would give."""
-    grey_probability: float = 0.4
+    grey_probability: Probability = 0.4
 
 
 def _column(values: Tensor, picture: Tensor) -> Tensor:

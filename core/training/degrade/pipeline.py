@@ -8,17 +8,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ...errors import InputError
+from ...parsed import Strict
 from .cel_scan import CelSettings, gaussian_kernels, scan_cel
 from .kernels import BlurSettings, FinalSincSettings, draw_final_sinc, draw_kernels, filter_each, make_kernels
 from .noise import Codec, NoiseSettings, add_noise, compress, gaussian_noise
-from .random_draws import Range, choices, flip, flips, one, seeded, uniform
+from .random_draws import (
+    Listed,
+    Probability,
+    Quality,
+    Range,
+    Resizing,
+    Shares,
+    choices,
+    flip,
+    flips,
+    one,
+    seeded,
+    uniform,
+)
 
 
 class Mode(str, Enum):
@@ -35,15 +50,15 @@ class Mode(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageSettings:
+class StageSettings(Strict):
     """One round of blur, resize, noise and JPEG. The defaults are those of the first round."""
 
     blur: BlurSettings = field(default_factory=BlurSettings)
-    resize: tuple[float, ...] = (0.2, 0.7, 0.1)
+    resize: Annotated[tuple[float, float, float], Listed, Shares] = (0.2, 0.7, 0.1)
     """Shares of enlarging, shrinking, keeping."""
-    resize_range: Range = (0.15, 1.5)
+    resize_range: Resizing = (0.15, 1.5)
     noise: NoiseSettings = field(default_factory=NoiseSettings)
-    jpeg_quality: Range = (30.0, 95.0)
+    jpeg_quality: Quality = (30.0, 95.0)
 
 
 def second_stage() -> StageSettings:
@@ -57,34 +72,34 @@ def second_stage() -> StageSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimpleSettings:
+class SimpleSettings(Strict):
     """Extras of the modes ``bicubic`` (none by default) and ``jpeg`` (which always compresses)."""
 
-    area_probability: float = 0.0
+    area_probability: Probability = 0.0
     """Reduce by plain averages instead: harder pixels, as renderers and pixel binning give them."""
-    blur_probability: float = 0.0
+    blur_probability: Probability = 0.0
     blur_sigma: Range = (0.2, 0.8)
     """Pixels of the degraded picture."""
-    noise_probability: float = 0.0
+    noise_probability: Probability = 0.0
     noise_sigma: Range = (0.0, 4.0)
     """Levels of 255."""
-    jpeg_probability: float = 0.0
-    jpeg_quality: Range = (30.0, 95.0)
+    jpeg_probability: Probability = 0.0
+    jpeg_quality: Quality = (30.0, 95.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DegradationSettings:
+class DegradationSettings(Strict):
     """All of it; only the part that ``mode`` names is used."""
 
     mode: Mode = Mode.SECOND_ORDER
     first: StageSettings = field(default_factory=StageSettings)
     second: StageSettings = field(default_factory=second_stage)
     final_sinc: FinalSincSettings = field(default_factory=FinalSincSettings)
-    sinc_first_probability: float = 0.5
+    sinc_first_probability: Probability = 0.5
     """How often the last JPEG comes after the last resize and sinc filter, not before them."""
     simple: SimpleSettings = field(default_factory=SimpleSettings)
     cel: CelSettings = field(default_factory=CelSettings)
-    group: int = 4
+    group: Annotated[int, Field(gt=0)] = 4
     """Pictures that share what must be shared within a tensor: sizes on the way, kind of noise, order of steps."""
     codec: Codec = Codec.AUTO
 

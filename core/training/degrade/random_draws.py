@@ -3,10 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 import torch
+from pydantic import AfterValidator, BeforeValidator, Field
 
-Range = tuple[float, float]
+
+def listed(value: Any) -> Any:
+    """``"0.2, 3"`` and ``"[0.2, 3]"``, as command lines have them, as a list."""
+    return (
+        [part for each in value.strip("[]() ").split(",") if (part := each.strip())]
+        if isinstance(value, str)
+        else value
+    )
+
+
+def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"it runs from {ends[0]:g} to {ends[1]:g}; the lower end comes first")
+    return ends
+
+
+def within(low: float, high: float) -> AfterValidator:
+    """Of a ``Range``: both ends lie there."""
+
+    def check(ends: tuple[float, float]) -> tuple[float, float]:
+        if not low <= ends[0] <= ends[1] <= high:
+            raise ValueError(f"it must lie within {low:g} and {high:g}")
+        return ends
+
+    return AfterValidator(check)
+
+
+def _weights(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if min(shares) < 0 or sum(shares) <= 0:
+        raise ValueError("shares must not be negative, and not all 0")
+    return shares
+
+
+Listed = BeforeValidator(listed)
+Range = Annotated[tuple[float, float], Listed, AfterValidator(_ascending)]
+Quality = Annotated[Range, within(1, 100)]
+"""Of JPEG."""
+Resizing = Annotated[Range, within(0.01, 16)]
+Width = Annotated[Range, within(0.01, 100)]
+"""Of a blur; one of no width divides by zero."""
+Probability = Annotated[float, Field(ge=0, le=1)]
+Shares = AfterValidator(_weights)
 
 
 def seeded(*numbers: int) -> torch.Generator:

@@ -7,10 +7,10 @@ import pytest
 import torch
 from backplate.core.metrics.pair import Channel
 from backplate.core.metrics.psnr import psnr
+from backplate.core.parsed import as_plain
 from backplate.core.training.checkpoint import read_card
 from backplate.core.training.config import TrainSettings, load_settings
 from backplate.core.training.degrade.pipeline import DegradationSettings, Mode, degrade
-from backplate.core.training.settings_parser import as_mapping
 from backplate.core.training.synthetic.pictures import draw_picture
 from backplate.model_loader.loaded import load_model
 
@@ -77,7 +77,7 @@ def test_size_and_scale(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_the_file_was_made_by_the_settings_beside_it(model):
     pytest.importorskip("yaml", reason="settings files need PyYAML")
-    settings = as_mapping(load_settings(TrainSettings(), FOLDER / f"{model}.yaml"))
+    settings = as_plain(load_settings(TrainSettings(), FOLDER / f"{model}.yaml"))
     card = read_card(path_of(model))
     # Settings that were added later had their default's effect when the file was made.
     assert settings == _merged(settings, card["settings"])

@@ -37,7 +37,7 @@ from . import paths as places
 from .protect import protect_inputs, still_mask
 from .provenance import check_licence, commercial_input, metadata_input, strips, text_to_embed
 from .resolution import CheckedTarget, target_inputs, target_of
-from .schema import ADVANCED, CATEGORY, colours_input, fidelity_input, searchable, tile_inputs
+from .schema import ADVANCED, CATEGORY, colours_input, fidelity_input, only_for, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 
 CODECS = ("h264", "hevc", "av1", "vp9", "prores", "ffv1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
@@ -119,6 +119,7 @@ def held_inputs() -> list[io.Input]:
             min=0.0,
             max=LARGEST_THRESHOLD,
             step=0.1,
+            extra_dict=only_for(held_frames=[NOISE]),
             tooltip="Largest change of any block of 8x8 pixels, of 255, that counts as noise. Only for within noise.",
         ),
     ]

@@ -3,8 +3,9 @@
     COMFYUI_PATH=~/ComfyUI COMFYUI_PYTHON=~/ComfyUI/.venv/bin/python python benchmarks/through_server.py FILE
 
 Everything is at its default: ComfyUI's model loader in front of both, previews on. The time is that between ComfyUI's
-own messages of the start and the end of a prompt. What Backplate measured before is not known to the server, so that
-its first run is that of a new user.
+own messages of the start and the end of a prompt, the memory the most that the server's process held during it (Linux
+alone says that). What Backplate measured before is not known to the server, so that its first run is that of a new
+user.
 """
 
 from __future__ import annotations
@@ -35,6 +36,25 @@ def picture(width: int, height: int, number: int) -> np.ndarray:
     coarse = Image.fromarray(random.integers(0, 256, (height // 32, width // 32, 3), np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), float)
     return np.clip(smooth + random.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
+
+
+class Memory:
+    """The most that a process held since the last ``start``; 0 where the system does not tell."""
+
+    def __init__(self, process: int) -> None:
+        self.folder = Path("/proc", str(process))
+
+    def start(self) -> None:
+        if (self.folder / "clear_refs").exists():
+            (self.folder / "clear_refs").write_text("5")
+
+    def most(self) -> float:
+        """Gibibytes."""
+        if not (self.folder / "status").exists():
+            return 0.0
+        lines = (self.folder / "status").read_text().splitlines()
+        (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+        return int(peak) / 2**20
 
 
 def seconds(client: comfy_server.Client, upscaler: str, model: str, drawn: np.ndarray) -> float:
@@ -68,18 +88,22 @@ def main() -> None:
             server.wait_until_ready()
             client = comfy_server.Client(server)
             client.socket.settimeout(3600)
+            memory = Memory(server.process.pid)
             times: dict[str, list[float]] = {name: [] for name in UPSCALERS}
+            peaks: dict[str, list[float]] = {name: [] for name in UPSCALERS}
             for run in range(wanted.runs):
                 for name, node in UPSCALERS.items():
                     drawn = picture(width, height, run)
+                    memory.start()
                     times[name].append(seconds(client, node, wanted.model.name, drawn))
-                    print(f"{name}: {times[name][-1]:.1f} s", flush=True)
+                    peaks[name].append(memory.most())
+                    print(f"{name}: {times[name][-1]:.1f} s, {peaks[name][-1]:.2f} GiB", flush=True)
         finally:
             server.stop()
     first = times["ComfyUI"][0] / times["Backplate"][0]
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratio = medians["ComfyUI"] / medians["Backplate"]
-    figures = ", ".join(f"{name} {median:.1f} s" for name, median in medians.items())
+    figures = ", ".join(f"{name} {median:.1f} s and {max(peaks[name]):.2f} GiB" for name, median in medians.items())
     print(f"\n{wanted.model.name}, {wanted.size}: {figures}")
     print(f"{ratio:.2f} times as fast in the median, {first:.2f} times in the first run")
 

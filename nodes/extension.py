@@ -24,6 +24,7 @@ FAMILIES = (
     "shootout",
     "study",
     "video",
+    "video_report",
     "fidelity_lock",
 )
 

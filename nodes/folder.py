@@ -49,7 +49,7 @@ from .provenance import (
     text_to_embed,
 )
 from .resolution import CheckedTarget, target_inputs, target_of
-from .schema import ADVANCED, CATEGORY, colours_input, fidelity_input, searchable, tile_inputs
+from .schema import ADVANCED, CATEGORY, SLIDER, colours_input, fidelity_input, only_for, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 
 NO_PROFILE = "none"
@@ -96,7 +96,10 @@ def folder_inputs() -> list[io.Input]:
             tooltip="A folder inside ComfyUI's input folder; . is that itself. Press R to refresh the list.",
         ),
         io.Boolean.Input(
-            "subfolders", default=True, tooltip="Also the pictures in its sub-folders, which the results mirror."
+            "subfolders",
+            default=True,
+            extra_dict=ADVANCED,
+            tooltip="Also the pictures in its sub-folders, which the results mirror.",
         ),
         io.String.Input(
             "output_folder",
@@ -111,12 +114,16 @@ def file_inputs() -> list[io.Input]:
     return [
         io.Boolean.Input("trim", default=False, tooltip="Cut uniform borders off before fitting."),
         io.Float.Input(
-            "sharpen", default=0.0, min=low, max=high, step=0.05, tooltip="Sharpen the results, without halos. 0: off."
+            "sharpen", default=0.0, min=low, max=high, step=0.05, display_mode=SLIDER,
+            tooltip="Sharpen the results, without halos. 0: off.",
         ),
         io.Combo.Input(
             "format", options=[AS_SOURCE, *SUFFIXES], default=AS_SOURCE, tooltip="File format of the results."
         ),
-        io.Int.Input("quality", default=95, min=1, max=100, tooltip="For jpg, webp (100 is lossless) and avif."),
+        io.Int.Input(
+            "quality", default=95, min=1, max=100, extra_dict=only_for(format=["jpg", "webp", "avif"]),
+            tooltip="For jpg, webp (100 is lossless) and avif.",
+        ),
         io.Combo.Input(
             "bit_depth", options=list(DEPTHS), default=AS_SOURCE, extra_dict=ADVANCED,
             tooltip="Bits a channel of png and tiff; the others have 8.",
@@ -145,6 +152,7 @@ def job_inputs() -> list[io.Input]:
         io.Boolean.Input(
             "overwrite",
             default=False,
+            extra_dict=ADVANCED,
             tooltip="Replace files in the output folder that are not of this job; without it they are left alone.",
         ),
         io.Int.Input(

@@ -14,7 +14,7 @@ from ..model_loader.blend import blend_models
 from ..model_loader.loaded import load_model
 from ..model_loader.precision import Precision
 from . import comfy_host as host
-from .schema import CATEGORY, searchable
+from .schema import CATEGORY, SLIDER, searchable
 from .upscale_model import ExportedModel, Received, receive_model, send_model
 
 
@@ -103,6 +103,7 @@ class BlendUpscaleModels(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
+                    display_mode=SLIDER,
                     tooltip="Share of model_b: 0 is all model_a, 1 is all model_b.",
                 ),
             ],

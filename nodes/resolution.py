@@ -19,7 +19,17 @@ from . import convert
 from .before_after import of_resolution
 from .limits import refuse_beyond_limits
 from .protect import protect_inputs, protection_of
-from .schema import CATEGORY, LARGEST_SIDE, colours_input, mask_input, searchable, tile_inputs, values
+from .schema import (
+    ADVANCED,
+    CATEGORY,
+    LARGEST_SIDE,
+    colours_input,
+    mask_input,
+    only_for,
+    searchable,
+    tile_inputs,
+    values,
+)
 from .upscale_model import upscaler_for
 
 BY_SIDES = tuple(fit.value for fit in Fit if fit not in (Fit.MEGAPIXELS, Fit.FACTOR))
@@ -55,6 +65,7 @@ def target_inputs() -> list[io.Input]:
             "anchor",
             options=values(Anchor),
             default=Anchor.CENTER.value,
+            extra_dict=only_for(fit=[Fit.COVER.value, Fit.PAD.value]),
             tooltip="Which part stays when the image is cropped, or where it stands when it is padded.",
         ),
         io.Float.Input(
@@ -63,6 +74,7 @@ def target_inputs() -> list[io.Input]:
             min=0.01,
             max=256.0,
             step=0.1,
+            extra_dict=only_for(fit=[Fit.MEGAPIXELS.value]),
             tooltip="Area of the result in millions of pixels. Only for fit megapixels.",
         ),
         io.Float.Input(
@@ -71,6 +83,7 @@ def target_inputs() -> list[io.Input]:
             min=0.01,
             max=16.0,
             step=0.1,
+            extra_dict=only_for(fit=[Fit.FACTOR.value]),
             tooltip="Enlargement of both sides; it need not be that of the model. Only for fit factor.",
         ),
         io.Int.Input(
@@ -78,6 +91,7 @@ def target_inputs() -> list[io.Input]:
             default=1,
             min=1,
             max=256,
+            extra_dict=ADVANCED,
             tooltip="Both sides become multiples of this, by a small crop or padding, never by distortion. "
             "Video and diffusion models ask for 8, 16 or 64.",
         ),
@@ -85,12 +99,14 @@ def target_inputs() -> list[io.Input]:
             "pad_with",
             options=values(Fill),
             default=Fill.EDGE.value,
+            extra_dict=only_for(fit=[Fit.PAD.value]),
             tooltip="What fills the bars of fit pad. edge: the border pixels go on. colour: pad_colour. "
             "transparent: the image gets an alpha channel, 0 in the bars.",
         ),
         io.String.Input(
             "pad_colour",
             default="#ffffff",
+            extra_dict=only_for(pad_with=[Fill.COLOUR.value]),
             tooltip="Colour of the bars: #rrggbb, a name like white, or r,g,b from 0 to 255. Only for pad_with colour.",
         ),
     ]

@@ -17,6 +17,15 @@ ADVANCED = {"advanced": True}
 """For ``extra_dict``: the input hides under *Show advanced inputs*. Unlike ``advanced=``, 0.8.0 knows it."""
 
 
+def only_for(**choices: list[str]) -> dict[str, Any]:
+    """For ``extra_dict``: as ``ADVANCED``, until another input has one of these values (``web/js/advanced.js``)."""
+    return {**ADVANCED, "shown_for": choices}
+
+
+SLIDER = io.NumberDisplay.slider
+"""How the front end draws an amount. *gradient_slider* of newer ComfyUI paints colours, which these are not."""
+
+
 def values(choices: type[Enum]) -> list[str]:
     return [each.value for each in choices]
 
@@ -77,6 +86,7 @@ def fidelity_input() -> io.Input:
         max=1.0,
         step=0.05,
         optional=True,
+        display_mode=SLIDER,
         extra_dict=ADVANCED,
         tooltip="Locks each result to its source: at 1, a result scaled back down equals the source; at 0, it stays as "
         "the model made it. See Fidelity Lock.",

@@ -10,12 +10,16 @@ from ..core.types import Size
 from . import comfy_host as host
 from . import convert
 from .before_after import of_same_frame
-from .schema import CATEGORY, mask_input, searchable
+from .schema import CATEGORY, SLIDER, mask_input, searchable
+
+FINE = ("radius", "threshold")
+"""Of wide ranges only a small part is of use: these are typed, not dragged."""
 
 
 def setting(name: str, default: float, step: float, tooltip: str) -> io.Input:
     low, high = RANGES[name]
-    return io.Float.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip)
+    display = None if name in FINE else SLIDER
+    return io.Float.Input(name, default=default, min=low, max=high, step=step, display_mode=display, tooltip=tooltip)
 
 
 class SharpenBlend(io.ComfyNode):

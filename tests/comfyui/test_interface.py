@@ -63,7 +63,7 @@ def test_every_node_has_a_help_page(comfy: Client, node: str) -> None:
 
 def test_the_browser_loads_the_scripts_that_show_texts_and_views(comfy: Client) -> None:
     paths = sorted(path for path in comfy.get_json("/extensions") if f"/{PACK}/" in path)
-    assert [path.rpartition("/js/")[2] for path in paths] == ["before_after.js", "text.js"]
+    assert [path.rpartition("/js/")[2] for path in paths] == ["advanced.js", "before_after.js", "text.js"]
     for path in paths:
         assert "registerExtension" in comfy.get(path).decode()
 

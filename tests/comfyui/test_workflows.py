@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,15 +21,24 @@ from clips import drawing, pictures_of, write_clip
 pytestmark = pytest.mark.comfyui
 
 DIFFUSION = {"CheckpointLoaderSimple", "KSampler"}
-TWINS = sorted((REPOSITORY / "workflows" / "api").glob("*.json"))
+FIRST_RELEASE = REPOSITORY / "tests" / "first_release.json"
 
 
-def nodes_of(path: Path) -> dict[str, dict[str, object]]:
+def read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def runnable() -> list[Path]:
-    return [path for path in TWINS if not DIFFUSION & {str(node["class_type"]) for node in nodes_of(path).values()}]
+def prompts() -> dict[str, dict[str, dict[str, Any]]]:
+    """Those of today's templates and of the first release's, by name."""
+    today = {path.stem: read(path) for path in sorted((REPOSITORY / "workflows" / "api").glob("*.json"))}
+    return today | {f"first release: {name}": each["prompt"] for name, each in read(FIRST_RELEASE).items()}
+
+
+def needs_diffusion(prompt: dict[str, dict[str, Any]]) -> bool:
+    return bool(DIFFUSION & {node["class_type"] for node in prompt.values()})
+
+
+RUNNABLE = {name: prompt for name, prompt in prompts().items() if not needs_diffusion(prompt)}
 
 
 def product() -> np.ndarray:
@@ -37,10 +48,14 @@ def product() -> np.ndarray:
     return picture
 
 
-@pytest.mark.parametrize("path", runnable(), ids=lambda path: path.stem)
-def test_workflow_runs(path: Path, comfy: Client, server: Server, tmp_path: Path) -> None:
+def has_profile(inputs: dict[str, Any]) -> bool:
+    return inputs.get("profile", "none") != "none"
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_workflow_runs(name: str, comfy: Client, server: Server, tmp_path: Path) -> None:
     graph = Graph()
-    graph.nodes = nodes_of(path)
+    graph.nodes = copy.deepcopy(RUNNABLE[name])
     ramp = np.linspace(0, 255, 48 * 64 * 3).reshape(48, 64, 3).astype(np.uint8)
     for number, node in enumerate(graph.nodes.values()):
         inputs = node["inputs"]
@@ -53,7 +68,7 @@ def test_workflow_runs(path: Path, comfy: Client, server: Server, tmp_path: Path
         if node["class_type"] == "BackplateUpscaleFolder":
             folder = server.base / "input" / inputs["folder"]
             folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(ramp if inputs["profile"] == "none" else product()).save(folder / "ramp.png")
+            Image.fromarray(product() if has_profile(inputs) else ramp).save(folder / "ramp.png")
         if node["class_type"] == "LoadVideo":
             path = write_clip(tmp_path / inputs["file"], pictures=[drawing(0), drawing(1)], audio=True)
             comfy.upload_file(path.read_bytes(), inputs["file"])
@@ -75,7 +90,7 @@ def test_workflow_runs(path: Path, comfy: Client, server: Server, tmp_path: Path
         suffix = "png" if inputs["format"] == "as source" else inputs["format"]
         with Image.open(server.base / "output" / inputs["output_folder"] / f"ramp.{suffix}") as image:
             assert image.size == ((inputs["width"], inputs["height"]) if inputs["width"] else (2000, 2000))
-            assert inputs["profile"] == "none" or image.getpixel((0, 0)) == (255, 255, 255)
+            assert not has_profile(inputs) or image.getpixel((0, 0)) == (255, 255, 255)
     for saver in savers:
         assert min(comfy.picture(run, saver).shape[:2]) > 64
 

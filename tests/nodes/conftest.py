@@ -72,6 +72,7 @@ def io_module() -> types.SimpleNamespace:
         def __init__(self, *, node_id: str, inputs: list[Port], outputs: list[Port], **texts: object) -> None:
             self.node_id, self.inputs, self.outputs, self.texts = node_id, inputs, outputs, texts
 
+    io.NumberDisplay = types.SimpleNamespace(number="number", slider="slider")
     io.Schema = Schema
     io.ComfyNode = type("ComfyNode", (), {})
     io.NodeOutput = lambda *values, ui=None: values

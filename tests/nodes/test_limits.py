@@ -120,7 +120,7 @@ def test_a_prefix_that_is_no_name_inside_is_one_sentence_without_the_servers_pat
     for call in (
         lambda: host.node("paths", "numbered_name")(prefix, str(base)),
         lambda: host.node("shootout", "report_folder")(base, prefix),
-        lambda: host.node("video", "result_file")(
+        lambda: host.node("video_results", "result_file")(
             {"save_to": "output", "filename_prefix": prefix, "container": "mp4"}, Size(64, 48)
         ),
     ):

@@ -122,7 +122,7 @@ def test_one_still_mask_for_a_video(host: Host, tmp_path: Path) -> None:
     inputs = {port.id: port.given.get("default") for port in node.define_schema().inputs}
     inputs |= {
         "upscale_model": model(host),
-        "video": host.node("video", "InputImpl").VideoFromFile(tmp_path / "in.mp4"),
+        "video": host.node("video_source", "InputImpl").VideoFromFile(tmp_path / "in.mp4"),
     }
     inputs |= {"fit": "factor", "factor": 2.0}
     with pytest.raises(InputError, match="There are 3 masks in protect; connect one, which is for all frames"):

@@ -67,3 +67,32 @@ def test_every_node_has_a_help_page_that_names_its_inputs() -> None:
         page = (docs / f"{name}.md").read_text(encoding="utf-8")
         inputs = [*node["required"], *node["optional"], *node["outputs"]]
         assert [each for each in inputs if f"`{each}`" not in page] == [], name
+
+
+MOST_AT_ONCE = 10
+"""Widgets that a node shows when it is dropped on the canvas: what fits a screen at its natural size."""
+WIDGETS = ("COMBO", "INT", "FLOAT", "STRING", "BOOLEAN")
+
+
+def hints(port: Any) -> dict[str, Any]:
+    return port.given.get("extra_dict") or {}
+
+
+def test_a_new_node_shows_few_inputs(host: Host) -> None:
+    for schema in schemas(host):
+        shown = [port.id for port in schema.inputs if port.kind in WIDGETS and not hints(port).get("advanced")]
+        assert len(shown) <= MOST_AT_ONCE, schema.node_id
+
+
+def test_inputs_of_one_choice_name_it_as_it_is_called(host: Host) -> None:
+    """``shown_for``, which web/js/advanced.js reads: a misspelt choice would hide an input for good."""
+    found = 0
+    for schema in schemas(host):
+        choices = {port.id: port.options for port in schema.inputs}
+        for port in schema.inputs:
+            for name, values in hints(port).get("shown_for", {}).items():
+                assert values, port.id
+                assert set(values) <= set(choices[name]), f"{schema.node_id}.{port.id}"
+                assert hints(port)["advanced"], port.id
+                found += 1
+    assert found > 10

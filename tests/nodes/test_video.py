@@ -24,8 +24,8 @@ def defaults(host: Host) -> dict[str, Any]:
 
 
 def settings(host: Host, **changed: Any) -> Any:
-    part = host.node("video", "ReadSettings")()
-    return host.node("video", "settings_of")({**defaults(host), **changed}, part)
+    part = host.node("video_source", "ReadSettings")()
+    return host.node("video_inputs", "settings_of")({**defaults(host), **changed}, part)
 
 
 def test_the_usual_quality_and_depth_are_left_to_the_encoder(host: Host) -> None:
@@ -56,7 +56,7 @@ def test_a_trimmed_video_is_read_where_it_is_shown(host: Host, tmp_path: Path) -
         def get_active_trim_window(self) -> tuple[float, float]:
             return 1.5, 2.0
 
-    source, part = host.node("video", "part_of_video")(Trimmed())
+    source, part = host.node("video_source", "part_of_video")(Trimmed())
     assert source == tmp_path / "clip.mp4"
     assert (part.start, part.seconds, part.crop) == (1.5, 2.0, None)
 
@@ -76,7 +76,7 @@ def test_a_cropped_video_is_read_where_it_is_shown(host: Host, tmp_path: Path) -
         def has_pending_frame_edits(self) -> bool:
             return True
 
-    _, part = host.node("video", "part_of_video")(Cropped())
+    _, part = host.node("video_source", "part_of_video")(Cropped())
     assert part.crop == (8, 4, 40, 32)
 
 
@@ -97,28 +97,28 @@ class Made:
 
 
 def test_a_video_of_images_is_read_from_memory(host: Host) -> None:
-    made = host.node("video", "InputImpl").VideoFromComponents
+    made = host.node("video_source", "InputImpl").VideoFromComponents
 
     class FromComponents(Made, made):
         def __init__(self) -> None:
             pass
 
-    class Inherited(Made, host.node("video", "Input").Video):
+    class Inherited(Made, host.node("video_source", "Input").Video):
         def get_active_trim_window(self) -> tuple[float, float]:
             return 1.0, 1.0
 
     for video in (FromComponents(), Inherited()):
-        source, part = host.node("video", "part_of_video")(video)
+        source, part = host.node("video_source", "part_of_video")(video)
         assert source.images is Components.images
         assert (source.rate, source.tags.matrix, source.sound) == (Fraction(2997, 100), 1, None)
-        assert part == host.node("video", "ReadSettings")()
+        assert part == host.node("video_source", "ReadSettings")()
 
 
 def test_sound_and_colours_of_a_video_of_images(host: Host) -> None:
     class Wide(Components):
         audio = {"waveform": torch.zeros(1, 2, 100), "sample_rate": 8000}
 
-    class Video(host.node("video", "Input").Video):
+    class Video(host.node("video_source", "Input").Video):
         def get_components(self) -> Components:
             return Wide()
 
@@ -128,7 +128,7 @@ def test_sound_and_colours_of_a_video_of_images(host: Host) -> None:
         def get_bit_depth(self) -> int:
             return 8
 
-    source, _ = host.node("video", "part_of_video")(Video(), "webm")
+    source, _ = host.node("video_source", "part_of_video")(Video(), "webm")
     assert (source.sound.shape, source.sound_rate, source.sound_codec) == ((2, 100), 8000, "libopus")
     assert (source.bit_depth, source.tags.matrix, source.tags.primaries, source.tags.transfer) == (10, 9, 9, 16)
 
@@ -152,18 +152,18 @@ def test_the_report_looks_at_the_parts_that_are_shown(
         def get_active_trim_window(self) -> tuple[float, float]:
             return self.start, 1.0
 
-    module = importlib.import_module("backplate.nodes.video")
+    module = importlib.import_module("backplate.nodes.video_report")
     monkeypatch.setattr(module, "compare_videos", compare)
     monkeypatch.setattr(module, "probe_video", lambda source: SimpleNamespace(audio=("aac",)))
     with pytest.raises(InputError, match="enough"):
-        host.node("video", "VideoReport").execute(Trimmed(1.0), Trimmed(2.0), Trimmed(3.0))
+        host.node("video_report", "VideoReport").execute(Trimmed(1.0), Trimmed(2.0), Trimmed(3.0))
     starts = (asked["result_part"].start, asked["videos"][3].start, asked["reference_part"].start)
     assert starts == (1.0, 2.0, 3.0)
 
 
 def test_results_lie_in_the_folder_that_was_chosen(host: Host) -> None:
     wanted = defaults(host) | {"container": "mkv", "save_to": "temp", "filename_prefix": "video/x"}
-    path, _ = host.node("video", "result_file")(wanted, Size(64, 48))
+    path, _ = host.node("video_results", "result_file")(wanted, Size(64, 48))
     assert path.is_relative_to(host.folders / "temp" / "video")
     assert path.name.startswith("x_")
     assert path.suffix == ".mkv"
@@ -171,12 +171,12 @@ def test_results_lie_in_the_folder_that_was_chosen(host: Host) -> None:
 
 def test_the_size_of_the_result_can_be_told_by_its_name(host: Host) -> None:
     wanted = defaults(host) | {"filename_prefix": "video/x_%width%x%height%"}
-    path, _ = host.node("video", "result_file")(wanted, Size(64, 48))
+    path, _ = host.node("video_results", "result_file")(wanted, Size(64, 48))
     assert path.name.startswith("x_64x48_")
 
 
 def test_a_result_that_was_moved_away_is_made_again_once(host: Host, tmp_path: Path) -> None:
-    results, wanted = host.node("video", "Results")(), defaults(host)
+    results, wanted = host.node("video_results", "Results")(), defaults(host)
     result = tmp_path / "x_00001_.mp4"
     result.touch()
     assert results.losses(wanted) == 0

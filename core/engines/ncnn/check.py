@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy
 
 from ..registry import EngineUnusable
+from .layer import Given, Kind, Misfit, Number, Shape, Weights
 from .param import parse_param
-from .shapes import KINDS, Given, Kind, Misfit, Number, Shape, Weights
+from .shapes import KINDS
 
 MOST_BYTES = 4 << 20
 """Of a ``.param``; the largest of the field has 0.2 MB."""

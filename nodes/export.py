@@ -22,9 +22,9 @@ class ExportModel(io.ComfyNode):
             node_id="BackplateExportModel",
             display_name="Export Upscale Model (Backplate)",
             category=CATEGORY,
-            description="Writes a model as ONNX or ncnn files for other programs and small devices, or as a TensorRT "
-            "engine for this machine, and proves on drawn pictures that they compute the same. Files that differ too "
-            "much are not written.",
+            description="Writes a model as ONNX or ncnn files for other programs and small devices, "
+            "or as a TensorRT engine for this machine, and checks on drawn pictures that "
+            "they compute the same. Files that differ too much are not written.",
             inputs=[
                 io.UpscaleModel.Input("upscale_model", tooltip="From any upscale model loader."),
                 io.Combo.Input(
@@ -38,14 +38,14 @@ class ExportModel(io.ComfyNode):
                 io.String.Input(
                     "file_name",
                     default="engines/model",
-                    tooltip="Name in ComfyUI's output folder, without suffix; folders in it are made.",
+                    tooltip="File name inside ComfyUI's output folder, without extension; folders are created.",
                 ),
                 io.Boolean.Input(
                     "half_precision",
                     default=False,
-                    tooltip="Weights in 16 bits: half the size, differences up to 0.005.",
+                    tooltip="Store weights in 16 bits: half the size, with differences of up to 0.005.",
                 ),
-                io.Boolean.Input("overwrite", default=False, tooltip="Replace files of that name."),
+                io.Boolean.Input("overwrite", default=False, tooltip="Replace existing files of that name."),
             ],
             outputs=[
                 io.String.Output("report", tooltip="The files, and how much they differ from PyTorch."),

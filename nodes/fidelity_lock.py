@@ -19,17 +19,18 @@ class FidelityLock(io.ComfyNode):
             node_id="BackplateFidelityLock",
             display_name="Fidelity Lock (Backplate)",
             category=CATEGORY,
-            description="Makes an enlarged image agree with its source again, whatever enlarged it: scaled down to the "
-            "source's size it is the source. Fine detail that was added stays; letters, faces and colours that "
-            "drifted come back.",
+            description="Makes an enlarged image agree with its source again, whatever enlarged it: "
+            "scaled down to the source's size, it is the source. Added fine detail stays; "
+            "letters, faces and colours that drifted come back.",
             inputs=[
                 io.Image.Input(
                     "image", tooltip="The enlarged image, from any upscaler. An alpha channel is kept unchanged."
                 ),
                 io.Image.Input(
                     "source",
-                    tooltip="What it was made of: as many images, or one for all; the same crop. A shift of up to two "
-                    "of its pixels and a colour that changed everywhere are found and taken off.",
+                    tooltip="What it was made from: the same number of images, or one for all, with "
+                    "the same crop. A shift of up to two source pixels and an overall colour "
+                    "change are detected and removed.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -37,8 +38,8 @@ class FidelityLock(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="Share of the difference to the source that is taken off. 0 changes nothing, at 1 the "
-                    "image agrees with its source to about a level of 255.",
+                    tooltip="How much of the difference from the source to remove. 0 changes nothing; "
+                    "at 1 the image agrees with its source to about one level of 255.",
                 ),
                 io.Float.Input(
                     "coarser_than",
@@ -46,12 +47,13 @@ class FidelityLock(io.ComfyNode):
                     min=0.0,
                     max=COARSEST,
                     step=0.5,
-                    tooltip="Take off only differences over more than so many pixels of the source: about 8 locks "
-                    "shapes and colours and leaves textures to the upscaler. 0 locks everything.",
+                    tooltip="Remove only differences larger than this many source pixels: about 8 "
+                    "locks shapes and colours and leaves textures to the upscaler. 0 locks "
+                    "everything.",
                 ),
             ],
             outputs=[
-                io.Image.Output("image", tooltip="The locked image, in the size of the one that came in."),
+                io.Image.Output("image", tooltip="The locked image, in the same size."),
                 io.String.Output("report", tooltip="How well it agrees with its source, before and after, in dB."),
             ],
             **searchable(

@@ -93,13 +93,14 @@ def folder_inputs() -> list[io.Input]:
         io.Combo.Input(
             "folder",
             options=places.picture_folders(),
-            tooltip="A folder inside ComfyUI's input folder; . is that itself. Press R to refresh the list.",
+            tooltip="A folder inside ComfyUI's input folder; . is the input folder itself. Press R to "
+            "refresh the list.",
         ),
         io.Boolean.Input(
             "subfolders",
             default=True,
             extra_dict=ADVANCED,
-            tooltip="Also the pictures in its sub-folders, which the results mirror.",
+            tooltip="Include subfolders; the results mirror them.",
         ),
         io.String.Input(
             "output_folder",
@@ -112,7 +113,7 @@ def folder_inputs() -> list[io.Input]:
 def file_inputs() -> list[io.Input]:
     low, high = RANGES["amount"]
     return [
-        io.Boolean.Input("trim", default=False, tooltip="Cut uniform borders off before fitting."),
+        io.Boolean.Input("trim", default=False, tooltip="Cut off uniform borders before fitting."),
         io.Float.Input(
             "sharpen", default=0.0, min=low, max=high, step=0.05, display_mode=SLIDER,
             tooltip="Sharpen the results, without halos. 0: off.",
@@ -126,11 +127,12 @@ def file_inputs() -> list[io.Input]:
         ),
         io.Combo.Input(
             "bit_depth", options=list(DEPTHS), default=AS_SOURCE, extra_dict=ADVANCED,
-            tooltip="Bits a channel of png and tiff; the others have 8.",
+            tooltip="Bits per channel for png and tiff; other formats have 8.",
         ),
         io.String.Input(
             "name_template", default="{stem}", extra_dict=ADVANCED,
-            tooltip="Names of the results: {stem} and {suffix} of the source, {index} or {index:04d}, {model}.",
+            tooltip="Names of the results: {stem} and {suffix} of the source, {index} or {index:04d}, "
+                    "and {model}.",
         ),
         io.Boolean.Input(
             "convert_to_srgb", default=False, extra_dict=ADVANCED,
@@ -147,17 +149,18 @@ def job_inputs() -> list[io.Input]:
         io.Boolean.Input(
             "resume",
             default=True,
-            tooltip="Skip what an earlier run has done from the same file with the same settings.",
+            tooltip="Skip what an earlier run has finished from the same file with the same settings.",
         ),
         io.Boolean.Input(
             "overwrite",
             default=False,
             extra_dict=ADVANCED,
-            tooltip="Replace files in the output folder that are not of this job; without it they are left alone.",
+            tooltip="Replace files in the output folder that do not belong to this job; otherwise "
+                    "they are left alone.",
         ),
         io.Int.Input(
             "threads", default=2, min=1, max=16, extra_dict=ADVANCED,
-            tooltip="Threads that read, and as many that write, while the model works.",
+            tooltip="Number of threads that read, and of threads that write, while the model works.",
         ),
     ]  # fmt: skip
 
@@ -195,8 +198,9 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
             node_id="BackplateUpscaleFolder",
             display_name="Upscale Folder (Backplate)",
             category=CATEGORY,
-            description="Brings every picture of a folder to the wanted size: names kept, one bad file costs one "
-            "picture, a cancelled or broken run is resumed, and a report says what became of each.",
+            description="Brings every picture in a folder to the target size. Names are kept, one bad "
+            "file costs only one picture, a cancelled run resumes, and a report shows "
+            "each result.",
             inputs=[
                 io.UpscaleModel.Input("upscale_model", tooltip="From any upscale model loader."),
                 *folder_inputs(),
@@ -209,8 +213,9 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
                     default="",
                     optional=True,
                     extra_dict=ADVANCED,
-                    tooltip="What won a study: a file of `backplate study tally --write-preset` inside ComfyUI's input "
-                    "folder. The model must be the one that it names; its sharpening counts where sharpen is 0.",
+                    tooltip="The winner of a study: a file from `backplate study tally "
+                    "--write-preset` inside ComfyUI's input folder. Connect the model that it "
+                    "names; its sharpening applies if sharpen is 0.",
                 ),
                 colours_input(),
                 fidelity_input(),
@@ -221,7 +226,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
                 *protect_inputs("Every picture"),
             ],
             outputs=[
-                io.String.Output("summary", tooltip="Counts, speed, what failed, what should be looked at."),
+                io.String.Output("summary", tooltip="Counts, speed, what failed and what needs a look."),
                 io.String.Output("results", tooltip="The folder of the results, with manifest.jsonl and index.html."),
             ],
             is_output_node=True,

@@ -25,22 +25,24 @@ class LoadUpscaleModel(io.ComfyNode):
             node_id="BackplateLoadUpscaleModel",
             display_name="Load Upscale Model (Backplate)",
             category=CATEGORY,
-            description="Reads an upscale model without running any code of the file, and tells what it is.",
+            description="Reads an upscale model without running any code in the file, and says what it is.",
             inputs=[
                 io.Combo.Input(
                     "model_name",
                     options=host.model_names(),
-                    tooltip="A model file from ComfyUI's folder models/upscale_models (press R to refresh the list "
-                    "after adding one), or one that comes with Backplate: backplate-standard for pictures, "
-                    "backplate-lite, which is faster, for video; for the most invented detail get Real-ESRGAN.",
+                    tooltip="A model file from ComfyUI's folder models/upscale_models (press R to "
+                    "refresh the list after adding one), or one that comes with Backplate: "
+                    "backplate-standard for pictures, or the faster backplate-lite for video. "
+                    "For more invented detail, get Real-ESRGAN.",
                 ),
                 io.Combo.Input(
                     "precision",
                     options=[each.value for each in Precision],
                     default=Precision.AUTO.value,
-                    tooltip="How exactly the Backplate nodes compute. auto takes the fastest that is safe for this "
-                    "model on this device. If fp16 or bf16 is not possible, fp32 is used and the facts say so. "
-                    "Other nodes always get the model in fp32.",
+                    tooltip="The precision in which the Backplate nodes run the model. auto takes the "
+                    "fastest that is safe for this model on this device. If fp16 or bf16 is "
+                    "not possible, fp32 is used and facts says so. Other nodes always get the "
+                    "model in fp32.",
                 ),
                 io.Combo.Input(
                     "engine",
@@ -88,14 +90,14 @@ class BlendUpscaleModels(io.ComfyNode):
             node_id="BackplateBlendUpscaleModels",
             display_name="Blend Upscale Models (Backplate)",
             category=CATEGORY,
-            description="Mixes the weights of two models of the same architecture into a new one, for a look "
-            "between the two. The models themselves stay as they are.",
+            description="Mixes the weights of two models of the same architecture into a new one with "
+            "a look in between. The two models are not changed.",
             inputs=[
-                io.UpscaleModel.Input("model_a", tooltip="The model that weight 0 gives unchanged."),
+                io.UpscaleModel.Input("model_a", tooltip="The model that weight 0 returns unchanged."),
                 io.UpscaleModel.Input(
                     "model_b",
-                    tooltip="The model that weight 1 gives unchanged. It must have the same architecture and size; "
-                    "models trained from the same ancestor blend best.",
+                    tooltip="The model that weight 1 returns unchanged. It must have the same "
+                    "architecture and size; models trained from the same ancestor blend best.",
                 ),
                 io.Float.Input(
                     "weight",
@@ -108,7 +110,7 @@ class BlendUpscaleModels(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.UpscaleModel.Output("upscale_model", tooltip="The blend, with precision and engine of model_a."),
+                io.UpscaleModel.Output("upscale_model", tooltip="The blend, with the precision and engine of model_a."),
                 io.String.Output("facts", tooltip="Architecture, scale, size, licence and hash of the blend."),
             ],
             **searchable("interpolate models", "merge upscale models", "mix"),

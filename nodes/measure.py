@@ -92,34 +92,35 @@ class CompareToReference(io.ComfyNode):
             node_id="BackplateCompareToReference",
             display_name="Compare to Reference (Backplate)",
             category=CATEGORY,
-            description="Says in figures how close an image comes to the one it should look like: PSNR, SSIM, MS-SSIM, "
-            "LPIPS and VMAF.",
+            description="Measures how close an image comes to the one it should look like: PSNR, "
+            "SSIM, MS-SSIM, LPIPS and VMAF.",
             inputs=[
                 io.Image.Input("image", tooltip="The result to judge, one image or a batch."),
                 io.Image.Input(
-                    "reference", tooltip="What it should look like: the original, of the same size, as many as images."
+                    "reference", tooltip="What it should look like: the originals, in the same size and number."
                 ),
                 metrics_input("psnr,ssim"),
                 io.Combo.Input(
                     "channel",
                     options=values(Channel),
                     default=Channel.RGB.value,
-                    tooltip="What PSNR and SSIM look at. rgb: all colours. y: brightness only, as papers report it.",
+                    tooltip="What PSNR and SSIM compare. rgb: all colours. y: brightness only, as papers report it.",
                 ),
                 io.Int.Input(
                     "border",
                     default=0,
                     min=0,
                     max=256,
-                    tooltip="Pixels left out on every side. Papers leave out as many as the scale: 4 for x4.",
+                    tooltip="Pixels to leave out on every side. Papers leave out as many as the scale: 4 for x4.",
                 ),
                 io.Combo.Input(
                     "align",
                     options=values(Align),
                     default=Align.NONE.value,
                     extra_dict=ADVANCED,
-                    tooltip="Where sizes differ. none: refuse. crop: cut both to the size they share, from the top "
-                    "left. resize: resample the image to the size of the reference.",
+                    tooltip="What to do if the sizes differ. none: stop with an error. crop: cut both "
+                    "to their common size, from the top left. resize: resample the image to "
+                    "the size of the reference.",
                 ),
                 io.Combo.Input(
                     "lpips_net",
@@ -145,12 +146,14 @@ class CompareToReference(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Float.Output("psnr", tooltip="In dB, higher is better; infinite for equal images. NaN: not asked."),
-                io.Float.Output("ssim", tooltip="At most 1, which means equal. NaN if not asked for."),
-                io.Float.Output("ms_ssim", tooltip="SSIM at five scales, at most 1. NaN if not asked for."),
-                io.Float.Output("lpips", tooltip="Difference as people see it: lower is better. NaN if not asked for."),
-                io.Float.Output("vmaf", tooltip="0 to 100, higher is better. NaN if not asked for."),
-                io.String.Output("text", tooltip="All figures, for each image, and how they were worked out."),
+                io.Float.Output(
+                    "psnr", tooltip="In dB, higher is better; infinite for identical images. NaN if not measured."
+                ),
+                io.Float.Output("ssim", tooltip="At most 1, which means identical. NaN if not measured."),
+                io.Float.Output("ms_ssim", tooltip="SSIM at five scales, at most 1. NaN if not measured."),
+                io.Float.Output("lpips", tooltip="Perceptual difference: lower is better. NaN if not measured."),
+                io.Float.Output("vmaf", tooltip="0 to 100, higher is better. NaN if not measured."),
+                io.String.Output("text", tooltip="All figures, for each image, and how they were computed."),
             ],
             is_output_node=True,
             **searchable("psnr", "ssim", "lpips", "vmaf", "quality metric", "measure", "difference"),
@@ -204,14 +207,14 @@ class FidelityReport(io.ComfyNode):
             node_id="BackplateFidelityReport",
             display_name="Fidelity Report (Backplate)",
             category=CATEGORY,
-            description="Says in figures what an upscale did to an image, without needing an original: is it still the "
-            "same picture, do its edges ring, how sharp are they, is anything broken. Can stop a run that is not "
-            "good enough.",
+            description="Measures what upscaling did to an image, without needing an original: "
+            "whether it is still the same picture, whether its edges ring, how sharp they "
+            "are, and whether anything is broken. Can stop a run that is not good enough.",
             inputs=[
                 io.Image.Input("source", tooltip="The image before upscaling, one or a batch."),
                 io.Image.Input(
                     "result",
-                    tooltip="The same image enlarged, not cropped or padded: as many as sources, in the same order.",
+                    tooltip="The same images enlarged, not cropped or padded, in the same number and order.",
                 ),
                 io.Float.Input(
                     "lowest_lr_psnr",
@@ -219,8 +222,8 @@ class FidelityReport(io.ComfyNode):
                     min=0.0,
                     max=100.0,
                     step=0.5,
-                    tooltip="Fails if the result, made small again, is further from the source than this (dB; 20 is a "
-                    "loose limit, 30 a strict one). 0: not checked.",
+                    tooltip="Fails if the result, scaled down again, is less like the source than "
+                    "this (dB; 20 is loose, 30 is strict). 0: not checked.",
                 ),
                 io.Float.Input(
                     "highest_delta_e",
@@ -228,8 +231,8 @@ class FidelityReport(io.ComfyNode):
                     min=0.0,
                     max=100.0,
                     step=0.1,
-                    tooltip="Fails if colours moved further than this on average (CIEDE2000; 1 is just visible side "
-                    "by side). 0: not checked.",
+                    tooltip="Fails if colours differ by more than this on average (CIEDE2000; 1 is "
+                    "just visible side by side). 0: not checked.",
                 ),
                 io.Float.Input(
                     "highest_overshoot",
@@ -237,8 +240,8 @@ class FidelityReport(io.ComfyNode):
                     min=0.0,
                     max=100.0,
                     step=0.5,
-                    tooltip="Fails if edges have brighter or darker rims (ringing) beyond this, in percent of their "
-                    "height. 0: not checked.",
+                    tooltip="Fails if the bright and dark rims of edges (ringing) exceed this, in "
+                    "percent of their height. 0: not checked.",
                 ),
                 io.Boolean.Input(
                     "fail_on_defects",
@@ -248,13 +251,13 @@ class FidelityReport(io.ComfyNode):
                 io.Boolean.Input(
                     "stop_on_fail",
                     default=False,
-                    tooltip="End the prompt with an error when a limit is missed, so that nothing that comes after "
-                    "the image output runs. For unattended runs.",
+                    tooltip="Stop the prompt with an error if a limit is missed, so that no node "
+                    "after the image output runs. For unattended runs.",
                 ),
             ],
             outputs=[
                 io.Image.Output("image", tooltip="The result, unchanged: connect it to Save Image to save good ones."),
-                io.Float.Output("lr_psnr", tooltip="Likeness to the source in dB, once made small again."),
+                io.Float.Output("lr_psnr", tooltip="Likeness to the source in dB, after scaling down again."),
                 io.Float.Output("delta_e", tooltip="Mean colour difference to the source, CIEDE2000."),
                 io.Float.Output("overshoot", tooltip="Ringing in percent of the height of edges. NaN without edges."),
                 io.Float.Output("edge_width", tooltip="Width of edges in pixels: sharpness. NaN without edges."),

@@ -36,8 +36,9 @@ def source_type_input() -> io.Input:
         default=NOT_SAID,
         optional=True,
         extra_dict=ADVANCED,
-        tooltip="IPTC's term for how the result was made, written into XMP where the source does not say another: "
-        "algorithmicallyEnhanced adds no content, compositeWithTrainedAlgorithmicMedia was edited by generative AI.",
+        tooltip="IPTC's term for how the result was made, written into XMP if the source has none: "
+        "algorithmicallyEnhanced adds no content; compositeWithTrainedAlgorithmicMedia was "
+        "edited by generative AI.",
     )
 
 
@@ -47,7 +48,7 @@ def commercial_input() -> io.Input:
         default=False,
         optional=True,
         extra_dict=ADVANCED,
-        tooltip="Refuse a model whose licence forbids commercial use or is not known, before any work.",
+        tooltip="Refuse a model whose licence forbids commercial use or is unknown, before any work.",
     )
 
 

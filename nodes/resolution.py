@@ -40,7 +40,7 @@ def image_inputs() -> list[io.Input]:
     return [
         io.Image.Input(
             "image",
-            tooltip="One image or a batch. An image with an alpha channel comes out with one.",
+            tooltip="One image or a batch. An alpha channel is kept.",
         ),
     ]
 
@@ -49,24 +49,26 @@ def target_inputs() -> list[io.Input]:
     """What size is wanted, and what to do where the aspects differ."""
     side = {"default": 2048, "min": 0, "max": LARGEST_SIDE, "step": 1}
     return [
-        io.Int.Input("width", **side, tooltip="Wanted width in pixels. 0 takes it from height and the aspect."),
-        io.Int.Input("height", **side, tooltip="Wanted height in pixels. 0 takes it from width and the aspect."),
+        io.Int.Input("width", **side, tooltip="Target width in pixels. 0 follows from the height and the proportions."),
+        io.Int.Input(
+            "height", **side, tooltip="Target height in pixels. 0 follows from the width and the proportions."
+        ),
         io.Combo.Input(
             "fit",
             options=values(Fit),
             default=Fit.CONTAIN.value,
-            tooltip="contain: the largest that lies inside width x height; nothing is cropped. cover: fill it and "
-            "crop the rest. "
-            "pad: the same, padded to width x height. stretch: distort. longest: the longer side becomes the larger "
-            "number. shortest: the shorter side becomes the smaller number. megapixels: a certain area. "
-            "factor: a certain enlargement.",
+            tooltip="contain: the largest size inside width x height; nothing is cropped. cover: fill "
+            "width x height and crop the rest. pad: contain, padded to width x height. "
+            "stretch: distort. longest: the longer side becomes the larger number. shortest: "
+            "the shorter side becomes the smaller number. megapixels: a given area. factor: a "
+            "given enlargement.",
         ),
         io.Combo.Input(
             "anchor",
             options=values(Anchor),
             default=Anchor.CENTER.value,
             extra_dict=only_for(fit=[Fit.COVER.value, Fit.PAD.value]),
-            tooltip="Which part stays when the image is cropped, or where it stands when it is padded.",
+            tooltip="Which part to keep when cropping, or where to place the image when padding.",
         ),
         io.Float.Input(
             "megapixels",
@@ -84,7 +86,7 @@ def target_inputs() -> list[io.Input]:
             max=16.0,
             step=0.1,
             extra_dict=only_for(fit=[Fit.FACTOR.value]),
-            tooltip="Enlargement of both sides; it need not be that of the model. Only for fit factor.",
+            tooltip="Enlargement of both sides; any value works with any model. Only for fit factor.",
         ),
         io.Int.Input(
             "multiple_of",
@@ -92,16 +94,16 @@ def target_inputs() -> list[io.Input]:
             min=1,
             max=256,
             extra_dict=ADVANCED,
-            tooltip="Both sides become multiples of this, by a small crop or padding, never by distortion. "
-            "Video and diffusion models ask for 8, 16 or 64.",
+            tooltip="Makes both sides multiples of this, by a small crop or padding, never by "
+            "distortion. Video and diffusion models need 8, 16 or 64.",
         ),
         io.Combo.Input(
             "pad_with",
             options=values(Fill),
             default=Fill.EDGE.value,
             extra_dict=only_for(fit=[Fit.PAD.value]),
-            tooltip="What fills the bars of fit pad. edge: the border pixels go on. colour: pad_colour. "
-            "transparent: the image gets an alpha channel, 0 in the bars.",
+            tooltip="What fills the bars of fit pad. edge: the border pixels, repeated. colour: "
+            "pad_colour. transparent: an alpha channel that is 0 in the bars.",
         ),
         io.String.Input(
             "pad_colour",
@@ -114,7 +116,7 @@ def target_inputs() -> list[io.Input]:
 
 def mask_beside() -> io.Input:
     return mask_input(
-        "Transparency of the image, 1 where it is transparent, as Load Image gives it. It is brought to the same "
+        "Transparency of the image, 1 where transparent, from Load Image. It is scaled to the same "
         "size, and hidden colours do not bleed into the visible edge."
     )
 
@@ -123,12 +125,12 @@ def fitted_outputs() -> list[io.Output]:
     return [
         io.Image.Output(
             "image",
-            tooltip="The image in its new size, with an alpha channel if it came with one or got transparent bars.",
+            tooltip="The image in its new size, with an alpha channel if it had one or has transparent bars.",
         ),
-        io.Mask.Output("padded", tooltip="1 where the image was padded: the mask to outpaint."),
+        io.Mask.Output("padded", tooltip="1 where the image was padded: a mask for outpainting."),
         io.Int.Output("width", tooltip="Width of the result in pixels."),
         io.Int.Output("height", tooltip="Height of the result in pixels."),
-        io.Mask.Output("mask", tooltip="Its transparency: 1 where transparent, 0 if there is none."),
+        io.Mask.Output("mask", tooltip="The transparency: 1 where transparent, 0 if there is none."),
     ]
 
 
@@ -229,8 +231,9 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
             node_id="BackplateUpscaleToResolution",
             display_name="Upscale to Resolution (Backplate)",
             category=CATEGORY,
-            description="Brings images to exactly the wanted size: enlarges with the model as often as that takes, "
-            "scales down to the last pixel, and crops or pads. The aspect is kept unless fit is stretch.",
+            description="Brings images to an exact size: enlarges with the model as often as "
+            "necessary, scales down to the exact size, and crops or pads. Proportions are "
+            "kept unless fit is stretch.",
             inputs=[
                 io.UpscaleModel.Input("upscale_model", tooltip="From any upscale model loader."),
                 *image_inputs(),
@@ -302,8 +305,8 @@ class FitToResolution(CheckedTarget, io.ComfyNode):
             node_id="BackplateFitToResolution",
             display_name="Fit to Resolution (Backplate)",
             category=CATEGORY,
-            description="Brings images to exactly the wanted size without a model: scales (Lanczos), and crops or "
-            "pads. The aspect is kept unless fit is stretch.",
+            description="Brings images to an exact size without a model: scales (Lanczos), and crops "
+            "or pads. Proportions are kept unless fit is stretch.",
             inputs=[*image_inputs(), *target_inputs(), mask_beside()],
             outputs=fitted_outputs(),
             **searchable(

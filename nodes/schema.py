@@ -52,8 +52,8 @@ def tile_inputs() -> list[io.Input]:
             max=4096,
             step=16,
             extra_dict=ADVANCED,
-            tooltip="Side of a tile in pixels of the input image. 0 chooses one that suits the model and the device. "
-            "The result does not depend on it; smaller tiles need less memory.",
+            tooltip="Side of a tile in input pixels. 0 chooses one that suits the model and the "
+            "device. It does not affect the result; smaller tiles need less memory.",
         ),
         io.Combo.Input(
             "edge",
@@ -73,8 +73,8 @@ def colours_input() -> io.Input:
         default=True,
         optional=True,
         extra_dict=ADVANCED,
-        tooltip="Flat areas get the colours of the source again, whatever the model made of them; detail stays the "
-        "model's. Off: colours as the model gives them. Models of scale 1 keep what they change.",
+        tooltip="Gives flat areas the colours of the source again; detail stays the model's. Off: the "
+        "model's own colours. Models of scale 1 may change colours.",
     )
 
 

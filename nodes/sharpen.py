@@ -32,25 +32,25 @@ class SharpenBlend(io.ComfyNode):
             category=CATEGORY,
             description="Sharpens an image without halos, or gives it the fine detail of another version of itself.",
             inputs=[
-                io.Image.Input("base", tooltip="The image that is sharpened. An alpha channel is kept unchanged."),
+                io.Image.Input("base", tooltip="The image to sharpen. An alpha channel is kept unchanged."),
                 setting(
                     "amount",
                     defaults.amount,
                     0.05,
-                    "Strength. 0 changes nothing; with a detail image, 1 replaces the fine detail of base by its own.",
+                    "Strength. 0 changes nothing; with a detail image, 1 replaces the fine detail of "
+                    "base with that of detail.",
                 ),
                 setting(
                     "radius",
                     defaults.radius,
                     0.1,
-                    "How coarse the detail is that gets stronger, in pixels: small for texture, larger for edges.",
+                    "Size of the detail to sharpen, in pixels: small for texture, larger for edges.",
                 ),
                 setting(
                     "threshold",
                     defaults.threshold,
                     0.005,
-                    "Detail weaker than this is left alone. Raise it a little (0.01 to 0.03) so that grain and "
-                    "noise are not sharpened.",
+                    "Detail weaker than this is left alone. 0.01 to 0.03 avoids sharpening grain and noise.",
                 ),
                 setting(
                     "halo_limit",
@@ -67,22 +67,23 @@ class SharpenBlend(io.ComfyNode):
                     "protect_lines",
                     defaults.protect_lines,
                     0.05,
-                    "For line art and anime: at 1, ink lines get steeper without getting thinner or darker, and "
-                    "flat colour is left alone.",
+                    "For line art and anime: at 1, ink lines get crisper without getting thinner or "
+                    "darker, and flat colour is left alone.",
                 ),
                 io.Image.Input(
                     "detail",
                     optional=True,
-                    tooltip="Another version of the same image, such as one from a sharper model; its fine detail is "
-                    "used instead of that of base. One of another size is scaled.",
+                    tooltip="Another version of the same image, such as one from a sharper model, "
+                    "whose fine detail replaces that of base. Another size is scaled to fit.",
                 ),
                 mask_input(
-                    "Where to sharpen, 1 where it is painted; everywhere without one. One of another size is scaled."
+                    "Where to sharpen: 1 where painted. Without a mask, sharpens everywhere. Another "
+                    "size is scaled to fit."
                 ),
             ],
             outputs=[
                 io.Image.Output("image", tooltip="The sharpened image."),
-                io.Mask.Output("acted", tooltip="Where it changed, 1 from a change of four levels of 255 on."),
+                io.Mask.Output("acted", tooltip="Where the image changed: 1 means by four or more levels of 255."),
             ],
             **searchable(
                 "sharpen",

@@ -45,7 +45,7 @@ MOST_MODELS = 4
 def model_inputs() -> list[io.Input]:
     first = io.UpscaleModel.Input("model_1", tooltip="The first model, from any upscale model loader.")
     others = [
-        io.UpscaleModel.Input(f"model_{number}", optional=True, tooltip="Another model to hold against the first.")
+        io.UpscaleModel.Input(f"model_{number}", optional=True, tooltip="Another model to compare with the first.")
         for number in range(2, MOST_MODELS + 1)
     ]
     return [first, *others]
@@ -59,42 +59,45 @@ class ModelShootout(io.ComfyNode):
             node_id="BackplateModelShootout",
             display_name="Model Shootout (Backplate)",
             category=CATEGORY,
-            description="Runs up to four upscale models, and plain Lanczos, over the same images; gives figures, crops "
-            "side by side where they differ most, and which model to use for what. Writes a report.",
+            description="Runs up to four upscale models and plain Lanczos on the same images; shows "
+            "figures, crops side by side where they differ most, and which model to use "
+            "for what. Writes a report.",
             inputs=[
                 first,
                 io.Image.Input(
                     "images",
-                    tooltip="What the models enlarge: small images, or good ones of full size with degrade. More "
-                    "images make the verdict surer; five to twenty of your own kind are a good number.",
+                    tooltip="What the models enlarge: small images, or full-size originals if you "
+                    "choose a degradation. Five to twenty images of your own kind make a "
+                    "reliable verdict.",
                 ),
                 io.Combo.Input(
                     "degrade",
                     options=[NOT_DEGRADED, *values(Degrade)],
                     default=NOT_DEGRADED,
-                    tooltip="none: enlarge the images as they are. Otherwise they are made small first and serve as "
-                    "what the models should get back. bicubic: a clean reduction. jpeg: with compression. "
-                    "realesrgan: blur, noise and compression as in old web pictures.",
+                    tooltip="none: enlarge the images as they are. Otherwise they are scaled down "
+                    "first, and the results are compared with them. bicubic: clean reduction. "
+                    "jpeg: with compression. realesrgan: blur, noise and compression as in "
+                    "old web pictures.",
                 ),
                 io.Int.Input(
                     "scale",
                     default=4,
                     min=1,
                     max=8,
-                    tooltip="Every result is enlarged by this, whatever the factor of the model, so that all can be "
-                    "compared.",
+                    tooltip="Every result is enlarged by this factor, whatever the model's own, so "
+                    "that all can be compared.",
                 ),
                 metrics_input("psnr,ssim"),
                 io.String.Input(
                     "names",
                     default="",
-                    tooltip="Names of the models in the report, separated by commas, in their order. Empty: those of "
-                    "the files.",
+                    tooltip="Names of the models in the report, in order, separated by commas. Empty "
+                    "uses the file names.",
                 ),
                 io.String.Input(
                     "filename_prefix",
                     default="backplate/shootout",
-                    tooltip="Where the report goes: a numbered folder of this name inside ComfyUI's output folder.",
+                    tooltip="A numbered folder of this name inside ComfyUI's output folder receives the report.",
                 ),
                 io.Int.Input(
                     "degrade_seed",
@@ -102,15 +105,15 @@ class ModelShootout(io.ComfyNode):
                     min=0,
                     max=2**31 - 1,
                     extra_dict=ADVANCED,
-                    tooltip="Decides what chance does in degrade realesrgan; the same number repeats the run.",
+                    tooltip="Seed of the random damage in degrade realesrgan; the same number repeats the run.",
                 ),
                 *tile_inputs(),
                 *others,
                 io.Image.Input(
                     "references",
                     optional=True,
-                    tooltip="What the images should look like at the larger size, in the same order. Only with "
-                    "degrade none.",
+                    tooltip="What the images should look like at the larger size, in the same order. "
+                    "Only with degrade set to none.",
                 ),
             ],
             outputs=[

@@ -42,18 +42,20 @@ class StudyAdd(io.ComfyNode):
             node_id="BackplateStudyAdd",
             display_name="Add to Blind Study (Backplate)",
             category=CATEGORY,
-            description="Adds the images of two to four branches of a graph to a study in which people say, blind, "
-            "which is better: models, prompts, whole workflows. Run it for each picture, then hand out page.html.",
+            description="Adds the images from two to four branches of a graph to a blind study of "
+                        "models, prompts or whole workflows: people say which is better without "
+                        "knowing which is which. Run it for each picture, then hand out page.html.",
             inputs=[
                 first,
                 second,
-                study_input("Folder of the study inside ComfyUI's output folder; it is made if there is none."),
+                study_input("Folder of the study inside ComfyUI's output folder; it is created if "
+                            "necessary."),
                 io.String.Input(
                     "labels", default="",
-                    tooltip="What the branches are called in the result, separated by commas; voters never see it. "
-                    "Empty: A, B, C, D.",
+                    tooltip="Names of the branches in the result, separated by commas; voters never "
+                            "see them. Empty uses A, B, C, D.",
                 ),
-                io.String.Input("caption", default="", tooltip="What this picture is called in the result."),
+                io.String.Input("caption", default="", tooltip="Name of this picture in the result."),
                 io.Float.Input(
                     "frame_rate", default=0.0, min=0.0, max=120.0, step=0.01,
                     tooltip=f"0: each image of a batch is a picture. Above: the batch is a clip, of at most "
@@ -61,7 +63,7 @@ class StudyAdd(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "voters", default=12, min=1, max=10_000, extra_dict=ADVANCED,
-                    tooltip="How many are planned; counts when the study is made.",
+                    tooltip="How many voters you plan; fixed when the study is created.",
                 ),
                 *others,
                 io.Image.Input(
@@ -164,7 +166,8 @@ class StudyResult(io.ComfyNode):
             node_id="BackplateStudyResult",
             display_name="Result of Blind Study (Backplate)",
             category=CATEGORY,
-            description="Counts the votes of a blind study and says who won, so that a graph can go on with it.",
+            description="Counts the votes of a blind study and says which branch won, so that a graph "
+            "can continue with it.",
             inputs=[study_input("Folder of the study inside ComfyUI's output folder.")],
             outputs=[
                 io.String.Output("winner", tooltip="Label of the branch that won; empty if there is no clear winner."),
@@ -175,7 +178,7 @@ class StudyResult(io.ComfyNode):
                     )
                     for side in SIDES
                 ),
-                io.String.Output("text", tooltip="The verdict, who was left out and why, warnings."),
+                io.String.Output("text", tooltip="The verdict, who was left out and why, and warnings."),
             ],
             **searchable("ab test", "votes", "winner", "blind test"),
         )

@@ -26,24 +26,24 @@ class TiledUpscale(io.ComfyNode):
             node_id="BackplateTiledUpscale",
             display_name="Tiled Upscale (Backplate)",
             category=CATEGORY,
-            description="Enlarges images by the model's own factor, tile by tile and without seams: the result is "
-            "the same as in one piece.",
+            description="Enlarges images by the model's own factor, tile by tile and without seams: "
+            "the result is the same as for the whole image at once.",
             inputs=[
                 io.UpscaleModel.Input("upscale_model", tooltip="From any upscale model loader."),
                 io.Image.Input(
                     "image",
-                    tooltip="One image or a batch. An image with an alpha channel comes out with one.",
+                    tooltip="One image or a batch. An alpha channel is kept.",
                 ),
                 *tile_inputs(),
                 mask_input(
-                    "Transparency of the image, 1 where it is transparent, as Load Image gives it. It is enlarged "
-                    "along with the image, and hidden colours do not bleed into the visible edge."
+                    "Transparency of the image, 1 where transparent, from Load Image. It is enlarged "
+                    "with the image, and hidden colours do not bleed into the visible edge."
                 ),
                 colours_input(),
                 *protect_inputs(),
             ],
             outputs=[
-                io.Image.Output("image", tooltip="The enlarged image, with an alpha channel if it came with one."),
+                io.Image.Output("image", tooltip="The enlarged image, with an alpha channel if it had one."),
                 io.Mask.Output("mask", tooltip="The enlarged transparency: 1 where transparent, 0 if there is none."),
             ],
             **searchable(

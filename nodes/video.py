@@ -59,11 +59,12 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
             node_id="BackplateUpscaleVideo",
             display_name="Upscale Video (Backplate)",
             category=CATEGORY,
-            description="Brings a video of any length to the wanted size, frame by frame: memory does not grow with "
-            "its length, frame times, sound, subtitles and colours are kept, held frames are computed once.",
+            description="Brings a video of any length to the target size, frame by frame. Memory does "
+            "not grow with its length; frame times, sound, subtitles and colours are "
+            "kept; repeated frames are computed once.",
             inputs=[
                 io.UpscaleModel.Input("upscale_model", tooltip="From any upscale model loader."),
-                io.Video.Input("video", tooltip="Read as a stream. Of a trimmed video only the visible part is read."),
+                io.Video.Input("video", tooltip="Read as a stream. Only the visible part of a trimmed video is read."),
                 *target_inputs(),
                 *encoding_inputs(),
                 *held_inputs(),
@@ -94,8 +95,8 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                 *protect_inputs("Every frame"),
             ],  # fmt: skip
             outputs=[
-                io.Video.Output("video", tooltip="The file that was written."),
-                io.String.Output("report", tooltip="Frames, speed, what was reused, flicker, and what was noticed."),
+                io.Video.Output("video", tooltip="The finished file."),
+                io.String.Output("report", tooltip="Frames, speed, what was reused, flicker and notes."),
                 io.String.Output("report_json", tooltip="The same for scripts."),
             ],
             is_output_node=True,

@@ -36,14 +36,14 @@ def encoding_inputs() -> list[io.Input]:
             default=USUAL_CRF,
             min=USUAL_CRF,
             max=63,
-            tooltip="Constant quality on the codec's own scale; lower is better and larger. -1 takes the usual value "
-            "(18 for h264). Not for prores and ffv1.",
+            tooltip="Constant quality on the codec's own scale; lower means better quality and larger "
+            "files. -1 uses the usual value (18 for h264). Not for prores and ffv1.",
         ),
         io.Combo.Input(
             "container",
             options=list(CONTAINERS),
             default="mp4",
-            tooltip="Kind of file. mp4 plays nearly everywhere; mkv takes every codec and subtitle.",
+            tooltip="File type. mp4 plays nearly everywhere; mkv holds every codec and subtitle.",
         ),
         io.Combo.Input(
             "bit_depth",
@@ -61,8 +61,9 @@ def held_inputs() -> list[io.Input]:
             "held_frames",
             options=[EXACT, NOISE, OFF],
             default=EXACT,
-            tooltip="Reuse results for unchanged frames and tiles. exact: only if bit-identical. within noise: also if "
-            "the change is below held_threshold, for anime with held drawings.",
+            tooltip="Reuse results for unchanged frames and tiles. exact: only if bit-identical. "
+            "within noise: also if the change is below held_threshold, for animation with "
+            "held drawings.",
         ),
         io.Float.Input(
             "held_threshold",
@@ -88,14 +89,14 @@ def file_inputs() -> list[io.Input]:
         io.String.Input(
             "filename_prefix",
             default="video/backplate",
-            tooltip="Name of the file, in that folder. %width% and %height% are those of the result.",
+            tooltip="File name in that folder. %width% and %height% are those of the result.",
         ),
         io.Boolean.Input("audio", default=True, extra_dict=ADVANCED, tooltip="Copy the sound, packet by packet."),
         io.Boolean.Input(
             "subtitles",
             default=True,
             extra_dict=ADVANCED,
-            tooltip="Copy the subtitles. Subtitles of MKV files need mkv as container.",
+            tooltip="Copy the subtitles. Subtitles from MKV files need the container mkv.",
         ),
         io.Boolean.Input(
             "round_even",

@@ -21,8 +21,9 @@ class VideoReport(io.ComfyNode):
             node_id="BackplateVideoReport",
             display_name="Video Report (Backplate)",
             category=CATEGORY,
-            description="Looks a result over: whether it has the frames, times and sound of its source, how much it "
-            "flickers where the source stands still, and VMAF against a reference.",
+            description="Checks a result: whether it has the frames, times and sound of its source, "
+            "how much it flickers where the source stands still, and VMAF against a "
+            "reference.",
             inputs=[
                 io.Video.Input("result", tooltip="The video to judge, such as the one that Upscale Video made."),
                 io.Video.Input(
@@ -31,17 +32,17 @@ class VideoReport(io.ComfyNode):
                 io.Video.Input(
                     "reference",
                     optional=True,
-                    tooltip="What it should look like, of the same size and frames, for VMAF (imageio-ffmpeg).",
+                    tooltip="What it should look like, with the same size and frames, for VMAF (imageio-ffmpeg).",
                 ),
             ],
             outputs=[
-                io.String.Output("text", tooltip="The whole report as text."),
+                io.String.Output("text", tooltip="The full report as text."),
                 io.Float.Output(
                     "flicker",
                     tooltip="Levels of 255 by which still parts change from frame to frame beyond the source; "
                     "-1 if not measured.",
                 ),
-                io.Float.Output("vmaf", tooltip="VMAF that gives nothing for sharpening (neg); -1 if not measured."),
+                io.Float.Output("vmaf", tooltip="VMAF that does not reward sharpening (neg); -1 if not measured."),
                 io.Boolean.Output("kept", tooltip="Whether frames, times and sound are those of the source."),
             ],
             is_output_node=True,

@@ -80,7 +80,7 @@ def metrics_input(default: str) -> io.Input:
     return io.String.Input(
         "metrics",
         default=default,
-        tooltip=f"Which figures, separated by commas: {', '.join(WITH_REFERENCE)}. psnr and ssim count pixels; lpips "
+        tooltip=f"What to measure, separated by commas: {', '.join(WITH_REFERENCE)}. psnr and ssim compare pixels; lpips "
         "and vmaf are closer to what people see, take longer, and need extra packages (the text says which).",
     )
 

@@ -58,7 +58,7 @@ class StudyAdd(io.ComfyNode):
                 io.String.Input("caption", default="", tooltip="Name of this picture in the result."),
                 io.Float.Input(
                     "frame_rate", default=0.0, min=0.0, max=120.0, step=0.01,
-                    tooltip=f"0: each image of a batch is a picture. Above: the batch is a clip, of at most "
+                    tooltip=f"0: each image of a batch is a picture. Above 0: the batch is a clip of at most "
                     f"{MOST_FRAMES} frames.",
                 ),
                 io.Int.Input(
@@ -174,7 +174,7 @@ class StudyResult(io.ComfyNode):
                 io.Int.Output("index", tooltip="Its number, from 1; 0 if there is no clear winner."),
                 *(
                     io.Float.Output(
-                        f"share_{side}", tooltip=f"How far {side.upper()} is preferred over the others, 0 to 1."
+                        f"share_{side}", tooltip=f"How often {side.upper()} is preferred to the others, 0 to 1."
                     )
                     for side in SIDES
                 ),

@@ -80,8 +80,8 @@ def metrics_input(default: str) -> io.Input:
     return io.String.Input(
         "metrics",
         default=default,
-        tooltip=f"What to measure, separated by commas: {', '.join(WITH_REFERENCE)}. psnr and ssim compare pixels; lpips "
-        "and vmaf are closer to what people see, take longer, and need extra packages (the text says which).",
+        tooltip=f"What to measure, separated by commas: {', '.join(WITH_REFERENCE)}. psnr and ssim compare pixels; "
+        "lpips and vmaf are closer to what people see, take longer, and need extra packages (the text says which).",
     )
 
 

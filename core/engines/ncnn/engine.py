@@ -36,12 +36,13 @@ from ..registry import EngineRequest, EngineUnusable
 from ..spec import model_spec
 from ..verify import verify
 from .check import check_pair
-from .convert import INPUT, OUTPUT, NotWritable, ncnn_files
+from .convert import INPUT, OUTPUT, Layer, NotWritable, files_of, ncnn_files, ncnn_layers
 from .param import ParamFile, parse_param, read_param
 from .pnnx import convert_with_pnnx
 from .pools import release_unused, share_pools
 from .rows import OUT_OF_MEMORY, NcnnRows, NotStreamable, RowGraph
 from .strips import NcnnStrips
+from .tail import NcnnTail, cut
 
 WORKSPACE = 3 * 2**30
 """Bytes that a tile may take in memory, and no more than a quarter of what the machine has."""
@@ -87,7 +88,8 @@ class NcnnSettings:
 
 
 class NcnnUpscaler:
-    """An ``Upscaler`` over a pair of ncnn files, which may be removed once this is made.
+    """An ``Upscaler`` over a pair of ncnn files, which may be removed once this is made. With a ``tail`` they are what
+    comes before it.
 
     Raises ``EngineUnusable`` if ncnn cannot read them.
     """
@@ -100,8 +102,9 @@ class NcnnUpscaler:
         settings: NcnnSettings | None = None,
         names: tuple[str, str] = (INPUT, OUTPUT),
         rows: NcnnStrips | None = None,
+        tail: NcnnTail | None = None,
     ) -> None:
-        self._names, self._rows = names, rows
+        self._names, self._rows, self._tail = names, rows, tail
         self._spec = replace(spec, rows_from=STREAM_FROM) if rows else spec
         self._net = _load(param, weights, settings or NcnnSettings())
         weakref.finalize(self, release_unused)
@@ -148,7 +151,13 @@ class NcnnUpscaler:
             release_unused()
 
     def _run(self, picture: torch.Tensor) -> torch.Tensor:
-        extractor = self._net.create_extractor()
+        values = self._run_net(self._net, picture)
+        if self._tail is None:
+            return values
+        return self._tail.run(values) if values.shape[1] >= self._tail.least else self._run_net(self._tail.net, values)
+
+    def _run_net(self, net: Any, picture: torch.Tensor) -> torch.Tensor:
+        extractor = net.create_extractor()
         # Memory of its own, as a layer that computes in place would overwrite the picture.
         extractor.input(self._names[0], _ncnn().Mat(picture.numpy()).clone())
         code, result = extractor.extract(self._names[1])
@@ -191,16 +200,22 @@ def open_model(request: EngineRequest) -> Upscaler:
     settings = settings_for(request.device, request.precision)
     network = fuse_for_export(request.model.descriptor.model)
     try:
-        param, weights = ncnn_files(network)
+        layers, result = ncnn_layers(network)
     except NotWritable as reason:
         raise EngineUnusable(
             f"the architecture {request.model.facts.architecture} needs {reason}, which is not implemented for ncnn"
         ) from reason
+    rows = _rows_of(network, settings)
+    tail = None
+    if rows is None and settings.vulkan is None and (parts := cut(layers, result)):
+        tail = _tail_of(parts[1], settings)
+        layers, result = (parts[0], len(parts[0]) - 1) if tail else (layers, result)
+    param, weights = files_of(layers, result)
     budget = _tile_pixels(parse_param(param.decode("ascii")), settings)
     descriptor = request.model.descriptor
     spec = model_spec(request.model.facts, descriptor, max_tile_pixels=budget)
     with _files(param, weights) as files:
-        upscaler = NcnnUpscaler(*files, spec, settings, rows=_rows_of(network, settings))
+        upscaler = NcnnUpscaler(*files, spec, settings, rows=rows, tail=tail)
     verify(upscaler, request.model, half=settings.fp16 or settings.bf16)
     return upscaler
 
@@ -222,6 +237,14 @@ def _rows_of(network: nn.Module, settings: NcnnSettings) -> NcnnStrips | None:
         return NcnnRows(graph, partial(_load_contents, settings=replace(settings, threads=threads)), _matrix)
 
     return NcnnStrips(graph, rows, _threads(settings), block=6 if six else 4, apart=_leaves_python_running())
+
+
+def _tail_of(layers: list[Layer], settings: NcnnSettings) -> NcnnTail | None:
+    try:
+        return NcnnTail(layers, partial(_load_contents, settings=settings), _matrix)
+    except NotStreamable as reason:
+        logger.debug("The end of this model cannot be streamed in ncnn: %s", reason)
+        return None
 
 
 def _leaves_python_running() -> bool:

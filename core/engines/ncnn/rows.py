@@ -99,16 +99,28 @@ class RowGraph:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        if sum(parameter.numel() for parameter in network.parameters()) > MOST_PARAMETERS:
+        self._rewrite(*ncnn_layers(network))
+
+    @classmethod
+    def of_layers(cls, layers: list[Layer], result: int) -> RowGraph:
+        """Of a part of a network; ``layers`` as ``ncnn_layers`` gives them."""
+        graph = cls.__new__(cls)
+        graph._rewrite(layers, result)
+        return graph
+
+    def _rewrite(self, layers: list[Layer], result: int) -> None:
+        numbers = sum(weight.numel() for layer in layers for weight, _ in layer.weights)
+        if numbers > MOST_PARAMETERS:
             raise NotStreamable(f"more than {MOST_PARAMETERS:,} parameters")
-        layers, self._result = ncnn_layers(network)
-        flows = _flows(layers, ROWS)
+        self._result = result
+        flows = flows_of(layers, ROWS)
         self.least_rows = _least_rows(layers, flows)
         """The first portion must have as many, so that rows come out of every layer, and are left for the next."""
-        self.columns = _context(_flows(layers, COLUMNS))
+        self.columns = _context(flows_of(layers, COLUMNS))
         """Columns on either side of a pixel that its result depends on."""
         self.channels = max(int(layer.options[0]) for layer in layers if layer.kind in CONVOLUTIONS)
         """Of the result of the largest convolution."""
+        self.scale = flows[result].scale
         self.versions = [_rewritten(layers, flows, portion) for portion in Place]
 
     def files(self) -> Iterator[tuple[bytes, bytes]]:
@@ -178,23 +190,23 @@ def _extract(extractor: Any, name: str, packed: int = 0) -> Any:
 
 
 @dataclass(frozen=True)
-class _Flow:
+class Flow:
     """How the rows of a layer come: ``scale`` of them for each of the picture, the last ``lag`` not before more of the
     picture is there. The same along the other side."""
 
     scale: int
     lag: int
 
-    def scaled(self, factor: int) -> _Flow:
-        return _Flow(self.scale * factor, self.lag * factor)
+    def scaled(self, factor: int) -> Flow:
+        return Flow(self.scale * factor, self.lag * factor)
 
 
-def _context(flows: list[_Flow]) -> int:
+def _context(flows: list[Flow]) -> int:
     """Pixels of the picture on either side of one that its result depends on."""
     return max(-(-flow.lag // flow.scale) for flow in flows)
 
 
-def _least_rows(layers: list[Layer], flows: list[_Flow]) -> int:
+def _least_rows(layers: list[Layer], flows: list[Flow]) -> int:
     """Rows of the picture in a first portion. A convolution leaves the last ``2 * reach`` rows of what it reads, and
     ncnn's Crop would begin above the first row if there were fewer."""
     least = _context(flows) + 1
@@ -205,17 +217,17 @@ def _least_rows(layers: list[Layer], flows: list[_Flow]) -> int:
     return least
 
 
-def _flows(layers: list[Layer], side: tuple[int, int, int, int]) -> list[_Flow]:
+def flows_of(layers: list[Layer], side: tuple[int, int, int, int]) -> list[Flow]:
     """By layer. Raises ``NotStreamable``."""
-    flows: list[_Flow] = []
+    flows: list[Flow] = []
     for layer in layers:
         flows.append(_flow(layer, [flows[source] for source in layer.inputs], side))
     return flows
 
 
-def _flow(layer: Layer, before: list[_Flow], side: tuple[int, int, int, int]) -> _Flow:
+def _flow(layer: Layer, before: list[Flow], side: tuple[int, int, int, int]) -> Flow:
     if layer.kind == "Input":
-        return _Flow(1, 0)
+        return Flow(1, 0)
     if layer.kind in CONVOLUTIONS:
         return replace(before[0], lag=before[0].lag + _reach(layer, side))
     if layer.kind in SINGLE_PIXELS or layer.kind in JOINS:
@@ -236,7 +248,7 @@ def _reach(layer: Layer, side: tuple[int, int, int, int] = ROWS) -> int:
     return reach
 
 
-def _rewritten(layers: list[Layer], flows: list[_Flow], portion: Place) -> _Version:
+def _rewritten(layers: list[Layer], flows: list[Flow], portion: Place) -> _Version:
     version = _Version(portion)
     for number, layer in enumerate(layers):
         sources = [version.place[source] for source in layer.inputs]

@@ -1,9 +1,10 @@
 """The picture nearest to an enlarged one that, reduced to its source's size, is the source.
 
-Iterative back-projection (Irani and Peleg, "Improving resolution by image registration", CVGIP 53, 1991): what the
-reduced result differs from the source is enlarged and taken off, again and again. Detail finer than a source pixel,
-which the source says nothing about, stays. Between the rounds every pixel is held within the range of the source around
-it, so that nothing rings more than the source did.
+Projection onto the pictures that reduce to the source: what the reduced result misses is enlarged by the transposed
+filter and added, again and again (Irani and Peleg, "Improving resolution by image registration", CVGIP 53, 1991). The
+rounds converge to the pseudo-inverse, which changes the picture least (Bahat and Michaeli, "Explorable super
+resolution", CVPR 2020). Detail finer than a source pixel, which the source says nothing about, stays. In each round
+every pixel is held within the range of the source around it, so that nothing rings more than the source did.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from ..errors import InputError
 from ..progress import Progress
@@ -23,7 +23,7 @@ from .crop_resize import resize_part
 from .filters import gaussian, local_maximum, local_minimum
 from .fit import FitPlan
 from .register import Found, registered
-from .resize import resize
+from .resize import RowResampler, resize
 from .tiling import Edge
 from .validate import check_picture
 
@@ -31,19 +31,23 @@ LEAST_SIDE = 16
 """Source pixels; too few to tell a shift or a colour from the motif below that."""
 COARSEST = 64.0
 ROUNDS = 40
-"""At most; where a round gains less than ``LEAST_GAIN`` of the error, none follows."""
+"""At most, for each width of the limits; where a round gains less than ``LEAST_GAIN`` of the error, none follows."""
 LEAST_GAIN = 0.01
-RIGHT = 1.2 / 255
-"""Root mean square error at which the picture is the source, 46.5 dB; nearer than that, edges begin to show a ripple
-that cancels the one of the filter that reduces."""
-ENOUGH = 1.43 / 255
-"""The same for a picture that comes in, 45 dB: it is handed back as it is."""
-STUCK = 1.5 / 255
+RIGHT = 10 ** (-50 / 20)
+"""Root mean square error at which the picture is the source: 50 dB, four fifths of a level of 255."""
+ENOUGH = 10 ** (-49 / 20)
+"""The same for a picture that comes in: it is handed back as it is."""
+STUCK = 1 / 255
 """Difference of a source pixel that the limits keep from its source: in texture, where they are widened."""
 REACH = 1
-"""Source pixels around a pixel whose range holds it."""
-BEYOND = 0.03
-"""Share of that range by which a pixel that was beyond it may stay so: lines finer than a source pixel."""
+"""Source pixels around a pixel whose range holds it ..."""
+WIDER = (2, 4)
+"""... and around texture, where that range lets nothing agree."""
+BEYOND, LEAST_BEYOND = 0.03, 2 / 255
+"""Share of that range by which a pixel that was beyond it may stay so, and what it always may: lines finer than a
+source pixel, and texture where the source is flat."""
+BAND_PIXELS = 2**20
+"""Pixels of the result that are worked on at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,21 +100,23 @@ def fidelity_lock(
     """
     settings, progress = settings or LockSettings(), progress or Progress()
     check_sizes(result, source)
-    progress.begin(len(result) * 2 * ROUNDS, "rounds")
+    progress.begin(len(result) * (1 + len(WIDER)) * ROUNDS, "rounds")
     locked = torch.empty_like(result, dtype=torch.float32, memory_format=torch.contiguous_format)
     before: list[float] = []
     after: list[float] = []
     found: list[Found] = []
     for index in range(len(result)):
-        one = result[index : index + 1].float().clamp(0, 1)
+        given, one = result[index : index + 1], locked[index : index + 1]
         small = source[index % len(source)][None].to(one.device, torch.float32).clamp(0, 1)
+        one.copy_(given).clamp_(0, 1)
         before.append(_psnr(small - _reduced(one, small)))
-        one, taken = registered(one, small) if settings.register and settings.strength else (one, Found())
-        one = _locked(one, small, settings, progress)
-        locked[index : index + 1] = one
+        if settings.register and settings.strength:
+            given, taken = registered(one, small)
+            found.append(taken)
+            one.copy_(given)
+        _lock(one, given, small, settings, progress)
         after.append(_psnr(small - _reduced(one, small)))
-        found.append(taken)
-    return Locked(locked, tuple(before), tuple(after), tuple(found))
+    return Locked(locked, tuple(before), tuple(after), tuple(found) or (Found(),) * len(result))
 
 
 def lock_fitted(canvas: Tensor, source: Tensor, plan: FitPlan | None, strength: float, progress: Progress) -> str:
@@ -161,73 +167,99 @@ def check_sizes(result: Tensor, source: Tensor) -> None:
         )
 
 
-def _locked(result: Tensor, source: Tensor, settings: LockSettings, progress: Progress) -> Tensor:
-    """One picture (1, C, H, W)."""
-    missing = source - _reduced(result, source)
+def _lock(locked: Tensor, given: Tensor, source: Tensor, settings: LockSettings, progress: Progress) -> None:
+    """One picture (1, C, H, W), in place; ``given`` is the same, and stays."""
+    missing = source - _reduced(locked, source)
     if not settings.strength or _error(missing) <= ENOUGH:
-        progress.advance(2 * ROUNDS)
-        return result
-    wanted = settings.strength * missing
-    if settings.coarser_than:
-        wanted = gaussian(wanted, settings.coarser_than / 2)
+        progress.advance((1 + len(WIDER)) * ROUNDS)
+        return
+    wanted = gaussian(missing, settings.coarser_than / 2) if settings.coarser_than else missing
     target = source - missing + wanted
-    low, high = _limits(source, result, kept=1.0 if settings.coarser_than else 1 - settings.strength)
-    # What is coarse makes no ripple.
-    right = RIGHT / 8 if settings.coarser_than else RIGHT
-    locked = _projected(result, target, (low, high), right, progress)
-    missing = target - _reduced(locked, target)
-    if _error(missing) <= min(ENOUGH, 1.2 * right):
-        progress.advance(ROUNDS)
-        return locked
-    return _projected(locked, target, _widened(source, low, high, missing), right, progress)
-
-
-def _widened(source: Tensor, low: Tensor, high: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
-    """The limits, and in texture, where they let nothing agree, the range of twice the surroundings."""
-    stuck = local_maximum((missing.abs().amax(dim=1, keepdim=True) > STUCK).to(source), REACH)
-    least, most = local_minimum(source, 2 * REACH), local_maximum(source, 2 * REACH)
-    spare = BEYOND * (most - least)
-    least, most = torch.where(stuck > 0, least - spare, 1.0), torch.where(stuck > 0, most + spare, 0.0)
-    size = low.shape[-2:]
-    least, most = (interpolate(each.clamp(0, 1), size=size, mode="nearest") for each in (least, most))
-    return torch.minimum(low, least), torch.maximum(high, most)
-
-
-def _projected(
-    result: Tensor, target: Tensor, limits: tuple[Tensor, Tensor], right: float, progress: Progress
-) -> Tensor:
-    """The rounds: nearer and nearer to what reduces to ``target``, within the limits."""
-    low, high = limits
-    size = Size(result.shape[3], result.shape[2])
-    result = torch.minimum(torch.maximum(result, low), high)
-    missing = target - _reduced(result, target)
-    error, rounds = _error(missing), 0
-    while rounds < ROUNDS and error > right:
-        progress.check()
-        # Not Lanczos, which rings.
-        nearer = interpolate(missing, size=(size.height, size.width), mode="bilinear").add_(result)
-        nearer = torch.minimum(torch.maximum(nearer, low, out=nearer), high, out=nearer)
-        missing = target - _reduced(nearer, target)
-        before, error = error, _error(missing)
-        if error > (1 - LEAST_GAIN) * before:
+    # What is coarse is a small part of the error.
+    share = 1 / 8 if settings.coarser_than else 1.0
+    limits = _Limits(source, given, as_it_was=bool(settings.coarser_than))
+    missing = _project(locked, target, limits, share * RIGHT, progress)
+    for reach in WIDER:
+        if _error(missing) <= share * ENOUGH:
             break
-        result, rounds = nearer, rounds + 1
+        limits.widen(missing, reach)
+        missing = _project(locked, target, limits, share * RIGHT, progress)
+    if settings.strength < 1:
+        locked.lerp_(given.to(locked).clamp(0, 1), 1 - settings.strength)
+
+
+def _project(locked: Tensor, target: Tensor, limits: _Limits, right: float, progress: Progress) -> Tensor:
+    """The rounds, in place: nearer and nearer to what reduces to ``target``, within the limits. Returns what it still
+    misses."""
+    # What rings is taken off before anything is missed for it.
+    missing = target - _round(locked, torch.zeros_like(target), limits)
+    before, rounds = math.inf, 0
+    while rounds < ROUNDS and (error := _error(missing)) > right and error <= (1 - LEAST_GAIN) * before:
+        progress.check()
+        missing = target - _round(locked, missing, limits)
+        before, rounds = error, rounds + 1
         progress.advance()
     progress.advance(ROUNDS - rounds)
-    return result
+    return missing
 
 
-def _limits(source: Tensor, result: Tensor, kept: float) -> tuple[Tensor, Tensor]:
+def _round(locked: Tensor, missing: Tensor, limits: _Limits) -> Tensor:
+    """Adds what is missing, in place, and returns the picture reduced; in bands, without another picture of its
+    size."""
+    small, large = (Size(each.shape[3], each.shape[2]) for each in (missing, locked))
+    # Enlarging is the transpose of reducing, but for a factor and the border.
+    enlarge, reduce = RowResampler(small, large), RowResampler(large, small)
+    height = max(1, BAND_PIXELS * small.height // large.pixels)
+    parts: list[Tensor] = []
+    top = 0
+    for first in range(0, small.height, height):
+        rows = enlarge.push(missing[:, :, first : first + height])
+        part = locked[:, :, top : top + rows.shape[2]]
+        low, high = limits.of_rows(top, rows.shape[2])
+        torch.minimum(torch.maximum(rows.add_(part), low, out=rows), high, out=part)
+        parts.append(reduce.push(part))
+        top += rows.shape[2]
+    return torch.cat(parts, dim=2)
+
+
+class _Limits:
     """The least and the most that each pixel of ``result`` may become: the range of the source around it, and a little
-    more for a pixel that was beyond it; and of the rest that it was beyond, the share that is ``kept``."""
-    low, high = local_minimum(source, REACH), local_maximum(source, REACH)
-    beyond = BEYOND * (high - low)
-    size = result.shape[-2:]
-    low, high, beyond = (interpolate(each, size=size, mode="nearest") for each in (low, high, beyond))
-    under, over = (low - result).clamp_(min=0), (result - high).clamp_(min=0)
-    low -= torch.minimum(under, beyond).lerp_(under, kept)
-    high += torch.minimum(over, beyond).lerp_(over, kept)
-    return low.clamp_(0, 1), high.clamp_(0, 1)
+    more for a pixel that was beyond it, or all that it was beyond (``as_it_was``)."""
+
+    def __init__(self, source: Tensor, result: Tensor, *, as_it_was: bool) -> None:
+        self._source, self._result = source, result
+        self._low, self._high = local_minimum(source, REACH), local_maximum(source, REACH)
+        self._beyond = _beyond(self._low, self._high) + float(as_it_was)
+        height, width = result.shape[-2:]
+        self._row, self._column = (
+            torch.arange(large, device=source.device) * small // large
+            for large, small in ((height, source.shape[2]), (width, source.shape[3]))
+        )
+
+    def widen(self, missing: Tensor, reach: int) -> None:
+        """Where the source is still missed, the range of wider surroundings counts."""
+        stuck = local_maximum((missing.abs().amax(dim=1, keepdim=True) > STUCK).float(), REACH) > 0
+        low, high = local_minimum(self._source, reach), local_maximum(self._source, reach)
+        beyond = _beyond(low, high)
+        self._low = torch.where(stuck, low - beyond, self._low)
+        self._high = torch.where(stuck, high + beyond, self._high)
+
+    def of_rows(self, top: int, count: int) -> tuple[Tensor, Tensor]:
+        """Two (1, C, count, W) for rows of the result from ``top`` on."""
+        rows = slice(top, top + count)
+        row = self._row[rows]
+        low, high, beyond = (
+            each.index_select(2, row).index_select(3, self._column) for each in (self._low, self._high, self._beyond)
+        )
+        was = self._result[:, :, rows].to(low).clamp(0, 1)
+        under, over = (low - was).clamp_(min=0), (was - high).clamp_(min=0)
+        low -= torch.minimum(under, beyond)
+        high += torch.minimum(over, beyond)
+        return low.clamp_(0, 1), high.clamp_(0, 1)
+
+
+def _beyond(low: Tensor, high: Tensor) -> Tensor:
+    return (BEYOND * (high - low)).clamp_(min=LEAST_BEYOND)
 
 
 def _reduced(result: Tensor, source: Tensor) -> Tensor:

@@ -7,12 +7,14 @@ import math
 import pytest
 import torch
 from backplate.core.errors import InputError
+from backplate.core.image import fidelity_lock as fidelity_lock_module
 from backplate.core.image.canvas import Background, place
 from backplate.core.image.fidelity_lock import LockSettings, fidelity_lock, lock_fitted
 from backplate.core.image.filters import gaussian
 from backplate.core.image.fit import Fit, Target, plan_fit
 from backplate.core.image.register import moved
 from backplate.core.image.resize import resize
+from backplate.core.metrics.edge_width import edge_width
 from backplate.core.metrics.fidelity import fidelity
 from backplate.core.metrics.ringing import overshoot
 from backplate.core.progress import Progress
@@ -62,11 +64,11 @@ def test_the_locked_picture_reduces_to_its_source_and_keeps_its_detail():
     source, result = pair()
     locked = fidelity_lock(result, source)
     assert lr_psnr(source, result) < 35
-    assert lr_psnr(source, locked.picture) >= 45
+    assert lr_psnr(source, locked.picture) >= 50
     assert locked.before[0] == pytest.approx(lr_psnr(source, result), abs=0.2)
     assert locked.after[0] == pytest.approx(lr_psnr(source, locked.picture), abs=0.5)
     detail, kept = (each - resize(resize(each, Size(64, 64)), Size(256, 256)) for each in (result, locked.picture))
-    assert torch.corrcoef(torch.stack([detail.flatten(), kept.flatten()]))[0, 1] > 0.6
+    assert torch.corrcoef(torch.stack([detail.flatten(), kept.flatten()]))[0, 1] > 0.7
 
 
 def test_locking_twice_changes_nothing():
@@ -74,6 +76,23 @@ def test_locking_twice_changes_nothing():
     once = fidelity_lock(result, source).picture
     twice = fidelity_lock(once, source).picture
     assert (once - twice).abs().max() <= 0.1 / 255
+
+
+def test_it_is_the_same_in_bands_as_in_one_piece(monkeypatch: pytest.MonkeyPatch):
+    source, result = pair()
+    whole = fidelity_lock(result, source).picture
+    monkeypatch.setattr(fidelity_lock_module, "BAND_PIXELS", 3000)
+    assert (fidelity_lock(result, source).picture - whole).abs().max() < 1e-6
+
+
+def test_a_sharp_edge_that_the_source_allows_stays_as_sharp():
+    truth = gaussian(packed(256), 0.8)
+    source = resize(truth, Size(64, 64)).clamp(0, 1)
+    result = (truth + 0.06 * (gaussian(noise(*truth.shape), 8) - 0.5) - 0.03).clamp(0, 1)
+    locked = fidelity_lock(result, source)
+    assert locked.before[0] < 35
+    assert locked.after[0] >= 49
+    assert edge_width(locked.picture, result)[0] == pytest.approx(edge_width(result)[0], rel=0.1)
 
 
 def test_a_halo_is_taken_off_and_none_is_made():
@@ -102,7 +121,7 @@ def test_strength_is_the_share_of_the_difference_that_is_taken_off(strength: flo
     source, result = pair()
     locked = fidelity_lock(result, source, LockSettings(strength=strength, register=False)).picture
     before, after = (source - resize(each, Size(64, 64)) for each in (result, locked))
-    assert float(after.std() / before.std()) == pytest.approx(1 - strength, abs=0.25)
+    assert float(after.std() / before.std()) == pytest.approx(1 - strength, abs=0.12)
     if not strength:
         assert torch.equal(locked, result)
 
@@ -125,7 +144,7 @@ def test_a_shift_and_a_colour_are_found_and_taken_off(shift: tuple[float, float]
     locked = fidelity_lock(off, source)
     assert locked.found[0].shift == pytest.approx(shift, abs=0.06)
     assert (locked.found[0].colour > 0) == (change is recoloured)
-    assert locked.after[0] >= 45
+    assert locked.after[0] >= 49
     inner = slice(24, -24)
     straight = fidelity_lock(result, source).picture
     assert (locked.picture - straight)[..., inner, inner].abs().mean() < 1.5 / 255
@@ -137,7 +156,7 @@ def test_any_ratio_of_sizes_is_taken(size: tuple[int, int]):
     other = resize(result, Size(*size)).clamp(0, 1)
     locked = fidelity_lock(other, source)
     assert locked.picture.shape[-2:] == (size[1], size[0])
-    assert locked.after[0] >= 45
+    assert locked.after[0] >= 49
 
 
 def test_each_of_a_batch_has_its_own_source_or_all_have_one():

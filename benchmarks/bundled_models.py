@@ -5,7 +5,9 @@
 Pictures are cut to a multiple of the scale, reduced by antialiased bicubic weights (as MATLAB's imresize does),
 rounded to 8 bits, enlarged, rounded again, and compared by PSNR of the BT.601 luma without a border of the scale: the
 protocol of the papers. White is put behind transparent pictures. The photographs are also compared after JPEG: the
-small picture is saved by Pillow with quality 60 (4:2:0) and read again. Time is seconds a megapixel of result over the
+small picture is saved by Pillow with quality 60 (4:2:0) and read again. FLIP (Andersson et al. 2020; 0 is no visible
+difference) is what an eye would see when it switches between result and original; it needs no weights, but
+``pip install flip-evaluator``, and is left out without it. Time is seconds a megapixel of result over the
 photographs, the better of two rounds. Set5 (Bevilacqua et al. 2012) and the photographs (``PHOTOGRAPHS``, of
 Real-ESRGAN's examples) are not part of this package. Ends with 1 if a bundled model is under bicubic on any picture
 that was not compressed.
@@ -38,6 +40,11 @@ from backplate.model_loader.errors import ModelError
 from backplate.model_loader.find import BUNDLED, default_folders, find_model
 from backplate.model_loader.loaded import load_model
 from PIL import Image
+
+try:
+    from flip_evaluator import evaluate as evaluate_flip
+except ImportError:
+    evaluate_flip = None
 
 SET5 = ("baby.bmp", "bird.bmp", "butterfly.bmp", "head.bmp", "woman.bmp")
 PHOTOGRAPHS = (
@@ -139,13 +146,29 @@ def seconds(enlarge: Enlarge, pictures: Sequence[Example]) -> float:
     return min(rounds) / (sum(each.reference.shape[-1] * each.reference.shape[-2] for each in pictures) / 1e6)
 
 
-def scores(enlarge: Enlarge, pictures: Sequence[Example], scale: int) -> tuple[list[float], list[float]]:
-    """(PSNR, SSIM) of the luma of each picture."""
+@dataclass(frozen=True)
+class Scores:
+    """Of the luma of each picture; ``flip`` of the colours, empty without the package."""
+
+    psnr: list[float]
+    ssim: list[float]
+    flip: list[float]
+
+
+def scores(enlarge: Enlarge, pictures: Sequence[Example], scale: int) -> Scores:
     results = [(to_8_bits(enlarge(each.small)), each.reference) for each in pictures]
-    return (
+    return Scores(
         [psnr(ours, theirs, channel=Channel.Y, border=scale)[0] for ours, theirs in results],
         [ssim(ours, theirs, channel=Channel.Y, border=scale)[0] for ours, theirs in results],
+        [flip(ours, theirs) for ours, theirs in results] if evaluate_flip else [],
     )
+
+
+def flip(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Mean FLIP at the package's viewing distance (0.7 m before a 4K display 0.7 m wide)."""
+    reference, test = (each[0].permute(1, 2, 0).numpy() for each in (theirs, ours))
+    assert evaluate_flip is not None
+    return float(evaluate_flip(reference, test, "LDR")[1])
 
 
 def mean(values: Sequence[float]) -> float:
@@ -154,15 +177,17 @@ def mean(values: Sequence[float]) -> float:
 
 def compare(title: str, pictures: Sequence[Example], compared: Mapping[str, Enlarge], scale: int) -> float:
     """Print a table; the least gain over bicubic of a bundled model on any picture."""
-    print(f"\n{title}\n{'':<24}{'PSNR-Y':>9}{'gain':>8}{'worst':>8}{'SSIM-Y':>9}  gain of each picture")
+    print(f"\n{title}\n{'':<24}{'PSNR-Y':>9}{'gain':>8}{'worst':>8}{'SSIM-Y':>9}{'FLIP':>8}  gain of each picture")
     base: list[float] = []
     least = float("inf")
     for name, enlarge in compared.items():
-        values, likeness = scores(enlarge, pictures, scale)
-        base = base or values
-        gains = [ours - theirs for ours, theirs in zip(values, base, strict=True)]
+        found = scores(enlarge, pictures, scale)
+        base = base or found.psnr
+        gains = [ours - theirs for ours, theirs in zip(found.psnr, base, strict=True)]
         each = " ".join(f"{gain:+.2f}" for gain in gains)
-        print(f"{name:<24}{mean(values):9.2f}{mean(gains):+8.2f}{min(gains):+8.2f}{mean(likeness):9.4f}  {each}")
+        seen = f"{mean(found.flip):8.4f}" if found.flip else f"{'':8}"
+        figures = f"{mean(found.psnr):9.2f}{mean(gains):+8.2f}{min(gains):+8.2f}{mean(found.ssim):9.4f}{seen}"
+        print(f"{name:<24}{figures}  {each}")
         if name.startswith("backplate"):
             least = min(least, *gains)
     return least

@@ -69,10 +69,10 @@ def take_over(weights: dict[str, Tensor], start: LoadedModel, network: NetworkSe
 
 
 def new_compact(network: NetworkSettings, seed: int) -> LoadedModel:
-    """A Compact model with random weights, or those of the bundled model ``network.start``.
+    """A Compact model with random weights, or those of ``network.start``: a bundled model, or a file.
 
-    Raises ``InputError`` for sizes that make no network or that are not those of the start, ``ModelError`` if no
-    bundled model has that name.
+    Raises ``InputError`` for sizes that make no network or that are not those of the start, ``ModelError`` if there
+    is no such model.
     """
     if min(network.scale, network.features, network.convolutions) < 1:
         raise InputError(
@@ -83,7 +83,7 @@ def new_compact(network: NetworkSettings, seed: int) -> LoadedModel:
     if not network.start:
         made = describe_foreign(build_model(weights, "a new Compact network"))
         return replace(made, facts=replace(made.facts, licence=FROM_NOTHING, commercial_use=True))
-    parent = load_model(find_model(network.start, [BUNDLED], allow_paths=False))
+    parent = load_model(find_model(network.start, [BUNDLED]))
     made = describe_foreign(build_model(take_over(weights, parent, network), "a new Compact network"))
     return replace(
         made, facts=replace(made.facts, licence=parent.facts.licence, commercial_use=parent.facts.commercial_use)

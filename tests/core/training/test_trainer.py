@@ -114,8 +114,9 @@ def output(model):
         return model.descriptor.model(torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(1)))
 
 
-def test_a_run_can_start_from_a_bundled_model(bundled):
-    started = new_compact(network(), seed=8).descriptor.model.state_dict()
+@pytest.mark.parametrize("named", ["small-x4", "{folder}/small-x4.safetensors"])
+def test_a_run_can_start_from_a_bundled_model_or_from_a_file(bundled, named, tmp_path):
+    started = new_compact(network(start=named.format(folder=tmp_path)), seed=8).descriptor.model.state_dict()
     assert all(torch.equal(started[name], value) for name, value in bundled.items())
 
 

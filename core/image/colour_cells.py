@@ -88,5 +88,6 @@ def _by_cell(planes: torch.Tensor) -> torch.Tensor:
     """(1, C, h, w) -> (cells down, cells across, C, pixels of a cell); what lies beyond the border counts as 0."""
     height, width = planes.shape[-2:]
     planes = pad(planes, (0, -width % CELL, 0, -height % CELL))[0]
-    planes = planes.unflatten(2, (-1, CELL)).unflatten(1, (-1, CELL))
-    return planes.permute(1, 3, 0, 2, 4).flatten(3)
+    down, across = planes.shape[1] // CELL, planes.shape[2] // CELL
+    planes = planes.reshape(-1, down, CELL, across, CELL)
+    return planes.permute(1, 3, 0, 2, 4).reshape(down, across, -1, CELL * CELL)

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 
 from .colour import luma
 from .filters import local_maximum, local_minimum
+from .resize import full_precision
 
 CELL = 4
 """Side in source pixels of the cells that the difference is averaged over first."""
@@ -52,19 +53,16 @@ def sums_of_cells(source: torch.Tensor, means: torch.Tensor, top: int) -> torch.
     """(1, C + 1, TONES, cells down, cells across) what ``means`` (1, C, h, W), magnified source rows from ``top`` on,
     miss in each channel times its weight in each tone, and the weights."""
     missing = source[:, :, top : top + means.shape[2]].to(means) - means
-    sums = _cells(_weighted(source, means, missing, top))
-    sums = sums.reshape(1, -1, TONES, *sums.shape[2:])
-    sums[:, :-1] *= (3 - 2 * _cells(missing).abs().amax(dim=1, keepdim=True) / MOST).clamp_(0, 1)[:, None]
-    return sums
-
-
-def _weighted(source: torch.Tensor, means: torch.Tensor, missing: torch.Tensor, top: int) -> torch.Tensor:
-    """(1, (C + 1) * TONES, h, W)."""
-    flat = _flatness(source, top, means.shape[2]).to(means)
+    weights = _by_cell(_flatness(source, top, means.shape[2]).to(means) * (tones_of(means) + OTHER_TONES))
     # What is not flat is texture: its bright and its dark pixels are not to be drawn together.
-    weights = flat * (tones_of(means) + OTHER_TONES) + _least_weight(missing)
-    terms = torch.cat([missing, torch.ones_like(missing[:, :1])], dim=1)
-    return (terms[:, :, None] * weights[:, None]).flatten(1, 2)
+    least = _by_cell(_least_weight(missing))
+    differences = _by_cell(missing)
+    terms = torch.cat([differences, _by_cell(torch.ones_like(missing[:, :1]))], dim=2)
+    # In each cell, sums over its pixels of each term times each weight.
+    with full_precision(terms.device):
+        sums = torch.matmul(terms, (weights + least).transpose(-1, -2)).permute(2, 3, 0, 1)[None] / CELL**2
+    sums[:, :-1] *= (3 - 2 * differences.mean(dim=-1).abs().amax(dim=-1) / MOST).clamp_(0, 1)
+    return sums
 
 
 def tones_of(picture: torch.Tensor) -> torch.Tensor:
@@ -86,7 +84,10 @@ def _least_weight(missing: torch.Tensor) -> torch.Tensor:
     return LEAST_WEIGHT / (1 + (missing.abs().amax(dim=1, keepdim=True) / FLAT) ** 2)
 
 
-def _cells(planes: torch.Tensor) -> torch.Tensor:
-    """Means over cells; what lies beyond the border counts as 0."""
+def _by_cell(planes: torch.Tensor) -> torch.Tensor:
+    """(1, C, h, w) -> (cells down, cells across, C, pixels of a cell); what lies beyond the border counts as 0."""
     height, width = planes.shape[-2:]
-    return reduced(pad(planes, (0, -width % CELL, 0, -height % CELL)), CELL)
+    planes = pad(planes, (0, -width % CELL, 0, -height % CELL))[0]
+    down, across = planes.shape[1] // CELL, planes.shape[2] // CELL
+    planes = planes.reshape(-1, down, CELL, across, CELL)
+    return planes.permute(1, 3, 0, 2, 4).reshape(down, across, -1, CELL * CELL)

@@ -28,6 +28,10 @@ PORTION = 2**15
 """Source pixels that are worked on at a time at least, where there are as many: each step has a cost of its own."""
 
 
+PIECE = 32
+"""Source rows that are handed on at a time: memory of that size is used again and again."""
+
+
 class ColourChange:
     """How much colours were moved, over all places of all pictures."""
 
@@ -132,7 +136,9 @@ class _Keeper:
             self._means[:, :, CELL * (kept - self._first) :],
         )
         self._first = kept
-        yield _with(rows, missing, self._scale)
+        for top in range(0, missing.shape[2] - 2, PIECE):
+            piece = rows[:, :, top * self._scale : (top + PIECE) * self._scale]
+            yield _with(piece, missing[:, :, top : top + PIECE + 2], self._scale)
 
     def _missing(self, first: int, last: int) -> torch.Tensor:
         """(1, C, h + 2, W) what the source pixels of those rows of cells miss, and the rows next to them; beyond the

@@ -56,3 +56,14 @@ def test_every_input_and_output_has_its_text_and_no_other(language: str, node: s
         assert not source or about["tooltip"] != source, f"{name} is not translated"
     assert set(told["outputs"]) == set(map(str, range(len(english["output"]))))
     assert all(about["name"] for about in told["outputs"].values())
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_the_words_of_the_scripts_are_translated(language: str):
+    """Those that web/js/advanced.js asks the front end for."""
+
+    def words(of: str) -> dict[str, str]:
+        return json.loads((ROOT / "locales" / of / "main.json").read_text(encoding="utf-8"))["backplate"]["advanced"]
+
+    assert set(words(language)) == set(words("en")) == {"show", "hide"}
+    assert not set(words(language).values()) & set(words("en").values())

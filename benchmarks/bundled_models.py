@@ -35,7 +35,7 @@ from backplate.core.metrics.pair import Channel
 from backplate.core.metrics.psnr import psnr
 from backplate.core.metrics.ssim import ssim
 from backplate.core.tiled.pipeline import upscale
-from backplate.core.types import Size
+from backplate.core.types import Size, size_of
 from backplate.model_loader.errors import ModelError
 from backplate.model_loader.find import BUNDLED, default_folders, find_model
 from backplate.model_loader.loaded import load_model
@@ -117,7 +117,7 @@ def methods(scale: int, models_dir: Path | None) -> dict[str, Enlarge]:
     """What is compared at a scale, by name; bicubic first."""
 
     def times(picture: torch.Tensor) -> Size:
-        return Size(picture.shape[-1], picture.shape[-2]).scaled(scale)
+        return size_of(picture).scaled(scale)
 
     compared: dict[str, Enlarge] = {
         "bicubic": lambda picture: bicubic(picture, times(picture)),

@@ -88,8 +88,8 @@ def entries(path: Path, size: str, target: str) -> dict[str, Work]:
         picture, upscaler = image.movedim(-1, 1), opened[engine]
         if not target:
             return pipeline.upscale(picture, upscaler).movedim(1, -1)
-        wish = targets.Target(fit=targets.Fit.COVER, width=size_of(target)[0], height=size_of(target)[1])
-        return pipeline.upscale_to(picture, None, upscaler, wish).picture.movedim(1, -1)
+        target_ = targets.Target(fit=targets.Fit.COVER, width=size_of(target)[0], height=size_of(target)[1])
+        return pipeline.upscale_to(picture, None, upscaler, target_).picture.movedim(1, -1)
 
     def untiled() -> torch.Tensor:
         return descriptor(image.movedim(-1, 1).to(device)).movedim(1, -1).cpu()

@@ -85,7 +85,6 @@ FULL_SIZE: dict[str, tuple[str, str, Options]] = {
     "compact": ("Compact", "Compact", {"num_feat": 64, "num_conv": 32, "upscale": 4}),
     "rrdbnet": ("ESRGAN", "ESRGAN", {"num_filters": 64, "num_blocks": 23, "scale": 4}),
     "small compact x2": ("Compact", "Compact", {"num_feat": 16, "num_conv": 2, "upscale": 2}),
-    "tiny compact x2": ("Compact", "Compact", {"num_feat": 8, "num_conv": 1, "upscale": 2}),
 }
 """The same for what is timed, the first two in the shape of realesr-general-x4v3 and RealESRGAN_x4plus."""
 GAINS = {"RealCUGAN": 1.25}

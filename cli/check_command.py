@@ -65,7 +65,6 @@ def profiles(
     ] = None,
 ) -> None:
     """Print the rules of marketplaces as tables in Markdown, each with where and when it was read."""
-    from ..core.jobs.marketplace.profile import find_profile, profile_names
-    from ..core.jobs.marketplace.table import table
+    from ..core.jobs.marketplace.profile import find_profile, profile_names, table
 
     typer.echo("\n\n".join(table(find_profile(name)) for name in names or profile_names()))

@@ -35,7 +35,7 @@ def export(
     # Not at the top: PyTorch would make --help wait.
     from .. import __version__
     from ..core.engines.export.export import ExportKind
-    from ..core.jobs.export import ExportWish, export_as_wished
+    from ..core.jobs.export import ExportRequest, export_as_requested
     from ..model_loader.find import default_folders, find_model
     from ..model_loader.loaded import load_model
     from .parsing import choice
@@ -48,10 +48,10 @@ def export(
     output = output or Path(found.facts.name + kind.suffix)
     if output.suffix.lower() != kind.suffix:
         raise UsageProblem(f"--output {output}: a file of {kind.value} ends in {kind.suffix}.")
-    wish = ExportWish(tile=tile, dynamic=dynamic, half=fp16)
+    request = ExportRequest(tile=tile, dynamic=dynamic, half=fp16)
     with ModelScreen(1) as screen:
         screen.start_file(output)
-        report = export_as_wished(
-            found, output, wish, screen, overwrite=overwrite, made_by=f"Backplate {__version__}"
+        report = export_as_requested(
+            found, output, request, screen, overwrite=overwrite, made_by=f"Backplate {__version__}"
         )  # fmt: skip
     typer.echo(report.text())

@@ -12,11 +12,11 @@ from ..core.engines.registry import Engine, open_upscaler
 from ..core.errors import InputError
 from ..core.jobs.marketplace.deliver import deliver
 from ..core.jobs.model_info import Model, model_of, model_of_file
-from ..core.jobs.picture import PictureSettings, enlarge, read_source, write_enlarged
+from ..core.jobs.picture import PictureSettings, enlarge, read_source
 from ..core.jobs.protect import Mask, ProtectSettings
 from ..core.media.picture_folder import FileTask
 from ..core.progress import Progress
-from ..core.types import Size
+from ..core.types import Size, size_of
 from ..core.upscaler import Upscaler
 from ..model_loader.find import default_folders, find_model
 from ..model_loader.loaded import load_model
@@ -105,12 +105,9 @@ def _run(
     enlarged = enlarge(source, upscaler, settings, progress)
     for note in enlarged.notes:
         progress.note(f"{note}.")
-    if settings.profile is None:
-        write_enlarged(task.output, enlarged, source, settings)
-    else:
-        delivery = deliver(task.source, task.output, enlarged, source, settings, settings.profile)
-        for finding in delivery.findings:
-            progress.note(f"{finding.rule}: {finding.text}")
-        if delivery.reason:
-            raise InputError(delivery.reason)
-    return Size(enlarged.picture.shape[3], enlarged.picture.shape[2])
+    delivery = deliver(task.source, task.output, enlarged, source, settings)
+    for finding in delivery.findings:
+        progress.note(f"{finding.rule}: {finding.text}")
+    if delivery.reason:
+        raise InputError(delivery.reason)
+    return size_of(enlarged.picture)

@@ -39,10 +39,10 @@ def tune(
     from .parsing import as_usage, choice
 
     with as_usage():
-        wish = choice(Precision, precision, "--precision")
+        asked = choice(Precision, precision, "--precision")
     loaded = load_model(find_model(model, default_folders(models_dir)))
     chosen = choose_device(device)
-    candidates = auto_candidates(EngineRequest(model=loaded, device=chosen, precision=wish))
+    candidates = auto_candidates(EngineRequest(model=loaded, device=chosen, precision=asked))
     limit = AUTO_SECONDS if seconds is None else seconds
     result = choose_plan(loaded.facts.sha256, chosen, candidates, anew=True, limit=limit)
     alone = [candidate for candidate in candidates if candidate.plan.engine == Engine.PYTORCH.value]
@@ -64,7 +64,7 @@ def _as_dict(result: Choice, model: str, device: str) -> dict[str, object]:
 
 
 def _table(result: Choice) -> str:
-    from ..core.metrics.text_table import text_table
+    from ..core.metrics.compare import text_table
 
     rows = [["how", "seconds a megapixel", ""]]
     for trial in result.trials:

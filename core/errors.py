@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model_loader.errors import Named
+from ..model_loader.errors import Named, one_line
 
 
 class OutOfMemory(Named, RuntimeError):
@@ -15,3 +15,13 @@ class ModelOutputError(Named, RuntimeError):
 
 class InputError(Named, ValueError):
     """What the user gave cannot be worked with; the message is one sentence that says what to try."""
+
+
+EXPECTED = (ValueError, RuntimeError, OSError, MemoryError)
+"""What a bad file, model or picture raises; anything else, such as a request to stop, ends the work."""
+
+
+def sentence_for(error: BaseException) -> str:
+    """An error of ours is a sentence already; any other is a surprise and says so."""
+    text = one_line(error)
+    return text if isinstance(error, Named) else f"unexpected {type(error).__name__}: {text}"

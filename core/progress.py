@@ -46,7 +46,7 @@ class Stretch(Progress):
 
     def __init__(self, whole: Progress, share: float) -> None:
         self._whole, self._share = whole, share
-        self._total, self._done, self._told = 1, 0, 0
+        self._total, self._done, self._reported = 1, 0, 0
 
     def begin(self, total: int, what: str = "") -> None:
         self._total, self._done = max(total, 1), 0
@@ -55,9 +55,9 @@ class Stretch(Progress):
     def advance(self, steps: int = 1) -> None:
         self._done += steps
         reached = round(min(self._done / self._total, 1.0) * self._share * STRETCH_STEPS)
-        if reached > self._told:
-            self._whole.advance(reached - self._told)
-            self._told = reached
+        if reached > self._reported:
+            self._whole.advance(reached - self._reported)
+            self._reported = reached
 
     def extend(self, steps: int) -> None:
         self._total += steps

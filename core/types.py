@@ -8,7 +8,10 @@ on the way in and once on the way out. A picture that was handed to a function i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import torch
 
 
 def ceil_to(length: int, multiple: int) -> int:
@@ -31,6 +34,11 @@ class Size(NamedTuple):
     @property
     def pixels(self) -> int:
         return self.width * self.height
+
+
+def size_of(picture: torch.Tensor) -> Size:
+    """Of (..., H, W)."""
+    return Size(picture.shape[-1], picture.shape[-2])
 
 
 class Box(NamedTuple):

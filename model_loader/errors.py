@@ -73,3 +73,8 @@ class BlendError(ModelError):
 
 class DeviceError(ModelError):
     """A device that this machine does not have."""
+
+
+def one_line(error: object, most: int | None = None) -> str:
+    """What an error of somebody else says, for a sentence of ours; ``most``: characters."""
+    return " ".join(str(error).split())[:most]

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, cast
 
 import platformdirs
 
-from .errors import LicenceIndexError
+from .errors import LicenceIndexError, one_line
 from .files import in_megabytes
 
 INDEX_URL = "https://openmodeldb.info/api/v1/models.json"
@@ -142,7 +142,7 @@ def _parsed(content: bytes, source: str) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:80]
+        reason = one_line(error, 80)
         raise LicenceIndexError(f"{source} is not JSON ({reason}); it is cut off, or a web page.") from error
 
 

@@ -20,7 +20,7 @@ from .licence_index import has_index, index_note, indexed
 FROM_NOTHING = "LicenseRef-trained-from-nothing"
 """Of a model that somebody trained from random weights: no licence of another model hangs on it."""
 CARD_KEY = "backplate.model_card"
-"""Where a trained file names the model that it was made from."""
+"""Where a trained file says, in JSON, how it was made and from which model."""
 OWN_LICENCE = "modelspec.license"
 """Where files say their own licence (Stability AI's ModelSpec)."""
 LONGEST_LICENCE = 200
@@ -87,12 +87,11 @@ def _bundled_hashes() -> frozenset[str]:
 
 
 def _said_by(path: Path) -> Licence | None:
-    metadata = _metadata_of(path)
-    card = _card_in(metadata)
+    card = card_of(path)
     base, name = str(card.get("base_sha256") or ""), str(card.get("base_model") or "")[:80]
     if parent := licence_of(base):
         return Licence(parent.text, parent.commercial_use, f"of {name}, from which it was trained; {parent.source}")
-    trained, own = card.get("base_licence"), metadata.get(OWN_LICENCE)
+    trained, own = card.get("base_licence"), _metadata_of(path).get(OWN_LICENCE)
     if _is_short(trained):
         how = "trained from nothing" if trained == FROM_NOTHING else f"of {name}, from which it was trained"
         return Licence(trained, allows_commercial_use(trained), f"{how}, says the file")
@@ -117,9 +116,10 @@ def _metadata_of(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
-def _card_in(metadata: dict[str, Any]) -> dict[str, Any]:
+def card_of(path: Path) -> dict[str, Any]:
+    """What a trained file says of its training; empty for others."""
     try:
-        card: Any = json.loads(metadata.get(CARD_KEY, "{}"))
+        card: Any = json.loads(_metadata_of(path).get(CARD_KEY, "{}"))
     except (ValueError, TypeError, RecursionError):
         return {}
     return cast("dict[str, Any]", card) if isinstance(card, dict) else {}

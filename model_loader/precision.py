@@ -29,28 +29,28 @@ _NO_HALF = ("GTX 16", "T500", "T550", "T600", "T1000", "T1200", "T2000", "MX450"
 _NATIVE_BFLOAT16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 
 
-def choose_dtype(wish: Precision, facts: ModelFacts, device: torch.device) -> tuple[torch.dtype, str | None]:
-    """The float type to run the model in, and a sentence if that is not what was wished.
+def choose_dtype(requested: Precision, facts: ModelFacts, device: torch.device) -> tuple[torch.dtype, str | None]:
+    """The float type to run the model in, and a sentence if that is not what was requested.
 
     ``AUTO`` takes fp16 on CUDA devices that are fast and right in it, bf16 where only the model forbids fp16,
-    and fp32 everywhere else. Another wish is followed if model and device can do it, and becomes fp32
+    and fp32 everywhere else. Another one is followed if model and device can do it, and becomes fp32
     otherwise. Whether half precision is faster, and good enough, on other devices (``may_gain_from_half``) only a
     measurement tells: it is about a hundred times slower on a CPU without native support.
     """
-    wish = Precision(wish)
-    if wish is Precision.FP32:
+    requested = Precision(requested)
+    if requested is Precision.FP32:
         return torch.float32, None
-    if wish is Precision.TF32:
+    if requested is Precision.TF32:
         return torch.float32, _tf32_note(facts, device)
-    if wish is Precision.AUTO:
+    if requested is Precision.AUTO:
         if _objection(Precision.FP16, facts, device) is None:
             return torch.float16, None
         if _objection(Precision.BF16, facts, device) is None:
             return torch.bfloat16, None
         return torch.float32, None
-    if objection := _objection(wish, facts, device):
-        return torch.float32, f"{facts.name} runs in fp32 instead of {wish.value}: {objection}."
-    return (torch.float16 if wish is Precision.FP16 else torch.bfloat16), None
+    if objection := _objection(requested, facts, device):
+        return torch.float32, f"{facts.name} runs in fp32 instead of {requested.value}: {objection}."
+    return (torch.float16 if requested is Precision.FP16 else torch.bfloat16), None
 
 
 def may_gain_from_half(facts: ModelFacts, device: torch.device) -> torch.dtype | None:
@@ -79,41 +79,41 @@ def _tf32_note(facts: ModelFacts, device: torch.device) -> str | None:
     return None
 
 
-def _objection(wish: Precision, facts: ModelFacts, device: torch.device) -> str | None:
+def _objection(requested: Precision, facts: ModelFacts, device: torch.device) -> str | None:
     """Why fp16 or bf16 cannot be used; None if it can."""
-    supported = facts.supports_half if wish is Precision.FP16 else facts.supports_bfloat16
+    supported = facts.supports_half if requested is Precision.FP16 else facts.supports_bfloat16
     if device.type == "cpu":
-        return f"on the CPU {wish.value} is about a hundred times slower"
+        return f"on the CPU {requested.value} is about a hundred times slower"
     if device.type != "cuda":
-        return f"{wish.value} is used on CUDA devices only, and this is {device.type}"
+        return f"{requested.value} is used on CUDA devices only, and this is {device.type}"
     if not supported:
-        return f"the architecture {facts.architecture} does not support {wish.value}"
+        return f"the architecture {facts.architecture} does not support {requested.value}"
     name = torch.cuda.get_device_name(device)
     capability = torch.cuda.get_device_capability(device)
-    if wish is Precision.FP16 and any(model in name for model in _NO_HALF):
+    if requested is Precision.FP16 and any(model in name for model in _NO_HALF):
         return f"fp16 gives black pictures on {name}"
-    least = _HALF_FROM if wish is Precision.FP16 else _BFLOAT16_FROM
+    least = _HALF_FROM if requested is Precision.FP16 else _BFLOAT16_FROM
     if capability < least:
         return (
-            f"{name} has compute capability {capability[0]}.{capability[1]}, and {wish.value} is fast from"
+            f"{name} has compute capability {capability[0]}.{capability[1]}, and {requested.value} is fast from"
             f" {least[0]}.{least[1]} on"
         )
     return None
 
 
-def choose_device(wish: str | None) -> torch.device:
-    """The device called ``wish`` (``cpu``, ``cuda``, ``cuda:1``, ``mps``), or the best there is for None and ``auto``.
+def choose_device(requested: str | None) -> torch.device:
+    """The device of that name (``cpu``, ``cuda``, ``cuda:1``, ``mps``), or the best there is for None and ``auto``.
 
     ``cuda`` without a number becomes the current CUDA device. Raises ``DeviceError`` that names what is there.
     """
     available = _available()
-    wanted = (wish or "auto").strip().lower()
+    wanted = (requested or "auto").strip().lower()
     if wanted == "auto":
         return torch.device(available[0])
     # The first of its kind is the current one; "cpu:0" and "mps:0" are the only ones there are.
     fitting = [name for name in available if wanted in {name, name.partition(":")[0], f"{name}:0"}]
     if not fitting:
-        raise DeviceError(f"There is no device {wish} on this machine: use {' or '.join(available)}.")
+        raise DeviceError(f"There is no device {requested} on this machine: use {' or '.join(available)}.")
     return torch.device(fitting[0])
 
 

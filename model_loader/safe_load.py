@@ -15,7 +15,7 @@ import safetensors.torch
 import spandrel  # pyright: ignore[reportMissingTypeStubs]
 import torch
 
-from .errors import DamagedModelError, ModelError, UnknownArchitectureError, UnsafeModelError, WrongModelError
+from .errors import DamagedModelError, ModelError, UnknownArchitectureError, UnsafeModelError, WrongModelError, one_line
 from .file_kind import FileKind, damaged, recognise
 from .find import require_file
 from .limits import LARGEST_SCALE, MOST_HEADER, Frugal, TooMuch, check_archive, check_names
@@ -96,7 +96,7 @@ def build_model(state: Mapping[str, torch.Tensor], name: str) -> Descriptor:
         except TooMuch as error:
             raise WrongModelError(f"{name} is not an upscale model that can be used: {error}.") from error
         except Exception as error:  # weights that only look like theirs can fail in any way
-            detail = " ".join(str(error).split())[:200]
+            detail = one_line(error, 200)
             raise UnknownArchitectureError(
                 f"{name} looks like {support.architecture.name} but does not fit it ({type(error).__name__}:"
                 f" {detail}): it may be damaged or of a variant that Spandrel {spandrel.__version__} does not"
@@ -184,7 +184,7 @@ def _as_damage(path: Path) -> Generator[None, None, None]:
             f"{path.name} asks for more than weights need ({error}): get the model as .safetensors, or another one."
         ) from error
     except Exception as error:  # a garbled file can fail in any way
-        raise damaged(path, " ".join(str(error).split())[:120] or type(error).__name__) from error
+        raise damaged(path, one_line(error, 120) or type(error).__name__) from error
 
 
 def _dry_run_zip(path: Path) -> object:
@@ -232,7 +232,7 @@ def _dry_run_legacy(path: Path) -> object:
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if "pickle protocol" in text or "Unsupported operand" in text:
         return UnsafeModelError(
             f"{path.name} uses a pickle protocol that PyTorch does not read safely: get the model as .safetensors,"

@@ -8,7 +8,7 @@ from typing import Any
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.engines.export.export import ExportKind
-from ..core.jobs.export import ExportWish, export_as_wished
+from ..core.jobs.export import ExportRequest, export_as_requested
 from . import comfy_host as host
 from . import paths as places
 from .schema import CATEGORY, searchable, values
@@ -67,8 +67,8 @@ class ExportModel(io.ComfyNode):
         model = receive_model(upscale_model).model
         host.leave_handles_out_of_copies(model.descriptor.model)
         output = places.result_file(file_name, ExportKind(format).suffix)
-        wish = ExportWish(half=half_precision)
-        report = export_as_wished(model, output, wish, host.HostProgress(), overwrite=overwrite)
+        request = ExportRequest(half=half_precision)
+        report = export_as_requested(model, output, request, host.HostProgress(), overwrite=overwrite)
         text = host.printable(report.text())
         return io.NodeOutput(text, str(output), ui={"text": (text,)})
 

@@ -51,3 +51,27 @@ def real_weights(shared: pathlib.Path) -> Callable[[str], pathlib.Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def hundred(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """100 pictures, three of them broken."""
+    from drawn_folder import draw_folder
+
+    return draw_folder(tmp_path_factory.mktemp("hundred") / "in", plain=93)
+
+
+@pytest.fixture
+def ten(tmp_path: pathlib.Path) -> pathlib.Path:
+    """10 pictures, three of them broken."""
+    from drawn_folder import draw_folder
+
+    return draw_folder(tmp_path / "in", plain=3)
+
+
+@pytest.fixture
+def data_folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """Of this user, for the test."""
+    folder = tmp_path / "data"
+    monkeypatch.setattr("platformdirs.user_data_dir", lambda *_, **__: str(folder))
+    return folder

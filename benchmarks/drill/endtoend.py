@@ -62,9 +62,9 @@ def video(name: str, settings: Settings, work_folder: Path) -> Facts:
 
 
 def _run_video(clip: Path, output: Path, target: tuple[int, int], upscaler: Any, device: torch.device) -> Any:
-    plan, wish = ours("core.jobs.video.plan"), ours("core.image.fit")
+    plan, fit = ours("core.jobs.video.plan"), ours("core.image.fit")
     settings = plan.VideoSettings(
-        target=wish.Target(fit=wish.Fit.STRETCH, width=target[0], height=target[1]),
+        target=fit.Target(fit=fit.Fit.STRETCH, width=target[0], height=target[1]),
         encode=ours("core.media.video.encode").EncodeSettings(preset="veryfast"),
     )
     job = plan.VideoJob(
@@ -108,9 +108,9 @@ def _product_pictures(place: Path, count: int, *, dry: bool) -> list[Path]:
 
 
 def _run_folder(upscaler: Any, side: int, sources: list[Path], results: Path) -> Any:
-    wish, place = ours("core.image.fit"), ours("core.image.canvas")
+    fit, place = ours("core.image.fit"), ours("core.image.canvas")
     settings = ours("core.jobs.picture").PictureSettings(
-        target=wish.Target(fit=wish.Fit.PAD, width=side, height=side),
+        target=fit.Target(fit=fit.Fit.PAD, width=side, height=side),
         background=place.Background(fill=place.Fill.COLOUR, colour="white"),
     )
     task = ours("core.media.picture_folder").FileTask

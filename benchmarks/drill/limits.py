@@ -39,20 +39,20 @@ def run_group(
     """``command`` with names of rows after it is the process, which speaks as ``rows.serve`` does. ``emit`` gets a
     record for every row, at once. ``deadline``: of ``time.monotonic``. ``start``: seconds that the process may take
     before its first row; if it does not get there twice, the rest of the group has failed."""
-    todo, stillborn = list(rows), ""
+    todo, not_started = list(rows), ""
     while todo:
         if time.monotonic() > deadline - LEAST_SECONDS:
             for row in todo:
                 emit(_record(row, "left out", "no time was left"))
             return
-        if stillborn:
+        if not_started:
             for row in todo:
-                emit(_record(row, "failed", stillborn))
+                emit(_record(row, "failed", not_started))
             return
         left, reason = _one_process(command, todo, deadline, emit, log, start)
         if len(left) == len(todo) and reason:
             emit(_record(todo[0], "failed", reason))
-            left, stillborn = todo[1:], reason
+            left, not_started = todo[1:], reason
         todo = left
 
 

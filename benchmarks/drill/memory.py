@@ -70,12 +70,12 @@ def uncapped(settings: Settings) -> Facts:
     return made.facts()
 
 
-def capped(name: str, cap: int, told: bool, settings: Settings) -> Facts:
-    """``told``: the card says how little it has, as a small one would; otherwise only allocations fail, as where
+def capped(name: str, cap: int, reported: bool, settings: Settings) -> Facts:
+    """``reported``: the card says how little it has, as a small one would; otherwise only allocations fail, as where
     another program took the rest. RRDBNet gets a smaller picture. Raises ``AssertionError`` for another result than
     without a cap; in half precision other tiles may round elsewhere."""
     smaller = 1 if name == "general" else SMALLER
-    with _card_of(cap, told, settings):
+    with _card_of(cap, reported, settings):
         made = with_ours(name, settings, smaller)
     kept = settings.scratch / KEPT
     known = name == "general" and kept.is_file()
@@ -100,7 +100,7 @@ class LittleCard:
 
 
 @contextmanager
-def _card_of(gigabytes: int, told: bool, settings: Settings) -> Generator[None]:
+def _card_of(gigabytes: int, reported: bool, settings: Settings) -> Generator[None]:
     if settings.dry:
         yield
         return
@@ -112,7 +112,7 @@ def _card_of(gigabytes: int, told: bool, settings: Settings) -> Generator[None]:
         return max(0, most - torch.cuda.memory_reserved(device)), most
 
     try:
-        if not told:
+        if not reported:
             yield
             return
         with patch("torch.cuda.mem_get_info", little), patch("torch.cuda.get_device_properties", LittleCard(most)):
@@ -124,9 +124,9 @@ def _card_of(gigabytes: int, told: bool, settings: Settings) -> Generator[None]:
 def with_ours(name: str, settings: Settings, smaller: int = 1) -> Made:
     """Everything opened anew, in the room that there is."""
     device, notes = torch.device(settings.device), list[str]()
-    upscaler, wish = open_ours(load(name, settings)[0], device), ours("core.image.fit")
+    upscaler, fit = open_ours(load(name, settings)[0], device), ours("core.image.fit")
     width, height = (side // smaller for side in _target(settings))
-    target = wish.Target(fit=wish.Fit.STRETCH, width=width, height=height)
+    target = fit.Target(fit=fit.Fit.STRETCH, width=width, height=height)
     source, progress = _source(settings, smaller), ours("core.progress").Progress()
     progress.note = notes.append
     upscale_to = ours("core.tiled.pipeline").upscale_to

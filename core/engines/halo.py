@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import torch
 from torch import nn
 
+from ..errors import InputError
+from ..parsed import parse
 from ..progress import Progress
 from ..types import Size, SizeRule, ceil_to
 from ..upscaler import Halo
@@ -107,11 +108,9 @@ def find_sight(
 
 
 def _recalled(key: str) -> Sight | None:
-    fact: Any = _STORE.read().get(key)
     try:
-        footprint = None if fact["footprint"] is None else Footprint(**fact["footprint"])
-        return Sight(halo=Halo(**fact["halo"]), footprint=footprint, batches=bool(fact["batches"]))
-    except (TypeError, KeyError):
+        return parse(Sight, _STORE.read().get(key))
+    except InputError:
         return None
 
 

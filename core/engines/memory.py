@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ...model_loader.errors import one_line
 from ..errors import OutOfMemory
 from ..out_of_memory import is_out_of_memory
 
@@ -37,7 +38,7 @@ def translated_out_of_memory(device: torch.device) -> Generator[None]:
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, OutOfMemory) or not is_out_of_memory(error):
             raise
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = one_line(error) or type(error).__name__
         # Its frames keep the tensors of the failed forward alive.
         traceback.clear_frames(error.__traceback__)
     release_cached(device)

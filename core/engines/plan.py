@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
+
+from ...model_loader.loaded import LoadedModel
+from ...model_loader.precision import Precision
+from ..progress import Progress
 from ..upscaler import Upscaler
+from .spec import Descriptor
+
+Placer = Callable[[Descriptor, torch.device], Descriptor]
+"""Brings a PyTorch model to a device."""
 
 CLEARLY_FASTER = 0.95
 """Part of the default's time that a candidate must stay under to be taken instead: less may be chance."""
@@ -17,11 +26,30 @@ HALF_RMS = 10 ** (-50 / 20)
 """The same in half precision, as root mean square: 50 dB."""
 
 
+@dataclass(frozen=True)
+class EngineRequest:
+    """What an engine is asked to open.
+
+    ``tile``: side in input pixels of the tiles that will be run, without their halo; 0 if the engine decides.
+    ``place``: how PyTorch models are brought to the device; see ``EagerUpscaler``. ``tune``: whether the fastest way
+    may be found by a trial. ``pixels``: what the job gives to the model, 0 if that is not known; see ``choose_plan``.
+    """
+
+    model: LoadedModel
+    device: torch.device
+    precision: Precision = Precision.AUTO
+    place: Placer | None = None
+    tile: int = 0
+    tune: bool = True
+    progress: Progress = field(default_factory=Progress)
+    pixels: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
     """How to run a model. ``max_tile_pixels``: most input pixels of a tile, context included; 0 for no limit.
     ``batch_size``: tiles of one size that share a forward. ``stream_min_pixels``: input pixels of a chunk of rows,
-    where rows are streamed; 0 for tiles. ``dtype``: of PyTorch; empty for what the wished precision gives."""
+    where rows are streamed; 0 for tiles. ``dtype``: of PyTorch; empty for what the precision asked for gives."""
 
     max_tile_pixels: int
     engine: str = "pytorch"

@@ -10,7 +10,7 @@ import importlib
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, cast
 
@@ -21,14 +21,15 @@ from ...model_loader.loaded import LoadedModel
 from ...model_loader.precision import Precision
 from ..progress import Progress
 from ..upscaler import StreamingUpscaler, Upscaler
-from .autotune.candidates import open_pytorch, pytorch_candidates
+from .autotune.candidates import pytorch_candidates
 from .autotune.choose import choose_plan, tuning_wanted
 from .autotune.tiles_and_rows import TilesAndRows
 from .autotune.timing import STREAM_WIDTH
+from .autotune.trial import TRIAL_SECONDS
 from .memory import make_room, total_memory
 from .names import MODULES, Engine
-from .plan import Candidate, Choice, RunPlan, Trial
-from .pytorch.eager import Placer, usable_dtype
+from .plan import Candidate, Choice, EngineRequest, Placer, RunPlan, Trial
+from .pytorch.eager import usable_dtype
 from .spec import sight_of
 
 logger = logging.getLogger(__name__)
@@ -50,25 +51,6 @@ AUTO_TILE = 256
 
 class EngineUnusable(Named, RuntimeError):
     """An engine cannot be used here. The message is a clause, without a full stop, that says why and what to do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineRequest:
-    """What an engine is asked to open.
-
-    ``tile``: side in input pixels of the tiles that will be run, without their halo; 0 if the engine decides.
-    ``place``: how PyTorch models are brought to the device; see ``EagerUpscaler``. ``tune``: whether the fastest way
-    may be found by a trial. ``pixels``: what the job gives to the model, 0 if that is not known; see ``choose_plan``.
-    """
-
-    model: LoadedModel
-    device: torch.device
-    precision: Precision = Precision.AUTO
-    place: Placer | None = None
-    tile: int = 0
-    tune: bool = True
-    progress: Progress = field(default_factory=Progress)
-    pixels: int = 0
 
 
 class EngineModule(Protocol):
@@ -133,16 +115,7 @@ def open_upscaler(
     the building of an engine, or the trial of a plan, and passes through.
     """
     progress = progress or Progress()
-    request = EngineRequest(
-        model=model,
-        device=device,
-        precision=precision,
-        place=place,
-        tile=tile,
-        tune=tune,
-        progress=progress,
-        pixels=pixels,
-    )
+    request = EngineRequest(model, device, precision, place, tile, tune, progress, pixels)
     sight_of(model.facts, model.descriptor, device, progress)
     if engine is Engine.AUTO:
         return _open_auto(request)
@@ -159,7 +132,7 @@ def auto_candidates(request: EngineRequest) -> list[Candidate]:
     seconds, and other ways of PyTorch. The first is what runs where there is no time to measure: ncnn for plain chains
     of convolutions, which it runs faster on every CPU tried (docs/engines.md), PyTorch's default for the rest. On
     other devices ncnn would be Vulkan on the same card, which is slower and takes memory past everybody's count."""
-    default, *others = pytorch_candidates(request.model, request.device, request.precision, request.place)
+    default, *others = pytorch_candidates(request)
     if request.device.type != "cpu":
         return [default, *others]
     plan = RunPlan(max_tile_pixels=AUTO_TILE**2, stream_min_pixels=AUTO_TILE**2)
@@ -182,16 +155,7 @@ def _open_auto(request: EngineRequest) -> Upscaler:
         request.progress.note(f"{request.model.facts.name} runs in pytorch: {reason}.")
         return _open_pytorch(request)
     candidates, progress = auto_candidates(request), request.progress
-    choice = choose_plan(
-        request.model.facts.sha256,
-        request.device,
-        candidates,
-        tune=request.tune,
-        limit=AUTO_SECONDS,
-        check=progress.check,
-        progress=progress,
-        pixels=request.pixels,
-    )
+    choice = _choose(request, candidates, AUTO_SECONDS)
     try:
         best = _opened(candidates, choice.best)
     except EngineUnusable as reason:
@@ -211,15 +175,15 @@ def _open_pytorch(request: EngineRequest) -> Upscaler:
     _, note = usable_dtype(request.precision, request.model, request.device)
     if note:
         request.progress.note(note)
-    return open_pytorch(
-        request.model,
-        request.device,
-        request.precision,
-        request.place,
-        tune=request.tune,
-        progress=request.progress,
-        pixels=request.pixels,
-    )
+    candidates = pytorch_candidates(request)
+    return _opened(candidates, _choose(request, candidates, TRIAL_SECONDS).best)
+
+
+def _choose(request: EngineRequest, candidates: Sequence[Candidate], limit: float) -> Choice:
+    return choose_plan(
+        request.model.facts.sha256, request.device, candidates, tune=request.tune, limit=limit,
+        progress=request.progress, pixels=request.pixels,
+    )  # fmt: skip
 
 
 def _opened(candidates: Sequence[Candidate], trial: Trial) -> Upscaler:

@@ -19,7 +19,7 @@ from ..types import Size
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportWish:
+class ExportRequest:
     """``tile``: for ONNX the only side that the file takes, unless ``dynamic``; for TensorRT the side of the tiles that
     will be run, without context; 0 for any size, or what suits. ``half``: half precision."""
 
@@ -36,10 +36,10 @@ class Report(Protocol):
         ...
 
 
-def export_as_wished(
+def export_as_requested(
     model: LoadedModel,
     output: Path,
-    wish: ExportWish,
+    request: ExportRequest,
     progress: Progress | None = None,
     *,
     overwrite: bool = False,
@@ -49,10 +49,10 @@ def export_as_wished(
     raise: ``InputError`` in one sentence, and what ``progress.check`` raises."""
     if output.suffix.lower() == ExportKind.TENSORRT.suffix:
         return export_tensorrt(
-            model, output, progress, tile=wish.tile, half=wish.half, overwrite=overwrite, made_by=made_by
+            model, output, progress, tile=request.tile, half=request.half, overwrite=overwrite, made_by=made_by
         )
-    tile = wish.tile or OnnxSettings().tile
-    settings = OnnxSettings(dynamic=wish.dynamic or not wish.tile, tile=tile, half=wish.half)
+    tile = request.tile or OnnxSettings().tile
+    settings = OnnxSettings(dynamic=request.dynamic or not request.tile, tile=tile, half=request.half)
     return export_proved(model, output, settings, progress, overwrite=overwrite, made_by=made_by)
 
 

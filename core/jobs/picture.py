@@ -26,9 +26,9 @@ from ..media.picture.metadata import without_place
 from ..media.picture.read import PictureFile, check_writable, format_of, read_picture, write_picture
 from ..progress import Progress
 from ..tiled.pipeline import TileSettings, upscale_to, upscale_with_alpha
-from ..types import Box, FloatBox, Size
+from ..types import Box, FloatBox, Size, size_of
 from ..upscaler import Upscaler
-from .marketplace.framing import check_wish, framed
+from .marketplace.framing import check_target, framed
 from .marketplace.profile import Profile
 from .protect import Mask, Protected, protect_file
 
@@ -76,7 +76,7 @@ class PictureSettings:
 def for_marketplace(settings: PictureSettings, profile: Profile) -> PictureSettings:
     """The settings with a marketplace's rules. Raises ``InputError`` for a size or background that contradicts them."""
     if settings.target:
-        check_wish(profile, settings.target)
+        check_target(profile, settings.target)
     background, white = settings.background, Background(Fill.COLOUR, "white")
     other = background and background.fill is not Fill.EDGE and solid_colour(background) != solid_colour(white)
     if other and profile.must("white_background"):
@@ -129,7 +129,7 @@ def read_source(
     """
     srgb = settings.srgb or not format_of(output).profile
     file = read_picture(source, convert_to_srgb=srgb)
-    size = _size(file.picture)
+    size = size_of(file.picture)
     prepared = _prepared(file, settings)
     protected = _protected(file, output, prepared.box, mask)
     file, background, target, _ = prepared
@@ -250,7 +250,7 @@ def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, sett
 
 def _still(source: SourcePicture, enlarged: Enlarged) -> Still:
     """Where the source is of one colour, as the result shows it."""
-    size, canvas = _size(source.file.picture), _size(enlarged.picture)
+    size, canvas = size_of(source.file.picture), size_of(enlarged.picture)
     plan = enlarged.plan
     if plan is None:
         return still_areas(source.file.picture, FloatBox(0, 0, *size), Box(0, 0, *canvas), canvas)
@@ -279,7 +279,7 @@ class Prepared(NamedTuple):
 def _prepared(file: PictureFile, settings: PictureSettings) -> Prepared:
     """The part of the picture that is enlarged, what lies behind it, and the size that it gets."""
     profile, fills = settings.profile, settings.profile is not None and settings.profile.must("fill") is not None
-    whole = Box(0, 0, *_size(file.picture))
+    whole = Box(0, 0, *size_of(file.picture))
     file, background, box = (file, settings.background, whole) if fills else _trimmed(file, settings)
     if profile is None:
         return Prepared(file, background, settings.target, box)
@@ -292,7 +292,7 @@ def _trimmed(file: PictureFile, settings: PictureSettings) -> tuple[PictureFile,
     colour of the border takes its place; and what is left of the picture."""
     background = settings.background
     if not settings.trim:
-        return file, background, Box(0, 0, *_size(file.picture))
+        return file, background, Box(0, 0, *size_of(file.picture))
     box, colour = find_content(file.picture, file.alpha)
     cut = replace(
         file,
@@ -308,12 +308,12 @@ def _trimmed(file: PictureFile, settings: PictureSettings) -> tuple[PictureFile,
 def _check_output(source: SourcePicture, output: Path, scale: int) -> None:
     """Asks before the work whether the result could be written."""
     file = source.file
-    plan = plan_fit(_size(file.picture), source.target) if source.target else None
+    plan = plan_fit(size_of(file.picture), source.target) if source.target else None
     alpha = file.alpha is not None and bool((file.alpha < 1).any())
     if plan and plan.padded and source.background and source.background.fill is Fill.TRANSPARENT:
         alpha = True
-    size = plan.canvas if plan else _size(file.picture).scaled(scale)
-    check_room(_size(file.picture), size, file.picture.shape[1] + alpha)
+    size = plan.canvas if plan else size_of(file.picture).scaled(scale)
+    check_room(size_of(file.picture), size, file.picture.shape[1] + alpha)
     check_writable(
         output,
         size,
@@ -321,7 +321,3 @@ def _check_output(source: SourcePicture, output: Path, scale: int) -> None:
         bit_depth=source.depth,
         profile=file.icc is not None,
     )
-
-
-def _size(picture: torch.Tensor) -> Size:
-    return Size(picture.shape[3], picture.shape[2])

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..image.protect import FittedMask, Protection, ProtectMode, fitted_mask
 from ..media.picture.mask import read_mask, sidecar_of
 from ..media.picture.read import PictureFile
-from ..types import Box, Size
+from ..types import Box, Size, size_of
 from .marketplace.framing import cut_out
 
 
@@ -92,7 +92,7 @@ def protect(mask: Mask | None, size: Size) -> Protected:
 def protect_file(mask: Mask | None, file: PictureFile, box: Box) -> Protected:
     """``protect`` for a picture of which only ``box`` is enlarged, which may reach beyond it; the mask is for the whole
     of it."""
-    fitted = _fitted(mask, Size(file.picture.shape[3], file.picture.shape[2]))
+    fitted = _fitted(mask, size_of(file.picture))
     if mask is None or fitted is None:
         return Protected()
     return _protected(mask, fitted, cut_out(fitted.mask, box, (0.0,)))

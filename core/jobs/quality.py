@@ -12,7 +12,7 @@ from ..image.colour import to_rgb
 from ..image.resize import resize
 from ..metrics.defects import find_defects
 from ..metrics.fidelity import fidelity
-from ..types import FloatBox, Size
+from ..types import FloatBox, Size, size_of
 from .picture import Enlarged, SourcePicture, over, solid_colour
 
 MID_GREY = (0.5, 0.5, 0.5)
@@ -54,7 +54,7 @@ def measure(source: SourcePicture, enlarged: Enlarged) -> Figures:
     Both are compared at the size of the shown part, or at that of the result along an axis that shrank.
     """
     before, after = _in_front(source, enlarged)
-    size, placed = Size(before.shape[3], before.shape[2]), Size(after.shape[3], after.shape[2])
+    size, placed = size_of(before), size_of(after)
     box = FloatBox(0, 0, *size)
     if enlarged.plan:
         box = enlarged.plan.source_box

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from ..progress import Progress
 from .errors import MetricUnavailable, NotMeasurable
 from .pair import align_pair, check_pair, settle_alpha
 from .registry import METRICS, CompareSettings, ReferencePair, measure_pair
-from .text_table import text_table
 
 
 @dataclass(frozen=True)
@@ -206,3 +205,16 @@ def missed(report: ComparisonReport, thresholds: Iterable[Threshold]) -> list[st
         elif metric.better(limit, mean):
             sentences.append(f"{metric.label} is {f'{mean:.6g} {metric.unit}'.strip()}, wanted {wanted}.")
     return sentences
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """The first row is the head. The first column is set left, the others right; a rule stands below the head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])

@@ -9,8 +9,7 @@ from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
 from ..errors import InputError
 from ..image.validate import check_picture
-from ..types import Box, Size
-from .pair import size_of
+from ..types import Box, Size, size_of
 
 BLOCK = 16
 """Largest side of a block, in pixels of the source; a picture is cut into blocks as equal as can be."""

@@ -8,9 +8,9 @@ from torch.nn.functional import max_pool1d
 from ..errors import InputError
 from ..image.colour import luma
 from ..image.validate import check_picture
+from ..types import size_of
 from .edges import find_edges, sample
 from .errors import NotMeasurable
-from .pair import size_of
 
 REACH = 16.0
 """Pixels of the profile on each side of an edge."""

@@ -10,9 +10,9 @@ from ..errors import InputError
 from ..image.colour import to_rgb
 from ..image.resize import resize
 from ..image.validate import check_picture
-from ..types import Size
+from ..types import Size, size_of
 from .colour_difference import ciede2000, srgb_to_lab
-from .pair import size_of, with_float64
+from .pair import with_float64
 from .psnr import psnr
 
 STRIP = 1 << 20

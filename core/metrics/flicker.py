@@ -43,6 +43,13 @@ class Flicker:
         """Part of the picture, over time, that the figure is about, 0 to 1."""
         return self.still / self.blocks if self.blocks else None
 
+    @property
+    def lines(self) -> list[str]:
+        """A line for a person, if anything was measured."""
+        if self.levels is None or self.still_share is None:
+            return []
+        return [f"flicker: {self.levels:.2f} levels of 255 where the source stands still ({self.still_share:.0%})"]
+
 
 def flicker_of_pair(
     source: torch.Tensor, source_before: torch.Tensor, result: torch.Tensor, result_before: torch.Tensor

@@ -18,8 +18,9 @@ import torch
 
 from ...model_loader.files import sha256_of
 from ..image.colour import to_rgb
+from ..types import size_of
 from .errors import MetricUnavailable, NotMeasurable
-from .pair import check_pair, size_of
+from .pair import check_pair
 
 
 class LpipsNet(str, Enum):

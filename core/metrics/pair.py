@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..image.colour import luma, to_rgb
 from ..image.resize import resize
 from ..image.validate import check_alpha, check_picture
-from ..types import Size
+from ..types import Size, size_of
 
 
 class Channel(str, Enum):
@@ -29,10 +29,6 @@ class Align(str, Enum):
     """Cut both to the size they share, from the top left (a reference that was not a multiple of the scale)."""
     RESIZE = "resize"
     """Resample the result to the size of the reference (Lanczos)."""
-
-
-def size_of(picture: torch.Tensor) -> Size:
-    return Size(picture.shape[-1], picture.shape[-2])
 
 
 def studio_luma(picture: torch.Tensor) -> torch.Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from ..image.colour import luma
+from ..types import size_of
 from .edges import find_edges, sample
 from .errors import NotMeasurable
 from .fidelity import check_source
-from .pair import size_of
 
 REACH = 3.0
 """Source pixels looked at on each side of an edge: three lobes of a Lanczos kernel."""

@@ -11,8 +11,9 @@ import math
 import torch
 from torch.nn.functional import avg_pool2d
 
+from ..types import size_of
 from .errors import NotMeasurable
-from .pair import Channel, prepare, size_of
+from .pair import Channel, prepare
 
 WINDOW = 11
 SIGMA = 1.5

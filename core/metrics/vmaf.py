@@ -21,8 +21,9 @@ import torch
 
 from ..errors import InputError
 from ..image.colour import to_rgb
+from ..types import size_of
 from .errors import MetricUnavailable, NotMeasurable
-from .pair import check_pair, size_of
+from .pair import check_pair
 
 SMALLEST = 17
 """Side under which libvmaf crashes."""

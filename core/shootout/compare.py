@@ -20,7 +20,7 @@ from ..metrics.pair import settle_alpha
 from ..metrics.registry import CompareSettings
 from ..metrics.vmaf import vmaf_videos
 from ..progress import Progress
-from ..types import Size
+from ..types import size_of
 from .pairing import FilePair, Kind, kind_of, pair_files
 
 
@@ -93,7 +93,7 @@ def frames_of(path: Path) -> Iterator[torch.Tensor]:
     try:
         for frame in read_video(path, facts, ReadSettings(deinterlace=True)):
             picture = to_picture(frame, torch.device("cpu"))
-            stored = Size(picture.shape[3], picture.shape[2])
+            stored = size_of(picture)
             yield picture if stored == facts.shown else resize(picture, facts.shown).clamp_(0, 1)
     except BrokenVideo as error:
         raise InputError(f"{error.fact}; compare whole files.") from error

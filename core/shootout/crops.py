@@ -9,8 +9,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from ..image.colour import luma
-from ..metrics.pair import size_of
-from ..types import Box, Size
+from ..types import Box, Size, size_of
 
 STEPS = 4
 """Positions tried within the side of a crop."""

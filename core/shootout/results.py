@@ -9,9 +9,9 @@ from functools import cached_property
 import torch
 
 from ..metrics.advice import advice
+from ..metrics.compare import text_table
 from ..metrics.ranking import INTERVAL_CONVENTION, Ranking, rank
 from ..metrics.registry import METRICS
-from ..metrics.text_table import text_table
 from ..types import Box, Size
 
 BASELINE = "Lanczos"

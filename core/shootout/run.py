@@ -9,16 +9,16 @@ from heapq import nlargest
 
 import torch
 
-from ..errors import InputError
+from ..errors import EXPECTED, InputError, sentence_for
+from ..image.canvas import inside
 from ..image.colour import to_rgb
 from ..image.fit import Fit, Target
 from ..metrics.compare import Comparer
-from ..metrics.pair import size_of
 from ..metrics.registry import METRICS, CompareSettings
 from ..metrics.source_figures import source_row
 from ..progress import Progress
 from ..tiled.pipeline import TileSettings, upscale_to
-from ..types import Box
+from ..types import Box, size_of
 from ..upscaler import Upscaler
 from .crops import choose_spots
 from .results import BASELINE, REFERENCE, SOURCE, Cell, Crop, PictureFacts, ShootoutResult
@@ -30,9 +30,6 @@ CROPS_A_PICTURE = 2
 MOST_CROPS = 12
 WARM_UP = 48
 """Side, in source pixels, of what each model runs on once before its time is taken."""
-
-EXPECTED = (ValueError, RuntimeError, OSError, MemoryError)
-"""What a bad file, model or picture raises; anything else, such as a request to stop, ends the run."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def run_shootout(
         try:
             upscalers[entry.name] = entry.open()
         except EXPECTED as error:
-            problems.append(f"{entry.name} cannot be used: {_sentence(error)}")
+            problems.append(f"{entry.name} cannot be used: {sentence_for(error)}")
     comparer = Comparer(settings.compare)
     facts: list[PictureFacts] = []
     cells: list[Cell] = []
@@ -96,7 +93,7 @@ def run_shootout(
         try:
             sample = file.load()
         except EXPECTED as error:
-            problems.append(f"{file.name} is left out: {_sentence(error)}")
+            problems.append(f"{file.name} is left out: {sentence_for(error)}")
             progress.advance(len(upscalers))
             continue
         source = size_of(sample.source)
@@ -148,7 +145,7 @@ def _run_models(
             cells.append(_measure(model, name, sample, result, results.get(BASELINE, result), comparer, figures))
             results[model] = result
         except EXPECTED as error:
-            cells.append(Cell(model, name, {}, (_sentence(error),)))
+            cells.append(Cell(model, name, {}, (sentence_for(error),)))
         progress.advance()
     if sample.reference is not None and BASELINE in results:
         alone = Sample(sample.source, None)
@@ -205,7 +202,7 @@ def _crops(name: str, sample: Sample, results: Mapping[str, torch.Tensor], scale
 
 
 def _view(picture: torch.Tensor, box: Box) -> torch.Tensor:
-    part = to_rgb(picture)[0, :, box.y : box.bottom, box.x : box.right]
+    part = inside(to_rgb(picture), box)[0]
     return (part.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
@@ -218,10 +215,3 @@ def _conventions(comparer: Comparer, cells: Sequence[Cell]) -> dict[str, str]:
     by_reference = comparer.conventions()
     measured = dict.fromkeys(metric for cell in cells for metric in cell.values)
     return {metric: by_reference.get(metric, METRICS[metric].about) for metric in measured}
-
-
-def _sentence(error: BaseException) -> str:
-    """The message of an error in one line; errors that are not ours also say their kind."""
-    text = " ".join(str(error).split())
-    ours = type(error).__module__.startswith(__name__.rpartition(".core.")[0])
-    return text if ours else f"{type(error).__name__}: {text}"

@@ -13,9 +13,8 @@ import torch
 
 from ..errors import InputError
 from ..media.picture.read import read_picture
-from ..metrics.pair import size_of
 from ..training.degrade.pipeline import DegradationSettings, Mode, SimpleSettings, degrade
-from ..types import Size
+from ..types import Size, size_of
 from .pairing import Kind, files_in, kind_of, match_names
 
 JPEG_QUALITY = 75.0

@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import EXPECTED, InputError, sentence_for
 from ..metrics.compare import Comparer
 from .design import (
     DESIGN,
@@ -39,9 +39,6 @@ SIDE = 512
 CONTROLS = 0.15
 """Share of controls among the trials of a voter, at most."""
 MOST_SIDES = 8
-EXPECTED = (ValueError, RuntimeError, OSError, MemoryError)
-"""What a bad file, model or picture raises; anything else, such as a request to stop, ends the work."""
-
 Scenes = Iterable[tuple[str, Callable[[], Scene]]]
 """Names and readers, so that one picture that cannot be read costs itself."""
 
@@ -77,7 +74,7 @@ def make_study(
         try:
             views.append(view_of(load(), labels, settings.side, settings.comparer))
         except EXPECTED as error:
-            problems.append(f"{name} is left out: {' '.join(str(error).split())}")
+            problems.append(f"{name} is left out: {sentence_for(error)}")
     if not views:
         raise InputError(" ".join(["There is no picture to vote on.", *problems[:3]]))
     empty = Design(study=new_token(), title=settings.title, seed=0, voters=settings.voters, items=())

@@ -19,11 +19,10 @@ from ..image.sharpen import SharpenSettings, sharpen_blend
 from ..media.picture.read import read_picture
 from ..media.video.decode import ReadSettings, read_video
 from ..media.video.probe import probe_video
-from ..metrics.pair import size_of
 from ..progress import Progress
 from ..shootout.pairing import Kind, files_in, kind_of, match_names
 from ..tiled.pipeline import TileSettings, upscale_to
-from ..types import Size
+from ..types import Size, size_of
 from ..upscaler import Upscaler
 
 CLIP_SECONDS = 2.0

@@ -15,10 +15,9 @@ from ..image.colour import to_rgb
 from ..image.filters import gaussian
 from ..metrics.compare import Comparer
 from ..metrics.errors import MetricUnavailable
-from ..metrics.pair import size_of
 from ..metrics.source_figures import source_row
 from ..shootout.crops import choose_spots
-from ..types import Box, Size
+from ..types import Box, Size, size_of
 from .design import PICTURES, Design, Item, Key, new_token
 from .pictures import decode, encode, picture_path
 from .scenes import Scene, fitted

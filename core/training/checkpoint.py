@@ -13,11 +13,10 @@ import torch
 from safetensors.torch import save  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
+from ...model_loader.errors import one_line
+from ...model_loader.licences import CARD_KEY
 from ..atomic_write import whole_file
 from ..errors import InputError
-
-CARD_KEY = "backplate.model_card"
-"""Name of the model card in the metadata of a safetensors file; its value is JSON."""
 
 
 def write_or_refuse(path: Path, write: Callable[[Path], None]) -> None:
@@ -46,7 +45,7 @@ def unwritten(path: Path, error: Exception) -> InputError:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     # torch's own writer hides the error number.
     full = full or any(words in str(error) for words in ("No space left", "unexpected pos", "iostream error"))
-    reason = "the disk is full" if full else " ".join(str(error).split())[:150]
+    reason = "the disk is full" if full else one_line(error, 150)
     return InputError(
         f"{path} could not be written ({reason}); the last complete state is kept: make room and run the same command "
         "again to go on from it."
@@ -63,7 +62,7 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        detail = " ".join(str(error).split())[:100]
+        detail = one_line(error, 100)
         raise InputError(f"{path} is not the state of a training run ({detail}); delete it to start again.") from error
 
 
@@ -84,12 +83,3 @@ def write_model(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, An
 
 def _write_bytes(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """The card of a model file that ``write_model`` wrote; empty if it has none."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header: dict[str, Any] = json.loads(file.read(length))
-    card: dict[str, Any] = json.loads(header.get("__metadata__", {}).get(CARD_KEY, "{}"))
-    return card

@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, Field
 
+from ...model_loader.errors import one_line
 from ..errors import InputError
 from ..parsed import Strict, as_plain, parse
 from .degrade.pipeline import DegradationSettings
@@ -224,7 +225,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        detail = " ".join(str(error).split())[:150]
+        detail = one_line(error, 150)
         raise InputError(f"{path} cannot be read as a YAML file of settings: {detail}.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no settings; it should hold lines such as 'steps: 1000'.")

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...model_loader.errors import one_line
 from ..errors import InputError
 from ..media.picture.read import READABLE_SUFFIXES, read_picture
 from ..media.picture_folder import is_litter
@@ -116,7 +117,7 @@ def _smallest_side(path: Path) -> int:
         with cast("Any", Image.open)(path) as image:
             return min(cast("tuple[int, int]", image.size))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path.name} cannot be read ({' '.join(str(error).split())[:100]}).") from error
+        raise InputError(f"{path.name} cannot be read ({one_line(error, 100)}).") from error
 
 
 def _usable(paths: Sequence[Path], smallest: int, note: Callable[[str], None]) -> list[Path]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ...model_loader.errors import one_line
 from ...model_loader.find import BUNDLED, find_model
 from ...model_loader.licences import FROM_NOTHING
 from ...model_loader.loaded import LoadedModel, describe_foreign, load_model
@@ -106,7 +107,7 @@ def check_round_trip(base: LoadedModel) -> None:
     except (ValueError, RuntimeError) as error:
         raise InputError(
             f"{facts.name} ({facts.architecture}) cannot be saved in a form that loads again "
-            f"({' '.join(str(error).split())[:120]}); choose another model to fine-tune."
+            f"({one_line(error, 120)}); choose another model to fine-tune."
         ) from error
     if not difference < 1e-4:
         raise InputError(

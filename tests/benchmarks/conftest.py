@@ -16,7 +16,6 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 @pytest.fixture(scope="session")
 def script() -> Callable[[str], ModuleType]:
     """A module of that folder by its name."""
-    sys.path.append(str(BENCHMARKS))
     # Where the checkout's own folder is called that, pytest knows it as a package of this name.
     sys.modules.pop("drill", None)
     return importlib.import_module

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from backplate.core.jobs.folder import run as folder_run
-from drawn_folder import BROKEN, draw_folder
+from drawn_folder import BROKEN
 from PIL import Image
 
 # Imports once, then runs the command in a fork for each line on stdin, and says its process id and exit code. Nothing
@@ -31,20 +31,6 @@ for _ in sys.stdin:
 """
 
 TO_48 = ("--size", "48x48", "--fit", "pad", "--background", "white", "--format", "png", "--recursive")
-
-
-@pytest.fixture(scope="session")
-def hundred(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("hundred") / "in"
-    draw_folder(folder, plain=93)
-    return folder
-
-
-@pytest.fixture
-def ten(tmp_path) -> Path:
-    folder = tmp_path / "in"
-    draw_folder(folder, plain=3)
-    return folder
 
 
 def pictures(folder: Path) -> dict[str, bytes]:

@@ -24,11 +24,7 @@ def generated(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "data"
-    monkeypatch.setattr("platformdirs.user_data_dir", lambda *_, **__: str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("data_folder")
 
 
 def text_of(path: Path) -> dict[str, str]:

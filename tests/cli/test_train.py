@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from backplate.core.training.checkpoint import read_card
 from backplate.core.training.loss_log import read_rows
+from backplate.model_loader.licences import card_of
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -34,7 +34,7 @@ def test_finetune_writes_a_model_and_prints_the_scores(backplate, model, cels, t
     assert done.exit_code == 0, done.stderr
     assert "line_psnr" in done.stdout
     assert "Step 4:" in done.stderr
-    card = read_card(out / "run-last.safetensors")
+    card = card_of(out / "run-last.safetensors")
     assert (card["recipe"], card["base_model"], card["steps"]) == ("anime", "tiny_x2", 4)
     assert card["settings"]["data"]["folder"] == "cels"
     assert backplate("info", out / "run-last.safetensors").exit_code == 0
@@ -87,7 +87,7 @@ def test_perceptual_and_adversarial_losses_run_to_the_end_and_go_on(
     rows = read_rows(tmp_path / "whole" / "log.jsonl")
     assert {"l1", "perceptual", "gan", "discriminator"} <= set(rows[0])
     assert "pixel" not in rows[0]
-    card = read_card(tmp_path / "whole" / "whole-last.safetensors")
+    card = card_of(tmp_path / "whole" / "whole-last.safetensors")
     assert card["settings"]["losses"]["vgg_weights"] == "vgg19.safetensors"
     assert set(card["scores_after"]) >= {"psnr", "ssim", "lpips"}
     with monkeypatch.context() as patch:
@@ -115,7 +115,7 @@ def test_train_makes_a_network_from_nothing(backplate, tmp_path):
     size = ("network.scale=2", "network.features=4", "network.convolutions=1", "data.drawn=6", "data.drawn_size=40")
     done = backplate("train", "-o", tmp_path / "new", *SMALL, *(f"--set={s}" for s in size))
     assert done.exit_code == 0, done.stderr
-    card = read_card(tmp_path / "new" / "new-last.safetensors")
+    card = card_of(tmp_path / "new" / "new-last.safetensors")
     assert (card["scale"], card["recipe"]) == (2, "custom")
 
 
@@ -155,5 +155,5 @@ def test_settings_come_from_a_file_and_flags_win(backplate, model, cels, tmp_pat
         "finetune", "-m", model, "--data", cels, "--recipe", "anime", "--settings", mine, "-o", out, *SMALL
     )
     assert done.exit_code == 0, done.stderr
-    settings = read_card(out / "run-last.safetensors")["settings"]
+    settings = card_of(out / "run-last.safetensors")["settings"]
     assert (settings["steps"], settings["losses"]["line"]) == (4, 3.0)

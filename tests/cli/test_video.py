@@ -6,11 +6,9 @@ import json
 import subprocess
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
-import av
-import numpy as np
+import clips
 import pytest
 
 DEADLINE = 120.0
@@ -18,37 +16,9 @@ DEADLINE = 120.0
 
 def write_clip(path: Path, frames: int, size: tuple[int, int] = (48, 32)) -> Path:
     """Uneven frame times and a tone."""
-    width, height = size
-    base, rate = Fraction(1, 12800), 16000
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.time_base = stream.codec_context.time_base = base
-        sound = container.add_stream("aac", rate=rate, layout="mono")
-        for number in range(frames):
-            picture = np.full((height, width, 3), 60, np.uint8)
-            picture[8:20, number % (width - 12) : number % (width - 12) + 12] = (220, 90, 30)
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
-            frame.pts, frame.time_base = 512 * number + 100 * (number % 3), base
-            container.mux(stream.encode(frame))
-            wave = np.sin(np.arange(rate // 25) / 6, dtype=np.float32)[None]
-            piece = av.AudioFrame.from_ndarray(wave, format="flt", layout="mono")
-            piece.sample_rate, piece.pts, piece.time_base = rate, number * rate // 25, Fraction(1, rate)
-            container.mux(sound.encode(piece))
-        container.mux(stream.encode(None))
-        container.mux(sound.encode(None))
-    return path
-
-
-def packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
-    with av.open(str(path)) as container:
-        stream = getattr(container.streams, kind)[0]
-        return [(each.pts * each.time_base, bytes(each)) for each in container.demux(stream) if each.size]
-
-
-def frame_times(path: Path) -> list[Fraction]:
-    with av.open(str(path)) as container:
-        return [frame.pts * frame.time_base for frame in container.decode(container.streams.video[0])]
+    pictures = [clips.drawing(number, *size) for number in range(frames)]
+    pts = [512 * number + 100 * (number % 3) for number in range(frames)]
+    return clips.write_clip(path, pictures=pictures, pts=pts, options={"preset": "ultrafast"}, audio=True)
 
 
 def test_a_video_comes_out_with_its_report(backplate: Callable, model: Path, tmp_path: Path):
@@ -58,8 +28,8 @@ def test_a_video_comes_out_with_its_report(backplate: Callable, model: Path, tmp
     )
     assert done.exit_code == 0, done.stderr
     assert "12 frames" in done.stderr
-    assert frame_times(output) == frame_times(source)
-    assert packets(output, "audio") == packets(source, "audio")
+    assert clips.times_of(output) == clips.times_of(source)
+    assert clips.packets_of(output, "audio") == clips.packets_of(source, "audio")
     facts = json.loads(report.read_text())
     assert (facts["size"], facts["frames"]) == ("72x48", 12)
     assert set(facts["milliseconds"]) == {"read", "upscale", "encode", "total"}
@@ -97,9 +67,9 @@ def test_three_times_killed_and_resumed_gives_what_one_run_gives(
     assert 7 * 8 <= facts["frames_from_earlier_run"] < 150
     assert facts["frames"] == 150
     assert backplate("video", source, "-o", whole, *options).exit_code == 0
-    assert frame_times(output) == frame_times(whole) == frame_times(source)
-    assert packets(output, "audio") == packets(whole, "audio") == packets(source, "audio")
-    assert packets(output, "video") == packets(whole, "video")
+    assert clips.times_of(output) == clips.times_of(whole) == clips.times_of(source)
+    assert clips.packets_of(output, "audio") == clips.packets_of(whole, "audio") == clips.packets_of(source, "audio")
+    assert clips.packets_of(output, "video") == clips.packets_of(whole, "video")
     assert not (tmp_path / ".out.mp4.parts").exists()
 
 
@@ -154,21 +124,13 @@ def test_a_command_line_that_makes_no_sense(
 
 
 def test_a_cut_off_video_is_kept_where_asked_and_still_a_failure(backplate: Callable, model: Path, tmp_path: Path):
-    whole, source = write_clip(tmp_path / "whole.mkv", 40), tmp_path / "cut.mp4"
-    with av.open(str(whole)) as origin, av.open(str(source), "w", options={"movflags": "faststart"}) as container:
-        copies = {stream.index: container.add_stream_from_template(stream) for stream in origin.streams}
-        for packet in origin.demux():
-            if packet.size:
-                packet.stream = copies[packet.stream.index]
-                container.mux(packet)
-    content = source.read_bytes()
-    source.write_bytes(content[: len(content) * 3 // 4])
+    source = clips.cut_off(write_clip(tmp_path / "whole.mkv", 40), tmp_path / "cut.mp4", 0.75)
     refused = backplate("video", source, "-o", tmp_path / "out.mp4", "-m", model)
     assert refused.exit_code == 1
     assert "cut off" in refused.stderr
     kept = backplate("video", source, "-o", tmp_path / "out.mp4", "-m", model, "--keep-partial")
     assert kept.exit_code == 1
-    assert 10 < len(frame_times(tmp_path / "out.mp4")) < 40
+    assert 10 < len(clips.times_of(tmp_path / "out.mp4")) < 40
 
 
 def test_a_report_that_cannot_be_written_is_said_before_the_work(backplate: Callable, model: Path, tmp_path: Path):

@@ -25,11 +25,7 @@ from safetensors.torch import save_file
 CLOSED = "a5812231fc936b42af08a5edba784195495d303d5b3248c24489ef0c4021fe01"
 
 
-@pytest.fixture(autouse=True)
-def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "data"
-    monkeypatch.setattr("platformdirs.user_data_dir", lambda *_, **__: str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("data_folder")
 
 
 @pytest.mark.parametrize(

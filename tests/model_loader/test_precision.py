@@ -76,14 +76,14 @@ def test_fp32_is_always_followed(device):
     assert choose_dtype(Precision.FP32, FACTS, device) == (FP32, None)
 
 
-@pytest.mark.parametrize(("wish", "dtype"), [(Precision.FP16, FP16), (Precision.BF16, BF16)])
-def test_wishes_that_the_card_can_do_are_followed(card, wish, dtype):
+@pytest.mark.parametrize(("requested", "dtype"), [(Precision.FP16, FP16), (Precision.BF16, BF16)])
+def test_requests_that_the_card_can_do_are_followed(card, requested, dtype):
     card("NVIDIA GeForce RTX 3060", (8, 6))
-    assert choose_dtype(wish, FACTS, CUDA) == (dtype, None)
+    assert choose_dtype(requested, FACTS, CUDA) == (dtype, None)
 
 
 @pytest.mark.parametrize(
-    ("wish", "model", "name", "capability", "reason"),
+    ("requested", "model", "name", "capability", "reason"),
     [
         ("fp16", facts(False, True), "RTX 3060", (8, 6), "the architecture DAT does not support fp16"),
         ("bf16", facts(True, False), "RTX 3060", (8, 6), "the architecture DAT does not support bf16"),
@@ -92,17 +92,17 @@ def test_wishes_that_the_card_can_do_are_followed(card, wish, dtype):
         ("fp16", FACTS, "GTX 1650", (7, 5), "fp16 gives black pictures on GTX 1650"),
     ],
 )
-def test_wishes_that_cannot_be_followed_on_cuda(card, wish, model, name, capability, reason):
+def test_requests_that_cannot_be_followed_on_cuda(card, requested, model, name, capability, reason):
     card(name, capability)
-    dtype, sentence = choose_dtype(Precision(wish), model, CUDA)
+    dtype, sentence = choose_dtype(Precision(requested), model, CUDA)
     assert dtype == FP32
-    assert sentence == f"tiny runs in fp32 instead of {wish}: {reason}."
+    assert sentence == f"tiny runs in fp32 instead of {requested}: {reason}."
 
 
-@pytest.mark.parametrize("wish", [Precision.FP16, Precision.BF16])
+@pytest.mark.parametrize("requested", [Precision.FP16, Precision.BF16])
 @pytest.mark.parametrize(("device", "reason"), [("cpu", "a hundred times slower"), ("mps", "on CUDA devices only")])
-def test_half_precision_is_for_cuda_only(wish, device, reason):
-    dtype, sentence = choose_dtype(wish, FACTS, torch.device(device))
+def test_half_precision_is_for_cuda_only(requested, device, reason):
+    dtype, sentence = choose_dtype(requested, FACTS, torch.device(device))
     assert dtype == FP32
     assert reason in str(sentence)
 
@@ -119,7 +119,7 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cuda", "mps", "wish", "expected"),
+    ("cuda", "mps", "requested", "expected"),
     [
         (2, False, None, "cuda:1"),
         (2, False, "auto", "cuda:1"),
@@ -132,13 +132,13 @@ def machine(monkeypatch):
         (0, False, "cpu:0", "cpu"),
     ],
 )
-def test_devices_that_are_there(machine, cuda, mps, wish, expected):
+def test_devices_that_are_there(machine, cuda, mps, requested, expected):
     machine(cuda, mps, current=max(0, cuda - 1))
-    assert str(choose_device(wish)) == expected
+    assert str(choose_device(requested)) == expected
 
 
 @pytest.mark.parametrize(
-    ("cuda", "wish", "there"),
+    ("cuda", "requested", "there"),
     [
         (0, "cuda", "cpu"),
         (0, "mps", "cpu"),
@@ -147,10 +147,10 @@ def test_devices_that_are_there(machine, cuda, mps, wish, expected):
         (1, "cuda:x", "cuda:0 or cpu"),
     ],
 )
-def test_a_device_that_is_not_there_names_those_that_are(machine, cuda, wish, there):
+def test_a_device_that_is_not_there_names_those_that_are(machine, cuda, requested, there):
     machine(cuda, mps=False)
-    with pytest.raises(DeviceError, match=f"^There is no device {wish} on this machine: use {there}\\.$"):
-        choose_device(wish)
+    with pytest.raises(DeviceError, match=f"^There is no device {requested} on this machine: use {there}\\.$"):
+        choose_device(requested)
 
 
 def test_all_errors_are_model_errors():

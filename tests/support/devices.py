@@ -29,8 +29,8 @@ def device_called(name: str) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def noise(height: int, width: int, seed: int = 5) -> torch.Tensor:
-    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+def noise(height: int, width: int, channels: int = 3, *, seed: int = 5) -> torch.Tensor:
+    return torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(seed))
 
 
 def open_in(

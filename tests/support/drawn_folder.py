@@ -22,7 +22,7 @@ def drawing(height: int, width: int, seed: int) -> np.ndarray:
     return picture.round().astype(np.uint8)
 
 
-def draw_folder(folder: Path, plain: int) -> None:
+def draw_folder(folder: Path, plain: int) -> Path:
     """``plain`` ordinary pictures in seven formats and two folders, one 1x1, one with 16 bits, one CMYK, one turned
     by EXIF, and three that are no whole pictures."""
     (folder / "sub").mkdir(parents=True)
@@ -44,3 +44,4 @@ def draw_folder(folder: Path, plain: int) -> None:
     whole.unlink()
     (folder / BROKEN[1]).touch()
     (folder / BROKEN[2]).write_text("this is no picture")
+    return folder

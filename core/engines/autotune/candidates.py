@@ -6,14 +6,10 @@ from dataclasses import replace
 
 import torch
 
-from ....model_loader.loaded import LoadedModel
 from ....model_loader.precision import Precision, may_gain_from_half
-from ...progress import Progress
-from ...upscaler import Upscaler
-from ..plan import Candidate, RunPlan
-from ..pytorch.eager import EagerUpscaler, Placer, default_plan, usable_dtype
+from ..plan import Candidate, EngineRequest, RunPlan
+from ..pytorch.eager import EagerUpscaler, default_plan, usable_dtype
 from ..pytorch.half_check import is_unfit
-from .choose import choose_plan
 from .timing import STREAM_WIDTH
 
 STREAM_PIXELS = (12_288, 49_152)
@@ -22,11 +18,10 @@ ACCELERATOR_TILES = ((512, 1), (1024, 1), (256, 4))
 """Side of a tile, context included, and tiles in one forward."""
 
 
-def pytorch_candidates(
-    model: LoadedModel, device: torch.device, precision: Precision = Precision.AUTO, place: Placer | None = None
-) -> list[Candidate]:
+def pytorch_candidates(request: EngineRequest) -> list[Candidate]:
     """The default first; on the CPU other portions and the other memory layout, on an accelerator other tiles, and
     single precision where half of it is free to be chosen."""
+    model, device, precision = request.model, request.device, request.precision
     dtype, _ = usable_dtype(precision, model, device)
     default = default_plan(model.descriptor, device, dtype)
     if device.type != "cpu":
@@ -37,52 +32,21 @@ def pytorch_candidates(
         default = replace(default, stream_min_pixels=0)
         plans = [default, *(replace(default, max_tile_pixels=side * side) for side in CPU_TILES)]
     plans.append(replace(default, channels_last=False))
-    found = [_candidate(model, device, precision, place, plan, dtype) for plan in plans]
+    found = [_candidate(request, plan, dtype) for plan in plans]
     if precision is Precision.AUTO and dtype != torch.float32:
-        found.append(_candidate(model, device, Precision.FP32, place, default, torch.float32))
+        found.append(_candidate(replace(request, precision=Precision.FP32), default, torch.float32))
     half = may_gain_from_half(model.facts, device)
     if precision is Precision.AUTO and half and not is_unfit(model.facts.sha256, half, device):
-        found.append(_candidate(model, device, precision, place, replace(default, stream_min_pixels=0), half))
+        found.append(_candidate(request, replace(default, stream_min_pixels=0), half))
     return found
 
 
-def open_pytorch(
-    model: LoadedModel,
-    device: torch.device,
-    precision: Precision = Precision.AUTO,
-    place: Placer | None = None,
-    *,
-    tune: bool = True,
-    progress: Progress | None = None,
-    pixels: int = 0,
-) -> Upscaler:
-    """The model in PyTorch, as it was measured to be fastest on this device; see ``choose_plan`` for the rest."""
-    candidates = pytorch_candidates(model, device, precision, place)
-    best = choose_plan(
-        model.facts.sha256,
-        device,
-        candidates,
-        tune=tune,
-        check=progress and progress.check,
-        progress=progress,
-        pixels=pixels,
-    ).best
-    return next(candidate for candidate in candidates if candidate.plan == best.plan).open()
-
-
-def _candidate(
-    model: LoadedModel,
-    device: torch.device,
-    precision: Precision,
-    place: Placer | None,
-    plan: RunPlan,
-    dtype: torch.dtype,
-) -> Candidate:
+def _candidate(request: EngineRequest, plan: RunPlan, dtype: torch.dtype) -> Candidate:
     plan = replace(plan, dtype=str(dtype).removeprefix("torch."))
     return Candidate(
         name=describe_plan(plan),
         plan=plan,
-        open=lambda: EagerUpscaler(model, device, precision, place, plan),
+        open=lambda: EagerUpscaler(request.model, request.device, request.precision, request.place, plan),
         half=dtype != torch.float32,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -31,7 +31,7 @@ MEASURING = "measuring once which way of running this model is fastest here"
 
 
 def tuning_wanted(tune: bool = True) -> bool:
-    """Whether there may be trials: ``tune`` is the caller's wish, and the environment may forbid it."""
+    """Whether there may be trials: ``tune`` is what the caller wants, and the environment may forbid it."""
     return tune and os.environ.get(SWITCH, "1").lower() not in ("0", "off", "no", "false")
 
 
@@ -43,16 +43,15 @@ def choose_plan(
     anew: bool = False,
     tune: bool = True,
     limit: float = TRIAL_SECONDS,
-    check: Callable[[], None] | None = None,
     progress: Progress | None = None,
     pixels: int = 0,
 ) -> Choice:
     """The measured choice among ``candidates``, from an earlier trial with the same model, machine, versions and
     candidates if there is one that ``limit`` seconds would not add to, unless ``anew``. One candidate alone, or the
-    first where ``tune`` or the environment switches trials off, is chosen without one. ``check`` is called before each
-    candidate; what it raises ends the trial. ``progress`` hears of a trial, candidate by candidate. ``pixels``: what
-    the job gives to the model, 0 if that is not known; a small job gets a shorter trial, which a larger one does not
-    take for its own, or none. A trial that the machine disturbed holds for this process only."""
+    first where ``tune`` or the environment switches trials off, is chosen without one. ``progress`` is shown a trial,
+    candidate by candidate; what its ``check`` raises ends it. ``pixels``: what the job gives to the model, 0 if that is
+    not known; a small job gets a shorter trial, which a larger one does not take for its own, or none. A trial that
+    the machine disturbed holds for this process only."""
     if not anew and (len(candidates) == 1 or not tuning_wanted(tune)):
         why = "it is the only way" if len(candidates) == 1 else "trials are switched off"
         return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=why),))
@@ -64,9 +63,9 @@ def choose_plan(
         if choice is None and limit < LEAST_TRIAL:
             return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=TOO_SHORT),))
     if choice is None:
-        on_cpu = device.type == "cpu"
-        trials = measure(candidates, limit, check, on_cpu=on_cpu, count_opening=pixels > 0)
-        choice = Choice(_told(trials, len(candidates), progress or Progress()), limit)
+        progress, on_cpu = progress or Progress(), device.type == "cpu"
+        trials = measure(candidates, limit, progress.check, on_cpu=on_cpu, count_opening=pixels > 0)
+        choice = Choice(_shown(trials, len(candidates), progress), limit)
         keep(identity, choice)
         release_cached(torch.device("cpu"))
     return choice
@@ -80,8 +79,8 @@ def _share_of_job(first: Candidate, pixels: int) -> float:
         return math.inf
 
 
-def _told(trials: Iterable[Trial], count: int, progress: Progress) -> tuple[Trial, ...]:
-    """The trials, each of them told when it is made."""
+def _shown(trials: Iterable[Trial], count: int, progress: Progress) -> tuple[Trial, ...]:
+    """The trials; each is counted when it is made."""
     progress.begin(count, MEASURING)
     made: list[Trial] = []
     for trial in trials:

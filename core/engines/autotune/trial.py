@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from ....model_loader.errors import one_line
 from ...upscaler import Upscaler
 from ..plan import EXACT_BAR, HALF_RMS, Candidate, Trial
 from ..streamed import CHUNK, streamed, streams
@@ -53,7 +54,7 @@ def _tried(
             return replace(trial, reason=reason), 0.0
         timing = time_model(upscaler, candidate.plan, limit, on_cpu=on_cpu)
     except RuntimeError as error:
-        return replace(trial, reason=" ".join(str(error).split())), 0.0
+        return replace(trial, reason=one_line(error)), 0.0
     trial = replace(trial, disturbed=timing.disturbed)
     if timing.paces is None:
         return replace(trial, reason=TOO_LONG, cut_short=True), timing.spent

@@ -6,7 +6,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import cast
@@ -188,11 +188,4 @@ def _published(exported: Exported, output: Path) -> Exported:
             shutil.copyfile(file, temporary)
         finals.insert(0, final)
     remember_written(finals, record_path(output))
-    return Exported(
-        (*finals, record_path(output)),
-        exported.record,
-        exported.difference,
-        exported.noise,
-        exported.pictures,
-        exported.bar,
-    )
+    return replace(exported, files=(*finals, record_path(output)))

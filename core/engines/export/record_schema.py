@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn, cast
 
 from pydantic import AfterValidator, Field
 
+from ....model_loader.errors import one_line
 from ...types import SizeRule
 from ...upscaler import Halo
 
@@ -35,7 +36,7 @@ def parsed(path: Path) -> dict[str, Any]:
             raise BadRecord(f"it has {_depth(text):,} levels, and {DEEPEST} are allowed")
         values = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
     except ValueError as error:
-        raise BadRecord(" ".join(str(error).split())[:200]) from error
+        raise BadRecord(one_line(error, 200)) from error
     if not isinstance(values, dict):
         raise BadRecord(f"it holds a {type(values).__name__}, not an object")
     return cast("dict[str, Any]", values)

@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import fx, nn
 
+from ....model_loader.errors import one_line
 from ..fuse import Normalise
 
 INPUT, OUTPUT = "data", "output"
@@ -39,14 +40,14 @@ class Layer:
 
 
 def ncnn_files(network: nn.Module, *, half: bool = False) -> tuple[bytes, bytes]:
-    """The content of ``.param`` and ``.bin`` for a network that ``portable`` gave; ``half`` stores the weights of
-    convolutions in half precision. Raises ``NotWritable``."""
+    """The content of ``.param`` and ``.bin`` for a network that ``fuse_for_export`` gave; ``half`` stores the weights
+    of convolutions in half precision. Raises ``NotWritable``."""
     return files_of(*ncnn_layers(network), half=half)
 
 
 def ncnn_layers(network: nn.Module) -> tuple[list[Layer], int]:
-    """The layers of a network that ``portable`` gave, each after those it reads, and the number of the one that gives
-    the result, which nobody else reads. Raises ``NotWritable``."""
+    """The layers of a network that ``fuse_for_export`` gave, each after those it reads, and the number of the one that
+    gives the result, which nobody else reads. Raises ``NotWritable``."""
     layers, result = _Graph(network).layers()
     if any(result in layer.inputs for layer in layers):
         layers.append(Layer("Noop", [result]))
@@ -119,7 +120,7 @@ class _Graph:
         try:
             self._nodes = list(_Tracer().trace(network).nodes)
         except Exception as error:  # tracing runs the model's own code
-            raise NotWritable(f"a step that depends on the picture ({' '.join(str(error).split())[:80]})") from error
+            raise NotWritable(f"a step that depends on the picture ({one_line(error, 80)})") from error
         self._modules = dict(cast("Iterator[tuple[str, nn.Module]]", network.named_modules()))
         self._layers: list[Layer] = []
         self._place: dict[fx.Node, int] = {}

@@ -1,7 +1,7 @@
 """Runs a model in ncnn: on the CPU, where Winograd convolutions are faster than PyTorch's, or on any Vulkan device.
 
-Models are written by ``ncnn_writer`` on the fly, in a fraction of a second. Existing pairs of ``.param`` and ``.bin``
-run too; see ``engine_files``.
+Models are written by ``convert`` on the fly, in a fraction of a second. Existing pairs of ``.param`` and ``.bin``
+run too; see ``export.files``.
 """
 
 from __future__ import annotations
@@ -345,7 +345,7 @@ def _configure(options: Any, settings: NcnnSettings) -> None:
 
 
 def write_files(model: LoadedModel, main: Path, settings: OnnxSettings, progress: Progress) -> Sequence[Path]:
-    """See ``FileModule``. Networks that ``ncnn_writer`` does not know go through pnnx, where that is installed."""
+    """See ``FileReader``. Networks that ``convert`` does not know go through pnnx, where that is installed."""
     files = companions(main)
     try:
         contents = ncnn_files(fuse_for_export(model.descriptor.model), half=settings.half)
@@ -357,7 +357,7 @@ def write_files(model: LoadedModel, main: Path, settings: OnnxSettings, progress
 
 
 def open_file(main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
-    """See ``FileModule``."""
+    """See ``FileReader``."""
     settings = settings_for(device, Precision.FP32)
     graph = read_param(main)
     names, spec = (graph.input, graph.output), replace(spec, max_tile_pixels=_tile_pixels(graph, settings))
@@ -370,15 +370,15 @@ def check(main: Path) -> int:
 
 
 def companions(main: Path) -> tuple[Path, Path]:
-    """See ``FileModule``."""
+    """See ``FileReader``."""
     return main, main.with_suffix(".bin")
 
 
 def input_channels(main: Path) -> int:
-    """See ``FileModule``."""
+    """See ``FileReader``."""
     return read_param(main).channels
 
 
 def stand_in(main: Path) -> nn.Module:
-    """See ``FileModule``."""
+    """See ``FileReader``."""
     return read_param(main).stand_in()

@@ -1,4 +1,4 @@
-"""Writes networks that ``ncnn_writer`` does not know as ncnn files with pnnx, which takes minutes and sometimes fails.
+"""Writes networks that ``convert`` does not know as ncnn files with pnnx, which takes minutes and sometimes fails.
 
 Only for explicit exports. pnnx reports failures by its return code and by files that are not there, and flushes small
 weights to zero where it is not told to keep single precision.

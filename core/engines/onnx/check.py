@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ....model_loader.errors import one_line
 from ..registry import EngineUnusable
 
 MOST_BYTES = (1 << 31) - 1
@@ -48,7 +49,7 @@ def _parsed(main: Path) -> Any:
     try:
         model.ParseFromString(main.read_bytes())
     except Exception as error:  # the package has error types of its own
-        raise _Refused(f"is not a model of ONNX ({' '.join(str(error).split())[:100]})") from error
+        raise _Refused(f"is not a model of ONNX ({one_line(error, 100)})") from error
     return model
 
 

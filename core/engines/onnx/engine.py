@@ -13,6 +13,7 @@ import numpy
 import torch
 from torch import nn
 
+from ....model_loader.errors import one_line
 from ....model_loader.loaded import LoadedModel
 from ...errors import ModelOutputError, OutOfMemory
 from ...out_of_memory import is_out_of_memory
@@ -76,7 +77,7 @@ class OnnxRuntimeUpscaler:
                 raise OutOfMemory(str(error)) from None
             raise ModelOutputError(
                 f"ONNX Runtime failed on {self._spec.name} at {batch.shape[3]}x{batch.shape[2]} pixels"
-                f" ({' '.join(str(error).split())[:160]}); use the engine pytorch."
+                f" ({one_line(error, 160)}); use the engine pytorch."
             ) from error
         if getattr(result, "dtype", None) != numpy.float32 or result.ndim != 4:
             raise ModelOutputError(f"{self._spec.name} gave no picture; use the engine pytorch.")
@@ -155,9 +156,7 @@ def open_session(content: bytes, settings: OnnxRuntimeSettings) -> Any:
         try:
             session = ort.InferenceSession(content, options, providers=[choice])
         except Exception as error:
-            raise EngineUnusable(
-                f"ONNX Runtime cannot read the model ({' '.join(str(error).split())[:160]})"
-            ) from error
+            raise EngineUnusable(f"ONNX Runtime cannot read the model ({one_line(error, 160)})") from error
         # A provider whose libraries are missing is silently left out.
         if session.get_providers()[0] == provider:
             return session
@@ -168,13 +167,13 @@ def open_session(content: bytes, settings: OnnxRuntimeSettings) -> Any:
 
 
 def write_files(model: LoadedModel, main: Path, settings: OnnxSettings, progress: Progress) -> list[Path]:
-    """See ``FileModule``."""
+    """See ``FileReader``."""
     export_onnx(model, main, settings, progress)
     return [main]
 
 
 def open_file(main: Path, spec: UpscalerSpec, device: torch.device) -> Upscaler:
-    """See ``FileModule``."""
+    """See ``FileReader``."""
     budget = CPU_PIXELS if device.type == "cpu" else ACCELERATOR_PIXELS
     return OnnxRuntimeUpscaler(main.read_bytes(), replace(spec, max_tile_pixels=budget), settings_for(device))
 
@@ -186,12 +185,12 @@ def check(main: Path) -> int:
 
 
 def companions(main: Path) -> list[Path]:
-    """See ``FileModule``."""
+    """See ``FileReader``."""
     return [main]
 
 
 def input_channels(main: Path) -> int:
-    """See ``FileModule``. Raises ``EngineUnusable`` for a model that takes no picture."""
+    """See ``FileReader``. Raises ``EngineUnusable`` for a model that takes no picture."""
     shape = open_session(main.read_bytes(), OnnxRuntimeSettings()).get_inputs()[0].shape
     if len(shape) != 4 or not isinstance(shape[1], int):
         raise EngineUnusable(f"its input is {shape}, and a picture is batch, channels, height, width")
@@ -199,5 +198,5 @@ def input_channels(main: Path) -> int:
 
 
 def stand_in(main: Path) -> nn.Module:
-    """See ``FileModule``. The graph is not read: the reach is measured."""
+    """See ``FileReader``. The graph is not read: the reach is measured."""
     return nn.Sequential(nn.Conv2d(1, 1, 1), nn.AdaptiveAvgPool2d(1))

@@ -1,4 +1,4 @@
-"""The part of an ONNX export that runs in a process of its own; see ``onnx_export``."""
+"""The part of an ONNX export that runs in a process of its own; see ``export``."""
 
 from __future__ import annotations
 

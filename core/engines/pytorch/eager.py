@@ -19,15 +19,13 @@ from ...types import Size
 from ...upscaler import UpscalerSpec
 from ..influence import peak_bytes
 from ..memory import device_room, total_memory, translated_out_of_memory
-from ..plan import RunPlan
+from ..plan import Placer, RunPlan
 from ..spec import Descriptor, model_spec, private_copy, suits_channels_last
 from .half_check import allow_tf32, blacklist_dtype, is_degenerate, is_unfit
 from .rows import NotStreamable, RowStream
 from .transfers import Transfers
 
 logger = logging.getLogger(__name__)
-
-Placer = Callable[[Descriptor, torch.device], Descriptor]
 
 ALLOCATOR_CLIFF = 32 * 2**20
 """Bytes above which glibc hands every allocation back to the system, so that each layer faults its pages anew."""

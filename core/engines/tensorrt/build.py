@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -51,9 +51,6 @@ class BuildSettings:
     workspace: int = WORKSPACE
     tf32: bool = False
     effort: int = 3
-
-    def identity(self) -> dict[str, object]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)

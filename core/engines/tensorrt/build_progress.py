@@ -33,17 +33,17 @@ def build_watched(
     progress.begin(1, "building the TensorRT engine")
     progress.check()
     thread.start()
-    told = _Told()
+    reported = _Reported()
     try:
         while thread.is_alive():
             thread.join(_POLL)
-            told.tell(steps, progress)
+            reported.update(steps, progress)
             progress.check()
     finally:
         steps.stop.set()
         thread.join()
-    told.tell(steps, progress)
-    progress.advance(told.left)
+    reported.update(steps, progress)
+    progress.advance(reported.left)
     return plans[0] if plans else None
 
 
@@ -56,13 +56,13 @@ class _Steps:
         self.lock = threading.Lock()
 
 
-class _Told:
+class _Reported:
     """How much of it the caller knows; one step is kept back until the engine is there."""
 
     def __init__(self) -> None:
         self.total, self.done = 1, 0
 
-    def tell(self, steps: _Steps, progress: Progress) -> None:
+    def update(self, steps: _Steps, progress: Progress) -> None:
         with steps.lock:
             total, done = steps.announced + 1, min(steps.done, steps.announced)
         if total > self.total:

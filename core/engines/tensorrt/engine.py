@@ -1,6 +1,6 @@
 """Runs a model in TensorRT on an NVIDIA GPU, through an engine that is built on first use and kept.
 
-One path for TensorRT 10.12 and later, 11, and TensorRT for RTX; see ``tensorrt_package``.
+One path for TensorRT 10.12 and later, 11, and TensorRT for RTX; see ``package``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from ...upscaler import Upscaler, UpscalerSpec
 from ..built_cache import Artifact, drop_artifact, keep_artifact, read_artifact
 from ..onnx.engine import exported
 from ..onnx.export import OnnxSettings, missing_packages, onnx_identity
-from ..pytorch.eager import EagerUpscaler, Placer, usable_dtype
+from ..plan import Placer
+from ..pytorch.eager import EagerUpscaler, usable_dtype
 from ..pytorch.half_check import blacklist_dtype
 from ..registry import EngineRequest, EngineUnusable
 from ..spec import model_spec
@@ -111,7 +112,7 @@ def engine_artifact(
         **onnx_identity(model, OnnxSettings(half=settings.half)),
         **target_identity(package, device),
         "profile": asdict(profile),
-        "build": settings.build.identity(),
+        "build": asdict(settings.build),
     }
     return Artifact(kind="engine", label=f"{model.facts.name}-{profile.tile}", parts=parts)
 

@@ -1,5 +1,5 @@
-"""Builds an engine of TensorRT ahead of time: it is kept where ``tensorrt_engine`` looks for it, and written as a file
-that ``tensorrt_file`` and other programs run."""
+"""Builds an engine of TensorRT ahead of time: it is kept where ``engine`` looks for it, and written as a file
+that ``file`` and other programs run."""
 
 from __future__ import annotations
 

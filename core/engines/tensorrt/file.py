@@ -1,4 +1,4 @@
-"""Runs an engine of TensorRT from a file that ``tensorrt_export`` wrote, without the model that it was built from."""
+"""Runs an engine of TensorRT from a file that ``export`` wrote, without the model that it was built from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ...errors import ModelOutputError
-from ...types import Size
+from ...parsed import parse
 from ...upscaler import Upscaler, UpscalerSpec
 from ..export.files import Record, read_record, record_path
 from ..registry import EngineUnusable
@@ -43,7 +43,7 @@ def open_with(
     """``open_file`` with a package and a stream of the caller's."""
     record = _record(main)
     try:
-        profile, target = _profile(record.built["profile"]), dict(record.built["target"])
+        profile, target = parse(Profile, record.built["profile"]), dict(record.built["target"])
     except (KeyError, TypeError, ValueError) as error:
         raise EngineUnusable(
             f"{record_path(main).name} does not say what it was built for ({error}); export {record.name} again"
@@ -88,11 +88,6 @@ def _record(main: Path) -> Record:
             "built; copy both files, or make them with backplate export MODEL --to tensorrt"
         )
     return record
-
-
-def _profile(values: Mapping[str, Any]) -> Profile:
-    sizes = {name: Size(*map(int, values[name])) for name in ("smallest", "tile")}
-    return Profile(channels=int(values["channels"]), batch=int(values["batch"]), **sizes)
 
 
 def _words(target: Mapping[str, object]) -> str:

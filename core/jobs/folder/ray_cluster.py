@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from ....model_loader.errors import one_line
 from ...errors import InputError
 from ...media.picture_folder import FileTask
 from ...upscaler import Upscaler
@@ -37,7 +38,7 @@ LEAST_CPUS = 0.5
 many threads a model uses is set apart from that."""
 RETRIES = 3
 """How often a worker that dies is started again, and its pictures are tried again."""
-KNOCKING = 10.0
+CONNECT_SECONDS = 10.0
 """Seconds within which a given address must answer."""
 
 Row = dict[str, Any]
@@ -207,7 +208,7 @@ def _batches(ray: Any, job: FolderJob, load: Loader, start: Start, share: Share)
         return
     at_once = 2 * job.jobs
     listed = ray.data.from_items(rows, override_num_blocks=min(MOST_BLOCKS, -(-len(rows) // at_once)))
-    _hush()
+    _silence_ray()
     results = listed.map_batches(
         Worker,
         fn_constructor_args=(replace(job, tasks=()), load, share.threads),
@@ -253,13 +254,13 @@ def _connected(ray: Any, cluster: Cluster) -> Generator[None]:
         room = max(os.cpu_count() or 1, cluster.workers + 1)
         options |= {"address": "local", "_node_ip_address": "127.0.0.1", "include_dashboard": False, "num_cpus": room}
     else:
-        _knock(cluster.address)
+        _check_reachable(cluster.address)
         options |= {"address": cluster.address}
     try:
         ray.init(**options)
     except Exception as error:
         where = cluster.address or "this machine"
-        raise InputError(f"Ray cannot be reached at {where}: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(f"Ray cannot be reached at {where}: {one_line(error, 200)}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     try:
@@ -268,13 +269,13 @@ def _connected(ray: Any, cluster: Cluster) -> Generator[None]:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raises ``InputError`` if nobody listens there: Ray would go on trying for minutes."""
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if not (colon and port.isdecimal()):
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCKING).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise InputError(f"Ray cannot be reached at {address}: {error}.") from error
 
@@ -291,7 +292,7 @@ def _nodes(ray: Any) -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _hush() -> None:
+def _silence_ray() -> None:
     """Ray Data's own lines; ours say what happens."""
     for handler in logging.getLogger("ray.data").handlers:
         handler.setLevel(logging.ERROR)

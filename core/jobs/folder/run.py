@@ -20,20 +20,16 @@ import torch
 from ....model_loader.files import sha256_of
 from ...atomic_write import remove_leftovers
 from ...engines.memory import release_cached
-from ...errors import InputError, ModelOutputError, OutOfMemory
+from ...errors import InputError, sentence_for
 from ...media.picture_folder import FileTask, within
 from ...progress import Progress
 from ...upscaler import Upscaler
 from ..marketplace.deliver import deliver
-from ..marketplace.measure import Finding
-from ..picture import Enlarged, SourcePicture, enlarge, read_source, write_enlarged
+from ..picture import Enlarged, SourcePicture, enlarge, read_source
 from ..quality import Figures, measure
 from .disk_space import check_space
 from .job import FolderJob, FolderProgress, FolderRun
 from .manifest import Entry, History, Manifest, Status, manifest_files, manifest_path, now
-
-OURS = (InputError, OutOfMemory, ModelOutputError)
-"""Errors that are sentences for the user."""
 
 
 @dataclass(frozen=True)
@@ -292,14 +288,14 @@ class _Run:
         started, task = time.perf_counter(), loaded.task
         try:
             figures, suspicion = self._judged(loaded.source, enlarged)
-            findings, broken = self._deliver(task, enlarged, loaded.source)
-            size = task.output.stat().st_size if not broken else 0
+            delivery = deliver(task.source, task.output, enlarged, loaded.source, self._job.settings)
+            size = delivery.path.stat().st_size
         except Exception as error:  # noqa: BLE001  as in _read
             failed = self._failed(_after(loaded.entry, started), _sentence(error, task))
             return replace(failed, disk_full=_is_disk_full(error))
-        entry = replace(_after(loaded.entry, started), rules=findings)
-        if broken:
-            return self._failed(entry, broken)
+        entry = replace(_after(loaded.entry, started), rules=delivery.findings)
+        if delivery.reason:
+            return self._failed(entry, delivery.reason)
         entry = replace(
             entry,
             status=Status.FLAGGED if suspicion else Status.DONE,
@@ -313,15 +309,6 @@ class _Run:
             delta_e=round(figures.delta_e, 3) if figures else None,
         )
         return _Finished(self._append(entry), enlarged.picture, alpha=enlarged.alpha)
-
-    def _deliver(self, task: FileTask, enlarged: Enlarged, source: SourcePicture) -> tuple[tuple[Finding, ...], str]:
-        """What became of the rules of a marketplace, and why the result was rejected."""
-        settings = self._job.settings
-        if settings.profile is None:
-            write_enlarged(task.output, enlarged, source, settings)
-            return (), ""
-        delivery = deliver(task.source, task.output, enlarged, source, settings, settings.profile)
-        return delivery.findings, delivery.reason
 
     def _judged(self, source: SourcePicture, enlarged: Enlarged) -> tuple[Figures | None, str]:
         """Figures and why somebody should look; what cannot be measured is written all the same. One at a time: what
@@ -376,10 +363,7 @@ def _after(entry: Entry, started: float) -> Entry:
 
 def _sentence(error: Exception, task: FileTask) -> str:
     """Why the picture failed, without the name that stands beside it anyway."""
-    text = " ".join(str(error).split())
-    if isinstance(error, OURS):
-        return text.removeprefix(f"{task.source}: ")
-    return f"unexpected {type(error).__name__}: {text}"
+    return sentence_for(error).removeprefix(f"{task.source}: ")
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

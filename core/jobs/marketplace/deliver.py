@@ -26,8 +26,7 @@ WHATEVER = ("target", "background", "tiles", "quality", "srgb", "software", "pro
 
 @dataclass(frozen=True)
 class Delivery:
-    """``findings``: a line for each rule. ``path``: the file, which lies apart if it was rejected. ``quality`` is what
-    the byte limit left of it."""
+    """``findings``: a line for each rule. ``path``: the file, which lies apart if it was rejected."""
 
     findings: tuple[Finding, ...]
     path: Path
@@ -46,11 +45,16 @@ class Delivery:
 
 
 def deliver(
-    original: Path, output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings, profile: Profile
+    original: Path, output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings
 ) -> Delivery:
-    """Writes the result to ``output`` if it keeps every rule that must be kept, else into the folder ``failed``
-    beside it; a file that was at the other of the two places is removed. A source that keeps them all already, at the
-    size that was asked for, is copied byte for byte. Raises ``InputError`` and ``OSError`` if it cannot be written."""
+    """Writes the result to ``output``. With a profile only if it keeps every rule that must be kept, else into the
+    folder ``failed`` beside it; a file that was at the other of the two places is removed, and a source that keeps them
+    all already, at the size that was asked for, is copied byte for byte. Raises ``InputError`` and ``OSError`` if it
+    cannot be written."""
+    profile = settings.profile
+    if profile is None:
+        write_enlarged(output, enlarged, source, settings)
+        return Delivery((), output)
     before = facts_of(original)
     at_first = examine(before, profile)
     with tempfile.TemporaryDirectory(prefix="backplate-") as folder:

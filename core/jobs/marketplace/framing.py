@@ -16,7 +16,7 @@ from ...image.trim import TOLERANCE, find_content
 from ...image.white_background import whiten
 from ...media.picture.read import PictureFile
 from ...media.picture.write import FORMATS
-from ...types import Box, Size
+from ...types import Box, Size, size_of
 from .profile import USUAL_AIM, USUAL_NEAR, Profile, Rule
 
 REJECTED = "failed"
@@ -56,11 +56,16 @@ def check_size(profile: Profile, size: Size) -> None:
     """Raises ``InputError`` for a size that breaks a rule that must be kept."""
     figures = {"longest_side": max(size), "shortest_side": min(size), "megapixels": size.pixels / 1e6}
     for rule in profile.rules:
-        if rule.must and rule.kind in figures and not rule.holds(figures[rule.kind]):
-            raise InputError(
-                f"a result of {size} is not what {profile.title} takes: {rule.text()}; ask for another size, or name "
-                "none and the profile chooses it."
-            )
+        if rule.must and rule.kind in figures:
+            _check(profile, rule, figures[rule.kind], f"a result of {size}")
+
+
+def _check(profile: Profile, rule: Rule, figure: float, what: str) -> None:
+    if not rule.holds(figure):
+        raise InputError(
+            f"{what} is not what {profile.title} takes: {rule.text()}; ask for another size, or name none and the "
+            "profile chooses it."
+        )
 
 
 def suffixes_for(profile: Profile) -> tuple[str, ...]:
@@ -89,26 +94,16 @@ def check_outputs(profile: Profile, outputs: Iterable[Path]) -> None:
             )
 
 
-def check_wish(profile: Profile, target: Target) -> None:
+def check_target(profile: Profile, target: Target) -> None:
     """Raises ``InputError`` for a size that breaks a rule whatever picture it is for."""
     if target.fit in (Fit.COVER, Fit.PAD, Fit.STRETCH) and target.width and target.height:
         check_size(profile, plan_fit(Size(1, 1), target).canvas)
-    sides = [rule for rule in profile.all("longest_side") if rule.must]
-    if target.fit is Fit.LONGEST:
-        _check_side(profile, sides, max(target.width, target.height))
-    for rule in sides:
-        wished = max(target.width, target.height)
-        if target.fit is Fit.CONTAIN and target.width and target.height and rule.least and wished < rule.least:
-            _check_side(profile, [rule], wished)
-
-
-def _check_side(profile: Profile, rules: list[Rule], side: int) -> None:
-    for rule in rules:
-        if side and not rule.holds(side):
-            raise InputError(
-                f"a longest side of {side} px is not what {profile.title} takes: {rule.text()}; ask for another size, "
-                "or name none and the profile chooses it."
-            )
+    side = max(target.width, target.height)
+    contained = target.fit is Fit.CONTAIN and bool(target.width and target.height)
+    for rule in profile.all("longest_side"):
+        too_small = contained and rule.least is not None and side < rule.least
+        if rule.must and side and (target.fit is Fit.LONGEST or too_small):
+            _check(profile, rule, side, f"a longest side of {side} px")
 
 
 class Framed(NamedTuple):
@@ -119,7 +114,7 @@ class Framed(NamedTuple):
     frame: Box
 
 
-def framed(file: PictureFile, wish: Target | None, profile: Profile, *, anew: bool) -> Framed:
+def framed(file: PictureFile, requested: Target | None, profile: Profile, *, anew: bool) -> Framed:
     """The picture as it is to be enlarged, to what, and which part of it that is.
 
     Where the profile asks that the product fill the frame and it would not, or ``anew``, the frame is drawn around the
@@ -127,8 +122,8 @@ def framed(file: PictureFile, wish: Target | None, profile: Profile, *, anew: bo
     the source cuts off stays at that edge, and one that goes from edge to edge leaves the frame as it is. Raises
     ``InputError`` for a size that breaks the profile.
     """
-    size = _size(file.picture)
-    target = wish or target_for(profile, size)
+    size = size_of(file.picture)
+    target = requested or target_for(profile, size)
     plan = plan_fit(size, target)
     rule, frame = profile.must("fill"), Box(0, 0, *size)
     if rule:
@@ -141,8 +136,8 @@ def framed(file: PictureFile, wish: Target | None, profile: Profile, *, anew: bo
         if wanted and not (across or through):
             frame = _frame(content, size, plan, _aim(rule), keep_edges=cut_off)
             file = _reframed(file, frame, colour)
-            target = target_for(profile, frame.size) if wish is None else replace(
-                wish, fit=Fit.COVER, width=plan.canvas.width, height=plan.canvas.height
+            target = target_for(profile, frame.size) if requested is None else replace(
+                requested, fit=Fit.COVER, width=plan.canvas.width, height=plan.canvas.height
             )  # fmt: skip
             plan = plan_fit(frame.size, target)
     check_size(profile, plan.canvas)
@@ -225,13 +220,9 @@ def _reframed(file: PictureFile, frame: Box, colour: tuple[float, ...]) -> Pictu
 def cut_out(layer: torch.Tensor, frame: Box, colour: tuple[float, ...]) -> torch.Tensor:
     """What ``frame`` shows of (1, C, H, W); ``colour``, one value for each channel, beyond it."""
     canvas = torch.tensor(colour, dtype=layer.dtype)[None, :, None, None].repeat(1, 1, frame.height, frame.width)
-    size = _size(layer)
+    size = size_of(layer)
     left, top = max(frame.x, 0), max(frame.y, 0)
     right, bottom = min(frame.right, size.width), min(frame.bottom, size.height)
     target = canvas[..., top - frame.y : bottom - frame.y, left - frame.x : right - frame.x]
     target.copy_(layer[..., top:bottom, left:right])
     return canvas
-
-
-def _size(picture: torch.Tensor) -> Size:
-    return Size(picture.shape[3], picture.shape[2])

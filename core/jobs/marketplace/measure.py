@@ -19,7 +19,7 @@ from ...image.trim import TOLERANCE, find_content
 from ...image.white_background import border_is_white, border_of
 from ...media.picture.icc import image_to_srgb
 from ...media.picture.read import PictureFile, read_picture, readable_formats
-from ...types import Box, Size
+from ...types import Box, Size, size_of
 from ..picture import over
 from .framing import fill_of
 from .profile import Profile, Rule
@@ -78,7 +78,7 @@ def facts_of(path: Path) -> Facts:
     picture = file.picture if file.alpha is None else over(file.picture, file.alpha, WHITE)
     return Facts(
         picture=picture,
-        size=Size(picture.shape[3], picture.shape[2]),
+        size=size_of(picture),
         content=_content(picture),
         kind="jpeg" if kind == "mpo" else kind,
         bytes=path.stat().st_size,

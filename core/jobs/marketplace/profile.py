@@ -150,3 +150,14 @@ def parse_profile(written: Any, where: str = "") -> Profile:
     missing or out of range."""
     profile = parse(Profile, written, where, strict=True)
     return replace(profile, title=profile.title or profile.name)
+
+
+def table(profile: Profile) -> str:
+    """A Markdown table: each rule, whether it must be kept, where it was read and when."""
+    head = ["| rule | must | read | note |", "|---|---|---|---|"]
+    return "\n".join([f"### {profile.title}", "", *head, *(_row(rule) for rule in profile.rules)])
+
+
+def _row(rule: Rule) -> str:
+    read = f"[{rule.date}]({rule.source})" if rule.source else rule.date
+    return f"| {rule.text()} | {'yes' if rule.must else 'no, a warning'} | {read} | {rule.note} |"

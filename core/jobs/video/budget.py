@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -96,11 +97,24 @@ def settle_budget(
     frame = next(iter(read_video(job.source, plan.facts, job.settings.read)), None)
     if frame is None:
         raise InputError(f"The requested part of {plan.facts.name} has no frames.")
-    wanted = measure_frame(job, plan, upscaler, job.model, frame, milliseconds, progress)
+    trial_of = partial(_measure, job, plan, frame, milliseconds, progress)
+    wanted = trial_of(upscaler, job.model)
     if wanted.milliseconds <= milliseconds:
         sentence = f"{wanted.text()} on {job.device}; the budget of {milliseconds:g} ms holds."
         return Budget(upscaler=upscaler, model=job.model, holds=True, sentence=sentence, trials=(wanted,))
-    tried, best = _try_others(job, plan, others, frame, milliseconds, progress)
+    tried: list[Trial] = []
+    best: tuple[Trial, Upscaler] | None = None
+    for load in others:
+        try:
+            other, model = load()
+        except (ModelError, InputError) as error:
+            progress.note(f"A model is left out of the trial: {error}")
+            continue
+        progress.check()
+        trial = trial_of(other, model)
+        tried.append(trial)
+        if trial.milliseconds <= milliseconds and (best is None or trial.milliseconds > best[0].milliseconds):
+            best = (trial, other)
     trials = (wanted, *tried)
     over = f"{wanted.text()} on {job.device}, over the budget of {milliseconds:g} ms"
     if best is None:
@@ -116,39 +130,14 @@ def settle_budget(
     return Budget(upscaler=faster, model=trial.model, holds=True, sentence=sentence, trials=trials)
 
 
-def _try_others(
+def _measure(
     job: VideoJob,
     plan: VideoPlan,
-    others: Iterable[Candidate],
     frame: Frame,
     milliseconds: float,
     progress: Progress,
-) -> tuple[list[Trial], tuple[Trial, Upscaler] | None]:
-    """What they take, and which of them uses the budget best without going over it."""
-    trials: list[Trial] = []
-    best: tuple[Trial, Upscaler] | None = None
-    for load in others:
-        try:
-            other, model = load()
-        except (ModelError, InputError) as error:
-            progress.note(f"A model is left out of the trial: {error}")
-            continue
-        progress.check()
-        trial = measure_frame(job, plan, other, model, frame, milliseconds, progress)
-        trials.append(trial)
-        if trial.milliseconds <= milliseconds and (best is None or trial.milliseconds > best[0].milliseconds):
-            best = (trial, other)
-    return trials, best
-
-
-def measure_frame(
-    job: VideoJob,
-    plan: VideoPlan,
     upscaler: Upscaler,
     model: Model,
-    frame: Frame,
-    milliseconds: float,
-    progress: Progress,
 ) -> Trial:
     """The median of a few runs over the frame, or an estimate from a part of it where that is hopeless already."""
 
@@ -174,11 +163,11 @@ def measure_frame(
 
 def precision_of(upscaler: Upscaler, model: Model) -> str:
     """What the model runs in: half precision may be broken here, and ``auto`` says nothing."""
-    wish = "fp32" if model.precision == "auto" else model.precision
+    requested = "fp32" if model.precision == "auto" else model.precision
     dtype = getattr(upscaler, "dtype", None)
-    if dtype == torch.float32 and wish in PRECISIONS.values():
+    if dtype == torch.float32 and requested in PRECISIONS.values():
         return "fp32"
-    return PRECISIONS.get(dtype, wish) if isinstance(dtype, torch.dtype) else model.precision
+    return PRECISIONS.get(dtype, requested) if isinstance(dtype, torch.dtype) else model.precision
 
 
 def _crop_milliseconds(upscaler: Upscaler, frame: Frame, device: torch.device) -> float:

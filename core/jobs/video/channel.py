@@ -34,7 +34,7 @@ class Channel(Generic[Item]):
             self._change.notify_all()
 
     def end(self) -> None:
-        """Nothing more comes; the taker still gets what is on the belt."""
+        """Nothing more comes; the taker still gets what is in it."""
         with self._change:
             self._ended = True
             self._change.notify_all()

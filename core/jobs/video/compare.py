@@ -56,11 +56,7 @@ class VideoComparison:
             lines.append(f"source: {self.source_frames} frames; times {_kept(self.times_kept)}")
         if self.sound_kept is not None:
             lines.append(f"sound: {_kept(self.sound_kept)}")
-        if self.flicker.levels is not None and self.flicker.still_share is not None:
-            share = self.flicker.still_share
-            lines.append(
-                f"flicker: {self.flicker.levels:.2f} levels of 255 where the source stands still ({share:.0%})"
-            )
+        lines += self.flicker.lines
         lines += [f"VMAF ({name}): {score:.2f}" for name, score in self.vmaf.items()]
         return "\n".join([*lines, *self.notes])
 

@@ -24,9 +24,10 @@ from ...metrics.flicker import Flicker, flicker_of_pair
 from ...progress import Progress
 from ...tiled.pipeline import TileSettings, upscale_to
 from ...tiled.tile_cache import Reuse
-from ...types import Size
+from ...types import Size, size_of
 from ...upscaler import Upscaler
 from .plan import VideoJob, VideoPlan
+from .segments import Counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,26 +71,25 @@ class FrameSettings:
 
 def _dither_of(job: VideoJob, plan: VideoPlan) -> Dither:
     """Bands of a source of 8 bits are in the source, and noise costs bits in every frame: AUTO leaves them."""
-    wish = job.settings.dither
-    needless = plan.encoding.deep or (wish is Dither.AUTO and plan.facts.bit_depth <= 8)
-    return Dither.OFF if needless else wish
+    dither = job.settings.dither
+    needless = plan.encoding.deep or (dither is Dither.AUTO and plan.facts.bit_depth <= 8)
+    return Dither.OFF if needless else dither
 
 
 @dataclass(frozen=True)
 class Finished:
-    """``pixels`` as the encoder takes them. ``streamed``: the model took the frame row by row, not in tiles.
+    """``pixels`` as the encoder takes them.
     ``seconds`` is what it took, reading included: [read, upscale]."""
 
     pixels: Pixels
     pts: int
     duration: int
-    reused: bool
-    tiles_run: int
-    tiles_reused: int
-    streamed: bool
-    flicker: Flicker
+    counts: Counts
     seconds: tuple[float, float]
-    damaged: bool
+
+    @property
+    def reused(self) -> bool:
+        return bool(self.counts.reused)
 
 
 class FrameUpscaler:
@@ -130,23 +130,21 @@ class FrameUpscaler:
         seconds = time.perf_counter() - started
         flicker = self._flicker(source, result)
         self._source, self._result, self._pixels = source, result, pixels
-        counts = self._reuse.counts
-        return Finished(
-            pixels=pixels,
-            pts=frame.pts,
-            duration=frame.duration,
-            reused=held,
-            tiles_run=counts.tiles_run - before.tiles_run,
-            tiles_reused=counts.tiles_reused - before.tiles_reused,
-            streamed=counts.streamed > before.streamed,
+        now = self._reuse.counts
+        counts = Counts(
+            frames=1,
+            reused=int(held),
+            tiles_run=now.tiles_run - before.tiles_run,
+            tiles_reused=now.tiles_reused - before.tiles_reused,
+            streamed=int(now.streamed > before.streamed),
+            damaged=int(frame.damaged),
             flicker=flicker,
-            seconds=(read_seconds, seconds),
-            damaged=frame.damaged,
         )
+        return Finished(pixels, frame.pts, frame.duration, counts, (read_seconds, seconds))
 
     def _shown(self, picture: torch.Tensor) -> torch.Tensor:
         """With square pixels."""
-        if Size(picture.shape[3], picture.shape[2]) != self._settings.shown:
+        if size_of(picture) != self._settings.shown:
             return resize(picture, self._settings.shown).clamp_(0, 1)
         return picture
 

@@ -104,9 +104,7 @@ class VideoReport:
         total = self.latency.get("total")
         if total is not None and total.count:
             lines.append(_percentiles(self.latency))
-        levels, share_still = counts.flicker.levels, counts.flicker.still_share
-        if levels is not None and share_still is not None:
-            lines.append(f"flicker: {levels:.2f} levels of 255 where the source stands still ({share_still:.0%})")
+        lines += counts.flicker.lines
         lines += [f"VMAF ({name}): {score:.2f}" for name, score in self.vmaf.items()]
         return "\n".join([*lines, *filter(None, [self.budget, *self.notes, self.problem])])
 

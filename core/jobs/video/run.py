@@ -130,8 +130,8 @@ class _Stream:
         try:
             self._work(expected)
         finally:
-            self._reader.belt.cut()
-            self._writer.belt.end()
+            self._reader.channel.cut()
+            self._writer.channel.end()
             self._reader.join()
             self._writer.join()
         self._raise_writing()
@@ -146,14 +146,14 @@ class _Stream:
         raise error
 
     def _work(self, expected: int) -> None:
-        for number, (frame, seconds) in enumerate(self._reader.belt):
+        for number, (frame, seconds) in enumerate(self._reader.channel):
             if number % self._job.settings.segment_frames == 0:
                 self._frames.forget()
             if number >= expected:
                 self._progress.extend(1)
             finished = self._frames.finish(frame, seconds)
             try:
-                self._writer.belt.put(finished)
+                self._writer.channel.put(finished)
             except Closed:
                 return
             self._progress.finish_frame(finished)

@@ -17,24 +17,24 @@ from .segments import Counts, SegmentStore
 
 
 class Reader(threading.Thread):
-    """Decodes ahead by as many frames as the belt has room for. ``error`` is why it stopped early."""
+    """Decodes ahead by as many frames as the channel has room for. ``error`` is why it stopped early."""
 
     def __init__(self, source: Source, facts: VideoFacts, settings: ReadSettings, room: int) -> None:
         super().__init__(name="backplate read", daemon=True)
         self._frames = read_video(source, facts, settings)
-        self.belt: Channel[tuple[Frame, float]] = Channel(room)
+        self.channel: Channel[tuple[Frame, float]] = Channel(room)
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
             for frame, seconds in self._timed():
-                self.belt.put((frame, seconds))
+                self.channel.put((frame, seconds))
         except Closed:
             pass
         except BaseException as error:  # noqa: BLE001  given to the thread that runs the job
             self.error = error
         finally:
-            self.belt.end()
+            self.channel.end()
 
     def _timed(self) -> Iterator[tuple[Frame, float]]:
         started = time.perf_counter()
@@ -50,19 +50,19 @@ class Writer(threading.Thread):
     def __init__(self, store: SegmentStore, encoding: Encoding, segment_frames: int, room: int) -> None:
         super().__init__(name="backplate write", daemon=True)
         self._store, self._encoding, self._segment_frames = store, encoding, segment_frames
-        self.belt: Channel[Finished] = Channel(room)
+        self.channel: Channel[Finished] = Channel(room)
         self.latency = {name: Latency() for name in STAGES}
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            frames = iter(self.belt)
+            frames = iter(self.channel)
             while (first := next(frames, None)) is not None:
                 self._write_segment(first, frames)
         except BaseException as error:  # noqa: BLE001  given to the thread that runs the job
             self.error = error
         finally:
-            self.belt.cut()
+            self.channel.cut()
 
     def _write_segment(self, first: Finished, rest: Iterator[Finished]) -> None:
         counts = Counts()
@@ -72,7 +72,7 @@ class Writer(threading.Thread):
                 started = time.perf_counter()
                 segment.write(frame.pixels, frame.pts, frame.duration)
                 self._time(frame, time.perf_counter() - started)
-                counts += _counts_of(frame)
+                counts += frame.counts
                 frame = next(rest, None) if counts.frames < self._segment_frames else None
         self._store.close(segment.frames, segment.reorder, counts)
 
@@ -80,15 +80,3 @@ class Writer(threading.Thread):
         steps = (*frame.seconds, seconds)
         for name, value in zip(STAGES, (*steps, sum(steps)), strict=True):
             self.latency[name].add(value)
-
-
-def _counts_of(frame: Finished) -> Counts:
-    return Counts(
-        frames=1,
-        reused=int(frame.reused),
-        tiles_run=frame.tiles_run,
-        tiles_reused=frame.tiles_reused,
-        streamed=int(frame.streamed),
-        damaged=int(frame.damaged),
-        flicker=frame.flicker,
-    )

@@ -15,6 +15,7 @@ from backplate.core.engines.tensorrt import file as tensorrt_file
 from backplate.core.engines.tensorrt.package import Package
 from backplate.model_loader.loaded import LoadedModel, load_model
 from safetensors.torch import save_file
+from seeded_models import save_seeded
 
 from .tensorrt.tensorrt_house import House
 
@@ -89,10 +90,4 @@ def house(
 @pytest.fixture
 def seeded(tmp_path: Path) -> Callable[[str], LoadedModel]:
     """A small model of any architecture by its name in ``benchmarks/seeded_models.py``."""
-    source = Path(__file__).parents[3] / "benchmarks" / "seeded_models.py"
-    spec = importlib.util.spec_from_file_location("seeded_models", source)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return lambda name: load_model(module.save_seeded(name, tmp_path))
+    return lambda name: load_model(save_seeded(name, tmp_path))

@@ -7,16 +7,9 @@ from pathlib import Path
 import pytest
 from backplate.core.engines.built_cache import Artifact, artifact_folder, drop_artifact, obtain
 from backplate.core.progress import Progress
+from recorder import Recorder
 
 ARTIFACT = Artifact(kind="onnx", label="4x/Ultra Sharp", parts={"weights": "ab", "tile": 256})
-
-
-class Listening(Progress):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
 
 
 def never() -> bytes:
@@ -51,7 +44,7 @@ def test_a_flipped_byte_is_noticed_wherever_it_is_and_said_once(place: int):
     assert len(stored) == 59
     stored[place] ^= 1
     ARTIFACT.path.write_bytes(stored)
-    progress = Listening()
+    progress = Recorder()
     assert obtain(ARTIFACT, lambda: b"again", progress) == b"again"
     assert len(progress.notes) == 1
     assert obtain(ARTIFACT, never, progress) == b"again"

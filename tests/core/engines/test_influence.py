@@ -9,24 +9,16 @@ import torch
 from backplate.core.engines.halo import Footprint, find_sight
 from backplate.core.engines.influence import find_grid, gathers_statistics, peak_bytes, runs_batches, sample_strip
 from backplate.core.engines.pytorch.eager import EagerUpscaler
-from backplate.core.progress import Progress
 from backplate.core.tiled.pipeline import TileSettings, upscale
 from backplate.core.types import Size, SizeRule
 from backplate.model_loader.loaded import LoadedModel
+from recorder import Recorder
 from torch import nn
 
 CPU = torch.device("cpu")
 HALF_A_LEVEL = 0.5 / 255
 
 Load = Callable[[str], LoadedModel]
-
-
-class Notes(Progress):
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-
-    def note(self, sentence: str) -> None:
-        self.sentences.append(sentence)
 
 
 def texture(height: int, width: int) -> torch.Tensor:
@@ -85,20 +77,20 @@ def test_a_model_that_sees_everything_runs_whole_or_says_what_tiles_cost(seeded:
     model, picture = seeded(name), texture(130, 110)
     upscaler = EagerUpscaler(model, CPU)
     assert upscaler.spec.halo.unbounded
-    notes = Notes()
+    notes = Recorder()
     whole = upscale(picture, upscaler, progress=notes)
     assert (whole - untiled(model, picture)).abs().max() < 1e-4
-    assert not notes.sentences
+    assert not notes.notes
     tiled = upscale(picture, upscaler, TileSettings(size=64), notes)
     assert (tiled - whole).abs().max() > HALF_A_LEVEL
-    assert len(notes.sentences) == 1
-    assert "of 255 levels where they meet" in notes.sentences[0]
+    assert len(notes.notes) == 1
+    assert "of 255 levels where they meet" in notes.notes[0]
 
 
 def test_tiles_that_agree_are_not_worth_a_word(seeded: Load):
-    notes = Notes()
+    notes = Recorder()
     upscale(texture(110, 90), EagerUpscaler(seeded("SwinIR"), CPU), TileSettings(size=40), notes)
-    assert not notes.sentences
+    assert not notes.notes
 
 
 @pytest.mark.parametrize("size", [(3, 50), (17, 17), (40, 19)], ids=str)

@@ -14,21 +14,14 @@ from backplate.core.engines.autotune.tiles_and_rows import TilesAndRows
 from backplate.core.engines.plan import Candidate, Choice, RunPlan, Trial
 from backplate.core.engines.pytorch.eager import EagerUpscaler
 from backplate.core.engines.registry import Engine, EngineRequest, EngineUnusable, list_engines, open_upscaler
-from backplate.core.progress import Cancelled, Progress
+from backplate.core.progress import Cancelled
 from backplate.core.tiled.pipeline import upscale
 from backplate.core.upscaler import Upscaler
 from backplate.model_loader.loaded import LoadedModel
 from backplate.model_loader.precision import Precision
+from recorder import Recorder
 
 CPU = torch.device("cpu")
-
-
-class Listening(Progress):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
 
 
 def refuse(request: EngineRequest) -> Upscaler:
@@ -36,7 +29,7 @@ def refuse(request: EngineRequest) -> Upscaler:
 
 
 def test_pytorch_runs_the_model_itself_and_says_nothing(build: Callable[[str], LoadedModel]):
-    progress = Listening()
+    progress = Recorder()
     assert isinstance(open_upscaler(build("compact"), CPU, progress=progress), EagerUpscaler)
     assert progress.notes == []
 
@@ -52,7 +45,7 @@ def test_pytorch_takes_over_with_one_sentence(
     build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch, module: SimpleNamespace, said: str
 ):
     monkeypatch.setattr(engines, "engine_module", lambda engine: module)
-    progress = Listening()
+    progress = Recorder()
     upscaler = open_upscaler(build("compact"), CPU, engine=Engine.NCNN, progress=progress)
     assert isinstance(upscaler, EagerUpscaler)
     assert len(progress.notes) == 1
@@ -61,7 +54,7 @@ def test_pytorch_takes_over_with_one_sentence(
 
 
 def test_another_precision_is_said(build: Callable[[str], LoadedModel]):
-    progress = Listening()
+    progress = Recorder()
     open_upscaler(build("compact"), CPU, Precision.FP16, progress=progress)
     assert len(progress.notes) == 1
     assert "fp32 instead of fp16" in progress.notes[0]
@@ -89,14 +82,10 @@ def test_every_engine_is_listed_with_a_reason_or_without():
 def test_the_trial_of_pytorch_alone_can_be_cancelled(
     build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch
 ):
-    class Stopping(Progress):
-        def check(self) -> None:
-            raise Cancelled
-
     monkeypatch.setenv(SWITCH, "1")
     monkeypatch.setattr(plan_store, "_chosen", {})
     with pytest.raises(Cancelled):
-        open_upscaler(build("compact"), CPU, progress=Stopping())
+        open_upscaler(build("compact"), CPU, progress=Recorder(0))
     assert not plan_store.plans.read()
 
 
@@ -122,7 +111,7 @@ def test_auto_may_take_one_engine_for_small_pictures_and_another_for_large_ones(
         )
 
     monkeypatch.setattr(engines, "choose_plan", choose)
-    progress = Listening()
+    progress = Recorder()
     upscaler = open_upscaler(model, CPU, engine=Engine.AUTO, progress=progress)
     assert isinstance(upscaler, TilesAndRows)
     assert len(progress.notes) == 1
@@ -138,7 +127,7 @@ def test_auto_takes_ncnn_for_chains_of_convolutions_without_a_trial_where_the_jo
     pytest.importorskip("ncnn")
     monkeypatch.setenv(SWITCH, "1")
     monkeypatch.setattr(plan_store, "_chosen", {})
-    model, progress = build("compact"), Listening()
+    model, progress = build("compact"), Recorder()
     small = open_upscaler(model, CPU, engine=Engine.AUTO, progress=progress, pixels=100 * 100)
     assert isinstance(small, EagerUpscaler)
     assert progress.notes == [f"{model.facts.name} runs in pytorch: this job is too small for another engine."]

@@ -13,25 +13,14 @@ from backplate.core.engines.pytorch.eager import EagerUpscaler
 from backplate.core.engines.registry import Engine, open_upscaler
 from backplate.core.engines.shape_counter import RepeatedShapes
 from backplate.core.engines.torch_compile import CompiledNetwork, CompiledSettings, CompiledUpscaler
-from backplate.core.progress import Cancelled, Progress
+from backplate.core.progress import Cancelled
 from backplate.core.tiled.pipeline import TileSettings, upscale
 from backplate.model_loader.loaded import LoadedModel
+from recorder import Recorder
 from torch import nn
 
 CPU = torch.device("cpu")
 needs_compiler = pytest.mark.skipif(compiled_engine._missing("cpu") is not None, reason="no C++ compiler")
-
-
-class Listening(Progress):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.labels: list[str] = []
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
-
-    def begin(self, total: int, what: str = "") -> None:
-        self.labels.append(what)
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -40,7 +29,7 @@ def noise(*shape: int) -> torch.Tensor:
 
 @needs_compiler
 def test_it_computes_what_the_model_computes_at_every_size(build: Callable[[str], LoadedModel]):
-    model, progress = build("compact"), Listening()
+    model, progress = build("compact"), Recorder()
     upscaler = open_upscaler(model, CPU, engine=Engine.COMPILED, progress=progress)
     assert isinstance(upscaler, CompiledUpscaler)
     assert progress.labels == ["compiling"]
@@ -61,7 +50,7 @@ def test_it_computes_what_the_model_computes_at_every_size(build: Callable[[str]
 
 
 def fallback(model: LoadedModel) -> str:
-    progress = Listening()
+    progress = Recorder()
     upscaler = open_upscaler(model, CPU, engine=Engine.COMPILED, progress=progress)
     assert type(upscaler) is EagerUpscaler
     (note,) = progress.notes
@@ -123,7 +112,7 @@ def test_it_can_be_stopped_before_it_begins(
         raise Cancelled
 
     backend(lambda model, **_: pytest.fail("compiled all the same"))
-    progress = Listening()
+    progress = Recorder()
     progress.check = stop
     with pytest.raises(Cancelled):
         open_upscaler(build("compact"), CPU, engine=Engine.COMPILED, progress=progress)

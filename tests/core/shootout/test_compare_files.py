@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from backplate.core.metrics.pair import Align
 from backplate.core.metrics.registry import CompareSettings
-from backplate.core.progress import Cancelled, Progress
+from backplate.core.progress import Cancelled
 from backplate.core.shootout.compare import compare_paths, frames_of
 from PIL import Image
+from recorder import Recorder
 
 SETTINGS = CompareSettings(metrics=("psnr", "ssim"))
 
@@ -194,9 +195,5 @@ def test_vmaf_of_a_real_clip_is_that_of_ffmpeg(shared, tmp_path):
 
 
 def test_the_run_can_be_stopped(write, tmp_path):
-    class Stop(Progress):
-        def check(self) -> None:
-            raise Cancelled
-
     with pytest.raises(Cancelled):
-        compare_paths(write("a.png"), write("b.png"), SETTINGS, Stop())
+        compare_paths(write("a.png"), write("b.png"), SETTINGS, Recorder(0))

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from backplate.core.errors import InputError
-from backplate.core.metrics.pair import size_of
 from backplate.core.shootout.samples import Degrade, degraded_sample, paired_sample, samples_in
-from backplate.core.types import Size
+from backplate.core.types import Size, size_of
 from PIL import Image
 
 

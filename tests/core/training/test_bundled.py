@@ -8,11 +8,12 @@ import torch
 from backplate.core.metrics.pair import Channel
 from backplate.core.metrics.psnr import psnr
 from backplate.core.parsed import as_plain
-from backplate.core.training.checkpoint import read_card
 from backplate.core.training.config import TrainSettings, load_settings
 from backplate.core.training.degrade.pipeline import DegradationSettings, Mode, degrade
 from backplate.core.training.synthetic.pictures import draw_picture
+from backplate.model_loader.licences import card_of
 from backplate.model_loader.loaded import load_model
+from bundled_models import PHOTOGRAPHS, SET5, examples, to_8_bits
 
 FOLDER = pathlib.Path(__file__).resolve().parents[3] / "model_loader" / "bundled"
 # Least gains in dB over bicubic on average: on Set5, and on photographs.
@@ -24,16 +25,6 @@ BARS = {
 LIMITS = {"lite": (100_000, 300_000), "standard": (700_000, 1_500_000)}
 """Parameters and bytes."""
 MODELS = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
-PHOTOGRAPHS = (
-    "00003.png",
-    "00017_gray.png",
-    "ADE_val_00000114.jpg",
-    "OST_009.png",
-    "baboon.png",
-    "children-alpha.png",
-    "tree_alpha_16bit.png",
-    "wolf_gray.jpg",
-)
 
 
 def path_of(model):
@@ -78,7 +69,7 @@ def test_size_and_scale(model):
 def test_the_file_was_made_by_the_settings_beside_it(model):
     pytest.importorskip("yaml", reason="settings files need PyYAML")
     settings = as_plain(load_settings(TrainSettings(), FOLDER / f"{model}.yaml"))
-    card = read_card(path_of(model))
+    card = card_of(path_of(model))
     # Settings that were added later had their default's effect when the file was made.
     assert settings == _merged(settings, card["settings"])
     assert card["settings"]["data"]["folder"] == ""
@@ -119,33 +110,20 @@ def test_drawn_pictures_that_it_never_saw_come_back_better_than_by_bicubic(model
     assert sum(ours) / 3 > sum(theirs) / 3 + 0.5
 
 
-def gains(model, files):
+def gains(model, folder, names):
     """PSNR of the luma over that of bicubic, dB, of each file that was reduced by bicubic weights."""
-    from backplate.core.media.picture.read import read_picture
-
     scale = scale_of(model)
-    for path in files:
-        read = read_picture(path)
-        picture = read.picture.expand(-1, 3, -1, -1)
-        if read.alpha is not None:
-            picture = picture * read.alpha + (1 - read.alpha)
-        height, width = (side // scale * scale for side in picture.shape[-2:])
-        reference = picture[..., :height, :width]
-        small = (bicubic(reference, (height // scale, width // scale)) * 255).round() / 255
+    for each in examples(folder, names, scale):
         ours, theirs = (
-            psnr((each * 255).round() / 255, reference, channel=Channel.Y, border=scale)[0]
-            for each in (run(model, small), bicubic(small, (height, width)))
+            psnr(to_8_bits(result), each.reference, channel=Channel.Y, border=scale)[0]
+            for result in (run(model, each.small), bicubic(each.small, each.reference.shape[-2:]))
         )
         yield ours - theirs
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("pictures", ["set5", "photographs"])
-def test_gain_over_bicubic_on_pictures_that_it_never_saw(shared, model, pictures):
-    files = sorted((shared / "images" / "set5").glob("*.bmp"))
-    if pictures == "photographs":
-        files = [shared / "images" / "realesrgan" / name for name in PHOTOGRAPHS]
-    gained = list(gains(model, files))
-    assert len(gained) == len(files) >= 5
+@pytest.mark.parametrize(("folder", "names"), [("set5", SET5), ("realesrgan", PHOTOGRAPHS)])
+def test_gain_over_bicubic_on_pictures_that_it_never_saw(shared, model, folder, names):
+    gained = list(gains(model, shared / "images" / folder, names))
     assert min(gained) > 0
-    assert sum(gained) / len(gained) >= BARS[model][0 if pictures == "set5" else 1]
+    assert sum(gained) / len(gained) >= BARS[model][0 if folder == "set5" else 1]

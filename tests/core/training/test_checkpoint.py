@@ -5,6 +5,7 @@ import pytest
 import torch
 from backplate.core.errors import InputError
 from backplate.core.training import checkpoint
+from backplate.model_loader.licences import card_of
 from backplate.model_loader.safe_load import read_state_dict
 
 
@@ -50,7 +51,7 @@ def test_a_model_that_the_disk_refuses_is_a_sentence_and_the_one_before_it_stays
     monkeypatch.setattr(checkpoint.Path, "write_bytes", full)
     with pytest.raises(InputError, match=r"model\.safetensors could not be written \(the disk is full\)"):
         checkpoint.write_model(path, {"a": torch.ones(3)}, {})
-    assert checkpoint.read_card(path) == {"recipe": "anime"}
+    assert card_of(path) == {"recipe": "anime"}
     assert os.listdir(tmp_path) == ["model.safetensors"]
 
 
@@ -67,7 +68,7 @@ def test_model_files_carry_their_card_and_load_elsewhere(tmp_path):
     weights = {"body.0.weight": torch.rand(4, 3, 3, 3), "steps": torch.tensor(3)}
     path = tmp_path / "model.safetensors"
     checkpoint.write_model(path, weights, {"recipe": "anime", "scores_after": {"psnr": 30.5}})
-    assert checkpoint.read_card(path) == {"recipe": "anime", "scores_after": {"psnr": 30.5}}
+    assert card_of(path) == {"recipe": "anime", "scores_after": {"psnr": 30.5}}
     again = read_state_dict(path)
     assert torch.equal(again["body.0.weight"], weights["body.0.weight"])
     mode = path.stat().st_mode

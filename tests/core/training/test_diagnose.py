@@ -6,7 +6,6 @@ import torch
 from backplate.core.errors import InputError
 from backplate.core.image.filters import gaussian
 from backplate.core.media.picture.read import write_picture
-from backplate.core.progress import Progress
 from backplate.core.training.config import RECIPES
 from backplate.core.training.degrade.pipeline import DegradationSettings, Mode
 from backplate.core.training.degrade.random_draws import seeded
@@ -23,6 +22,7 @@ from backplate.core.training.diagnose import (
 from backplate.core.training.synthetic.pictures import draw_picture
 from backplate.core.types import SizeRule
 from backplate.core.upscaler import Halo, UpscalerSpec
+from recorder import Recorder
 
 
 def drawn(kind: str, seed: int = 1, size: int = 160) -> torch.Tensor:
@@ -171,26 +171,22 @@ class Nearest:
 
 
 def test_crops_and_figures_are_written_and_the_unusable_is_named(tmp_path):
-    folder, out, notes = tmp_path / "pictures", tmp_path / "diagnosis", []
+    folder, out, progress = tmp_path / "pictures", tmp_path / "diagnosis", Recorder()
     folder.mkdir()
     for index in range(3):
         write_picture(folder / f"{index}.png", drawn("cel", index, 120))
     write_picture(folder / "tiny.png", drawn("cel", 5, 20))
     (folder / "broken.png").write_bytes(b"not a picture")
 
-    class Notes(Progress):
-        def note(self, sentence):
-            notes.append(sentence)
-
     settings = DiagnoseSettings(degradation=DegradationSettings(mode=Mode.BICUBIC), worst=2)
-    result = diagnose(Nearest(), folder, out, settings, Notes())
+    result = diagnose(Nearest(), folder, out, settings, progress)
     assert {report.name for report in result.pictures} == {"0.png", "1.png", "2.png"}
     assert len(list(out.glob("*.png"))) == 2
     written = json.loads((out / "diagnosis.json").read_text())
     assert written["recipe"] == result.recipe
     assert [row["name"] for row in written["pictures"]] == [report.name for report in result.pictures]
-    assert any("tiny.png" in note for note in notes)
-    assert any("broken.png" in note for note in notes)
+    assert any("tiny.png" in note for note in progress.notes)
+    assert any("broken.png" in note for note in progress.notes)
 
 
 def test_a_folder_without_a_usable_picture_is_refused(tmp_path):

@@ -11,22 +11,24 @@ import torch
 from backplate.core.errors import InputError
 from backplate.core.progress import Cancelled
 from backplate.core.training import loop
-from backplate.core.training.checkpoint import load_state, read_card
+from backplate.core.training.checkpoint import load_state
 from backplate.core.training.loop import train
 from backplate.core.training.loss_log import read_rows
 from backplate.core.training.trainer import Learner
 from backplate.core.training.validation import score
+from backplate.model_loader.licences import card_of
 from backplate.model_loader.loaded import load_model
 from backplate.model_loader.safe_load import read_state_dict
+from recorder import Recorder
 
 HERE = pathlib.Path(__file__).parent
 spec = importlib.util.spec_from_file_location("tiny_training", HERE / "tiny.py")
 helpers = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(helpers)
-Notes, tiny, tiny_model = helpers.Notes, helpers.tiny, helpers.tiny_model
+tiny, tiny_model = helpers.tiny, helpers.tiny_model
 
 
-class StopAt(Notes):
+class StopAt(Recorder):
     """Stops the run before a step with a given exception."""
 
     def __init__(self, step: int, reason: BaseException) -> None:
@@ -42,7 +44,7 @@ class StopAt(Notes):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A whole run, its notes and its folder."""
-    out, notes = tmp_path_factory.mktemp("runs") / "cels", Notes()
+    out, notes = tmp_path_factory.mktemp("runs") / "cels", Recorder()
     return train(tiny(), out, tiny_model(), notes), notes, out
 
 
@@ -76,7 +78,7 @@ def test_the_file_loads_as_any_model_and_is_what_was_scored(finished):
     result, _, _ = finished
     loaded = load_model(result.best)
     assert (loaded.facts.architecture, loaded.facts.scale) == ("RealESRGAN Compact", 2)
-    run = loop._Run(tiny(), tiny_model(), result.best.parent, Notes())
+    run = loop._Run(tiny(), tiny_model(), result.best.parent, Recorder())
     run.journal.close()
     again, _ = score(loaded.descriptor.model, run.pairs, torch.device("cpu"), 2.0)
     assert again["psnr"] == pytest.approx(result.after["psnr"], abs=1e-4)
@@ -84,7 +86,7 @@ def test_the_file_loads_as_any_model_and_is_what_was_scored(finished):
 
 def test_the_card_tells_where_the_file_comes_from(finished):
     result, _, _ = finished
-    card = read_card(result.best)
+    card = card_of(result.best)
     assert card["base_sha256"] == tiny_model().facts.sha256
     assert card["steps"] == result.best_step
     assert card["scores_before"]["psnr"] == result.before["psnr"]
@@ -122,7 +124,7 @@ def test_a_cancelled_run_saves_and_goes_on_to_the_same_end(finished, tmp_path, s
     with pytest.raises(Cancelled):
         train(tiny(), out, tiny_model(), StopAt(step, Cancelled()))
     assert load_state(out / "state.pt")["standing"]["step"] == step
-    notes = Notes()
+    notes = Recorder()
     train(tiny(), out, tiny_model(), notes)
     assert notes.done == 12
     assert losses_of(out) == losses_of(whole)
@@ -141,7 +143,7 @@ def load(name, path, **more):
     return module
 load("backplate", root / "__init__.py", submodule_search_locations=[str(root)])
 tiny = load("tiny_training", here / "tiny.py")
-class Killed(tiny.Notes):
+class Killed(load("recorder", root / "tests" / "support" / "recorder.py").Recorder):
     def advance(self, steps=1):
         super().advance(steps)
         if self.done == 10:
@@ -165,7 +167,7 @@ def test_kill_9_loses_only_the_steps_since_the_last_state(finished, tmp_path):
     killed(out)
     assert max(row["step"] for row in losses_of(out)) == 10
     assert load_state(out / "state.pt")["standing"]["step"] == 8
-    notes = Notes()
+    notes = Recorder()
     train(tiny(), out, tiny_model(), notes)
     assert any("Going on after step 8 of 12" in note for note in notes.notes)
     assert losses_of(out) == losses_of(whole)
@@ -243,7 +245,7 @@ def test_a_loss_that_is_no_number_goes_back_and_ends_well(tmp_path, monkeypatch)
         return learn(self, references, step)
 
     monkeypatch.setattr(Learner, "learn", sometimes)
-    notes = Notes()
+    notes = Recorder()
     result = train(tiny(), tmp_path / "run", tiny_model(), notes)
     assert failed == [6]
     assert result.rescues == 1

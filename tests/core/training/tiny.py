@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from backplate.core.progress import Progress
 from backplate.core.training.config import (
     DataSettings,
     NetworkSettings,
@@ -40,26 +39,6 @@ def tiny(**changes) -> TrainSettings:
 def tiny_model(scale: int = 2, seed: int = 1):
     """A loaded Compact model with random weights."""
     return new_compact(NetworkSettings(scale=scale, features=4, convolutions=1), seed)
-
-
-class Notes(Progress):
-    """Keeps what was said and counts."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.total = self.done = 0
-
-    def begin(self, total: int, what: str = "") -> None:
-        self.total, self.done = total, 0
-
-    def advance(self, steps: int = 1) -> None:
-        self.done += steps
-
-    def extend(self, steps: int) -> None:
-        self.total += steps
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
 
 
 def same_weights(first: torch.nn.Module, second: torch.nn.Module) -> bool:

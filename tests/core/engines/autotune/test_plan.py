@@ -11,16 +11,18 @@ import torch
 from backplate.core.engines.autotune import store as plan_store
 from backplate.core.engines.autotune import timing as plan_timing
 from backplate.core.engines.autotune import trial as plan_trial
-from backplate.core.engines.autotune.candidates import describe_plan, open_pytorch, pytorch_candidates
+from backplate.core.engines.autotune.candidates import describe_plan, pytorch_candidates
 from backplate.core.engines.autotune.choose import JOB_SHARE, MEASURING, SWITCH, TOO_SHORT, choose_plan
 from backplate.core.engines.autotune.tiles_and_rows import TilesAndRows
 from backplate.core.engines.autotune.trial import measure
-from backplate.core.engines.plan import EXACT_BAR, Candidate, RunPlan
-from backplate.core.progress import Cancelled, Progress
+from backplate.core.engines.plan import EXACT_BAR, Candidate, EngineRequest, RunPlan
+from backplate.core.engines.registry import open_upscaler
+from backplate.core.progress import Cancelled
 from backplate.core.tiled.pipeline import upscale
 from backplate.core.types import SizeRule
 from backplate.core.upscaler import Halo, UpscalerSpec
 from backplate.model_loader.loaded import LoadedModel
+from recorder import Recorder
 
 CPU = torch.device("cpu")
 
@@ -343,7 +345,7 @@ def test_the_switch_takes_the_default(clock: Clock, monkeypatch: pytest.MonkeyPa
 def test_every_way_of_pytorch_gives_the_same_picture(build: Callable[[str], LoadedModel], name: str):
     model = build(name)
     picture = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(1))
-    candidates = pytorch_candidates(model, CPU)
+    candidates = pytorch_candidates(EngineRequest(model, CPU))
     assert len({describe_plan(each.plan) for each in candidates}) == len(candidates) >= 4
     results = [each.open()(picture) for each in candidates]
     assert all((result - results[0]).abs().max() <= EXACT_BAR for result in results)
@@ -354,21 +356,15 @@ def test_a_real_trial_ends_with_a_model(build: Callable[[str], LoadedModel], mon
     monkeypatch.setattr(plan_store, "_chosen", {})
     model = build("compact")
     picture = torch.rand(1, 3, 40, 30)
-    assert (open_pytorch(model, CPU)(picture) - model.descriptor(picture)).abs().max() < 1e-5
+    assert (open_upscaler(model, CPU)(picture) - model.descriptor(picture)).abs().max() < 1e-5
     # Not on disk if other processes kept the machine busy.
     assert len(plan_store._chosen) == 1
 
 
 def test_a_trial_can_be_cancelled_between_candidates(clock: Clock):
     models = [Paced(clock, 1e-6) for _ in range(3)]
-    checks = iter([None, Cancelled()])
-
-    def check() -> None:
-        if (stop := next(checks)) is not None:
-            raise stop
-
     with pytest.raises(Cancelled):
-        choose_plan("a", CPU, [candidate(str(i), model) for i, model in enumerate(models)], check=check)
+        choose_plan("a", CPU, [candidate(str(i), model) for i, model in enumerate(models)], progress=Recorder(1))
     assert not models[1].runs
 
 
@@ -403,22 +399,13 @@ def test_what_the_others_are_compared_with_is_opened_once_where_it_comes_first(c
     assert opened == (["second", "first", "second"] if half_first else ["first", "second"])
 
 
-def test_a_trial_is_told_once_candidate_by_candidate(clock: Clock) -> None:
-    class Listening(Progress):
-        def __init__(self) -> None:
-            self.heard: list[object] = []
-
-        def begin(self, total: int, what: str = "") -> None:
-            self.heard.append((total, what))
-
-        def advance(self, steps: int = 1) -> None:
-            self.heard.append(steps)
-
-    listening = Listening()
+def test_a_trial_is_shown_once_candidate_by_candidate(clock: Clock) -> None:
+    recorder = Recorder()
     candidates = [candidate("a", Paced(clock, 1e-6)), candidate("b", Paced(clock, 2e-6))]
     for _ in range(2):
-        choose_plan("model", CPU, candidates, progress=listening)
-    assert listening.heard == [(2, MEASURING), 1, 1], "the second time it is known"
+        choose_plan("model", CPU, candidates, progress=recorder)
+    assert recorder.labels == [MEASURING], "the second time it is known"
+    assert (recorder.total, recorder.done) == (2, 2)
 
 
 def test_a_small_job_gets_a_short_trial_that_a_large_one_does_not_take_for_its_own(clock: Clock) -> None:

@@ -24,6 +24,8 @@ from backplate.core.progress import Cancelled, Progress
 from backplate.core.tiled.pipeline import TileSettings, upscale
 from backplate.core.types import Size
 from backplate.model_loader.loaded import LoadedModel
+from devices import noise
+from recorder import Recorder
 from torch import nn
 
 CPU = torch.device("cpu")
@@ -35,10 +37,6 @@ needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),
     reason="onnx, onnxscript and onnxruntime are not all installed",
 )
-
-
-def noise(height: int, width: int) -> torch.Tensor:
-    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(5))
 
 
 def names(folder: Path) -> list[str]:
@@ -172,21 +170,11 @@ def test_a_result_over_the_bar_is_refused_and_not_written(
     export_proved(build("compact"), out / "m.param", OnnxSettings(half=True))
 
 
-class Stopping(Progress):
-    def __init__(self, checks: int) -> None:
-        self.checks = checks
-
-    def check(self) -> None:
-        self.checks -= 1
-        if self.checks < 0:
-            raise Cancelled
-
-
 @needs_ncnn
 @pytest.mark.parametrize("checks", [0, 3])
 def test_a_cancelled_export_leaves_nothing(build: Callable[[str], LoadedModel], out: Path, checks: int):
     with pytest.raises(Cancelled):
-        export_proved(build("compact"), out / "m.param", OnnxSettings(), Stopping(checks))
+        export_proved(build("compact"), out / "m.param", OnnxSettings(), Recorder(checks))
     assert names(out) == []
 
 

@@ -29,6 +29,7 @@ from backplate.core.jobs.export import export_proved
 from backplate.core.progress import Cancelled, Progress
 from backplate.core.tiled.pipeline import upscale
 from backplate.model_loader.loaded import LoadedModel
+from recorder import Recorder
 
 CPU = torch.device("cpu")
 needs_ncnn = pytest.mark.skipif(importlib.util.find_spec("ncnn") is None, reason="ncnn is not installed")
@@ -333,17 +334,12 @@ def test_a_model_that_ends_its_process_ends_no_other(
     assert list((tmp_path / "own").iterdir()) == []
 
 
-class Stopped(Progress):
-    def check(self) -> None:
-        raise Cancelled
-
-
 @needs_ncnn
 def test_a_trial_can_be_cancelled(build: Callable[[str], LoadedModel], tmp_path: Path):
     export_proved(build("compact"), tmp_path / "m.param", OnnxSettings())
     record_path(tmp_path / "m.param").unlink()
     with pytest.raises(Cancelled):
-        open_engine_file(tmp_path / "m.param", CPU, Stopped())
+        open_engine_file(tmp_path / "m.param", CPU, Recorder(0))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are those of Linux")

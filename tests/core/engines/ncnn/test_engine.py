@@ -28,19 +28,16 @@ from backplate.core.engines.pytorch.eager import EagerUpscaler
 from backplate.core.engines.registry import Engine, EngineRequest, EngineUnusable, open_upscaler
 from backplate.core.errors import ModelOutputError
 from backplate.core.media.picture.read import read_picture
-from backplate.core.progress import Progress
 from backplate.core.tiled.pipeline import TileSettings, upscale
 from backplate.model_loader.loaded import LoadedModel, load_model
 from backplate.model_loader.precision import Precision
+from devices import noise
+from recorder import Recorder
 from torch import nn
 from torch.nn import functional
 
 CPU = torch.device("cpu")
 needs_ncnn = pytest.mark.skipif(importlib.util.find_spec("ncnn") is None, reason="ncnn is not installed")
-
-
-def noise(height: int, width: int, channels: int = 3) -> torch.Tensor:
-    return torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(5))
 
 
 def run(network: nn.Module, picture: torch.Tensor, folder: Path, **options: bool) -> torch.Tensor:
@@ -159,20 +156,12 @@ def test_an_operation_that_is_not_known_is_named():
         ncnn_files(Branching())
 
 
-class Listening(Progress):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
-
-
 @needs_ncnn
 def test_an_unknown_operation_leaves_the_model_to_pytorch(
     build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(ncnn_engine, "fuse_for_export", lambda descriptor: Rolling())
-    progress = Listening()
+    progress = Recorder()
     assert isinstance(open_upscaler(build("compact"), CPU, engine=Engine.NCNN, progress=progress), EagerUpscaler)
     assert len(progress.notes) == 1
     assert "Compact" in progress.notes[0]

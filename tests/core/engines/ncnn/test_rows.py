@@ -25,15 +25,12 @@ from backplate.core.tiled.row_blocks import plan_bands
 from backplate.core.types import Box
 from backplate.core.upscaler import StreamingUpscaler
 from backplate.model_loader.loaded import LoadedModel
+from devices import noise
 from torch import nn
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ncnn") is None, reason="ncnn is not installed")
 
 CPU = torch.device("cpu")
-
-
-def noise(height: int, width: int) -> torch.Tensor:
-    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(5))
 
 
 def rows_of(network: nn.Module, *, blocks_of_six: bool = False) -> NcnnRows:

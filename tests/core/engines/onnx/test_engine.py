@@ -18,9 +18,11 @@ from backplate.core.engines.onnx.export import OnnxSettings, export_onnx
 from backplate.core.engines.pytorch import half_check as precision_check
 from backplate.core.engines.pytorch.eager import EagerUpscaler
 from backplate.core.engines.registry import Engine, EngineRequest, EngineUnusable, open_upscaler
-from backplate.core.progress import Cancelled, Progress
+from backplate.core.progress import Cancelled
 from backplate.core.tiled.pipeline import TileSettings, upscale
 from backplate.model_loader.loaded import LoadedModel
+from devices import noise
+from recorder import Recorder
 
 CPU = torch.device("cpu")
 needs_onnx = pytest.mark.skipif(
@@ -29,28 +31,10 @@ needs_onnx = pytest.mark.skipif(
 )
 
 
-class Listening(Progress):
-    def __init__(self, checks: int = sys.maxsize) -> None:
-        self.notes: list[str] = []
-        self.checks = checks
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
-
-    def check(self) -> None:
-        self.checks -= 1
-        if self.checks < 0:
-            raise Cancelled
-
-
-def noise(height: int, width: int) -> torch.Tensor:
-    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(5))
-
-
 @needs_onnx
 @pytest.mark.parametrize("name", ["compact", "rrdbnet x2", "span"])
 def test_any_size_runs_in_onnx_runtime_as_in_pytorch(build: Callable[[str], LoadedModel], name: str):
-    model, progress = build(name), Listening()
+    model, progress = build(name), Recorder()
     upscaler = open_upscaler(model, CPU, engine=Engine.ONNXRUNTIME, progress=progress)
     assert progress.notes == []
     assert isinstance(upscaler, onnx_engine.OnnxRuntimeUpscaler)
@@ -77,7 +61,7 @@ def test_the_exported_model_is_kept_until_a_byte_of_it_changes(
         export_onnx(model, output, *rest)
 
     monkeypatch.setattr(onnx_engine, "export_onnx", counted)
-    request = EngineRequest(model=model, device=CPU, progress=Listening())
+    request = EngineRequest(model=model, device=CPU, progress=Recorder())
     onnx_engine.open_model(request)
     onnx_engine.open_model(request)
     assert len(exports) == 1
@@ -110,7 +94,7 @@ def test_a_cancelled_export_leaves_no_file_and_no_process(
     model = build("compact")
     before = children_of(tmp_path)
     with pytest.raises(Cancelled):
-        export_onnx(model, tmp_path / "model.onnx", progress=Listening(checks=2))
+        export_onnx(model, tmp_path / "model.onnx", progress=Recorder(checks=2))
     assert children_of(tmp_path) == before
     (process,) = processes
     assert process.returncode is not None
@@ -131,7 +115,7 @@ def test_an_exporter_that_dies_leaves_no_file_and_pytorch_takes_over(
     with pytest.raises(EngineUnusable, match=f"the architecture RealESRGAN Compact .*{said}"):
         export_onnx(model, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
-    progress = Listening()
+    progress = Recorder()
     assert isinstance(open_upscaler(model, CPU, engine=Engine.ONNXRUNTIME, progress=progress), EagerUpscaler)
     assert len(progress.notes) == 1
     assert said in progress.notes[0]
@@ -154,7 +138,7 @@ def test_half_precision_that_broke_before_is_not_exported_again(
 ):
     monkeypatch.setattr(precision_check, "_unfit", set())
     monkeypatch.setattr("backplate.core.engines.pytorch.eager.choose_dtype", lambda *_: (torch.float16, None))
-    progress = Listening()
+    progress = Recorder()
     request = EngineRequest(model=build("compact"), device=CPU, progress=progress)
     assert onnx_engine.half_wanted(request)
     precision_check.blacklist_dtype(request.model.facts.sha256, torch.float16, CPU)

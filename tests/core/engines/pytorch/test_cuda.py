@@ -26,6 +26,7 @@ from backplate.core.tiled.pipeline import TileSettings, upscale
 from backplate.model_loader.loaded import LoadedModel, load_model
 from backplate.model_loader.precision import Precision
 from devices import DEVICES, EvictingHost, FailingAt, card_with, device_called, noise, open_in, scaled
+from recorder import Recorder
 from safetensors.torch import save_file
 
 from ..conftest import BUILDERS
@@ -236,7 +237,7 @@ def test_a_card_with_little_memory_gives_the_same_picture_or_none(
 ):
     upscaler, picture = EagerUpscaler(build("rrdbnet"), card, precision), noise(300, 400)
     wanted = upscale(picture, upscaler)
-    bar, finished, full, said = EXACT if precision is Precision.FP32 else HALF, 0, 0, Noting()
+    bar, finished, full, said = EXACT if precision is Precision.FP32 else HALF, 0, 0, Recorder()
     for extra in (0, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512):
         with card_with(extra * 2**20):
             try:
@@ -272,14 +273,6 @@ def test_an_upscaler_without_memory_says_so_in_one_way(
     for first in range(1, whole.done + 1):
         with pytest.raises(OutOfMemory):
             run(FailingAt(device, first))
-
-
-class Noting(Progress):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
 
 
 class StopAfter(Progress):

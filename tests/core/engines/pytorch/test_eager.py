@@ -19,12 +19,9 @@ from backplate.core.tiled.pipeline import TileSettings, upscale
 from backplate.core.types import Size
 from backplate.model_loader.loaded import LoadedModel, load_model
 from backplate.model_loader.precision import Precision
+from devices import noise
 
 CPU = torch.device("cpu")
-
-
-def noise(height: int, width: int, channels: int = 3) -> torch.Tensor:
-    return torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(5))
 
 
 @pytest.mark.parametrize("name", ["compact", "rrdbnet", "rrdbnet x2"])

@@ -18,14 +18,11 @@ from backplate.core.tiled.row_blocks import BandPlan, TileSettings, plan_bands
 from backplate.core.tiled.tile_cache import Reuse
 from backplate.core.types import Box
 from backplate.model_loader.loaded import LoadedModel, load_model
+from devices import noise
 from torch import nn
 from torch.nn import functional
 
 SIZES = [(1, 1), (1, 64), (64, 1), (3, 40), (37, 29)]
-
-
-def noise(height: int, width: int, channels: int = 3) -> torch.Tensor:
-    return torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(6))
 
 
 def chunks_of(picture: torch.Tensor, height: int) -> tuple[Iterator[torch.Tensor], int]:

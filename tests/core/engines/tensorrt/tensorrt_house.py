@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
@@ -14,40 +13,14 @@ from backplate.core.engines.tensorrt import export as tensorrt_export
 from backplate.core.engines.tensorrt import file as tensorrt_file
 from backplate.core.engines.tensorrt.export import BuiltEngine
 from backplate.core.engines.tensorrt.package import package_of
-from backplate.core.progress import Cancelled, Progress
 from backplate.core.upscaler import Upscaler
 from backplate.model_loader.loaded import LoadedModel
 from backplate.model_loader.precision import Precision
+from recorder import Recorder
 
 from .fake_tensorrt import FakeStream, FakeTensorRT
 
 CPU = torch.device("cpu")
-
-
-class Listening(Progress):
-    def __init__(self, checks: float = math.inf) -> None:
-        self.notes: list[str] = []
-        self.labels: list[str] = []
-        self.checks = checks
-        self.total = self.done = 0
-
-    def begin(self, total: int, what: str = "") -> None:
-        self.labels.append(what)
-        self.total, self.done = total, 0
-
-    def extend(self, steps: int) -> None:
-        self.total += steps
-
-    def advance(self, steps: int = 1) -> None:
-        self.done += steps
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
-
-    def check(self) -> None:
-        self.checks -= 1
-        if self.checks < 0:
-            raise Cancelled
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -62,7 +35,7 @@ class House:
         self.fake = FakeTensorRT(model.descriptor.model, model.facts.scale)
         self.package = package_of(self.fake, rtx=False)
         self.lane = FakeStream()
-        self.progress = Listening()
+        self.progress = Recorder()
 
     def open(self, **options: object) -> Upscaler:
         request = EngineRequest(**{"model": self.model, "device": CPU, "progress": self.progress, **options})

@@ -21,8 +21,9 @@ from backplate.core.engines.tensorrt.package import Package
 from backplate.core.progress import Cancelled, Progress
 from backplate.core.types import SizeRule
 from backplate.model_loader.loaded import LoadedModel
+from recorder import Recorder
 
-from .tensorrt_house import CPU, House, Listening, files
+from .tensorrt_house import CPU, House, files
 
 needs_rtx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("tensorrt_rtx", "onnx", "onnxscript")),
@@ -143,7 +144,7 @@ def test_the_real_builder_builds_and_names_what_it_cannot_load(
     model = build("compact")
     export_onnx(model, tmp_path / "model.onnx", OnnxSettings(half=True))
     onnx = (tmp_path / "model.onnx").read_bytes()
-    progress = Listening()
+    progress = Recorder()
     built = build_engine(package, onnx, profile_for(3, SizeRule(), 128), BuildSettings(), progress)
     assert len(built.engine) > 10_000
     assert built.timings == b""
@@ -156,7 +157,7 @@ def test_the_real_builder_builds_and_names_what_it_cannot_load(
     broken[3] ^= 255
     assert tensorrt_runtime.load_engine(package, bytes(broken)) is None
     with pytest.raises(Cancelled):
-        build_engine(package, onnx, profile_for(3, SizeRule(), 128), BuildSettings(), Listening(checks=0))
+        build_engine(package, onnx, profile_for(3, SizeRule(), 128), BuildSettings(), Recorder(checks=0))
 
 
 @needs_rtx

@@ -21,8 +21,9 @@ from backplate.core.types import Size, SizeRule
 from backplate.core.upscaler import Upscaler
 from backplate.model_loader.loaded import LoadedModel
 from backplate.model_loader.precision import Precision
+from recorder import Recorder
 
-from .tensorrt_house import CPU, House, Listening, noise
+from .tensorrt_house import CPU, House, noise
 
 
 def test_the_profile_is_sized_by_the_tile_that_is_run():
@@ -41,7 +42,7 @@ def test_every_tile_of_the_pipeline_fits_the_profile(
     monkeypatch.setattr("backplate.core.engines.verify.SAMPLE_SIDE", 16)
     monkeypatch.setattr(tensorrt_engine, "SAMPLE_SIDE", 16)
     each = house(name)
-    upscaler, progress = each.open(tile=asked), Listening()
+    upscaler, progress = each.open(tile=asked), Recorder()
     for height, width in ((90, 77), (20, 150), (150, 20), (64, 64)):
         upscale(noise(1, 3, height, width), upscaler, TileSettings(size=asked), progress)
     assert progress.notes == []

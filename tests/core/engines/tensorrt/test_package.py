@@ -15,13 +15,14 @@ from backplate.core.engines.tensorrt import engine as tensorrt_engine
 from backplate.core.engines.tensorrt import package as tensorrt_package
 from backplate.core.engines.tensorrt.package import Package, package_of, target_identity
 from backplate.model_loader.loaded import LoadedModel
+from recorder import Recorder
 
 from .fake_tensorrt import FakeTensorRT
-from .tensorrt_house import CPU, House, Listening
+from .tensorrt_house import CPU, House
 
 
 def test_pytorch_takes_over_with_one_sentence(build: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch):
-    progress = Listening()
+    progress = Recorder()
     monkeypatch.setattr(tensorrt_engine, "unusable", lambda: None)
     upscaler = open_upscaler(build("compact"), CPU, engine=Engine.TENSORRT, progress=progress)
     assert isinstance(upscaler, EagerUpscaler)

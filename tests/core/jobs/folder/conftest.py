@@ -16,23 +16,6 @@ from backplate.core.jobs.model_info import Model
 from backplate.core.jobs.picture import PictureSettings
 from backplate.core.media.picture_folder import list_pictures, plan_tasks
 from backplate.model_loader.loaded import load_model
-from drawn_folder import draw_folder
-
-
-@pytest.fixture(scope="session")
-def hundred(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """100 pictures, three of them broken."""
-    folder = tmp_path_factory.mktemp("hundred") / "in"
-    draw_folder(folder, plain=93)
-    return folder
-
-
-@pytest.fixture
-def ten(tmp_path: Path) -> Path:
-    """10 pictures, three of them broken."""
-    folder = tmp_path / "in"
-    draw_folder(folder, plain=3)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from backplate.core.jobs.folder.job import FolderJob
 from backplate.core.jobs.folder.manifest import Manifest, Status, manifest_path, read_entries
 from backplate.core.jobs.folder.run import run_folder
 from backplate.core.jobs.folder.summary import summarise
+from backplate.core.jobs.marketplace import deliver as deliver_module
 from backplate.core.jobs.model_info import Model
 from backplate.core.jobs.picture import PictureSettings, enlarge, read_source, write_enlarged
 from backplate.core.jobs.quality import Limits
@@ -287,7 +288,7 @@ def test_limits_and_sizes_can_be_asked_for(ten, job, upscaler):
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_memory_is_bounded_however_long_the_folder_is(hundred, job, upscaler, monkeypatch, jobs):
     alive, most, lock = [0], [0], threading.Lock()
-    read, write = folder_run.read_source, folder_run.write_enlarged
+    read, write = folder_run.read_source, deliver_module.write_enlarged
 
     def reading(*arguments):
         source = read(*arguments)
@@ -302,7 +303,7 @@ def test_memory_is_bounded_however_long_the_folder_is(hundred, job, upscaler, mo
             alive[0] -= 1
 
     monkeypatch.setattr(folder_run, "read_source", reading)
-    monkeypatch.setattr(folder_run, "write_enlarged", writing)
+    monkeypatch.setattr(deliver_module, "write_enlarged", writing)
     run_folder(job(hundred, jobs=jobs), upscaler)
     assert alive[0] == 0
     assert 1 < most[0] <= 2 * jobs + 1
@@ -320,7 +321,7 @@ def test_a_full_disk_ends_the_job_with_a_sentence(ten, job, upscaler, monkeypatc
     def full(*_):
         raise InputError("x: cannot be written (No space left on device).") from OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folder_run, "write_enlarged", full)
+    monkeypatch.setattr(deliver_module, "write_enlarged", full)
     with pytest.raises(InputError, match="full after 0 pictures; make room there and resume"):
         run_folder(job(ten), upscaler)
 

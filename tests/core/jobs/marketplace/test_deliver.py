@@ -38,7 +38,7 @@ def product(
 def through(source: Path, output: Path, profile: Profile = AMAZON, **settings: object) -> Delivery:
     wanted = for_marketplace(PictureSettings(**settings), profile)
     read = read_source(source, output, wanted, 2)
-    return deliver(source, output, enlarge(read, None, wanted, Progress()), read, wanted, profile)
+    return deliver(source, output, enlarge(read, None, wanted, Progress()), read, wanted)
 
 
 def verdicts(delivery: Delivery) -> dict[str, str]:

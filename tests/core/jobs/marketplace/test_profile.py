@@ -9,7 +9,7 @@ import re
 import pytest
 from backplate.core.errors import InputError
 from backplate.core.image.fit import Fit, Target, plan_fit
-from backplate.core.jobs.marketplace.framing import check_wish, suffixes_for, target_for
+from backplate.core.jobs.marketplace.framing import check_target, suffixes_for, target_for
 from backplate.core.jobs.marketplace.profile import find_profile, parse_profile, profile_names
 from backplate.core.jobs.picture import PictureSettings, for_marketplace
 from backplate.core.types import Size
@@ -129,12 +129,12 @@ def test_megapixels_and_the_shortest_side_shape_the_size() -> None:
 )
 def test_a_size_that_contradicts_is_refused_early(target: Target) -> None:
     with pytest.raises(InputError, match="longest side"):
-        check_wish(parse_profile(GOOD), target)
+        check_target(parse_profile(GOOD), target)
 
 
 def test_a_size_that_may_do_is_left_to_each_picture() -> None:
     for target in (Target(fit=Fit.FACTOR, factor=2), Target(fit=Fit.PAD, width=2000, height=2000)):
-        check_wish(parse_profile(GOOD), target)
+        check_target(parse_profile(GOOD), target)
 
 
 def test_another_background_than_white_is_refused() -> None:

@@ -13,10 +13,10 @@ from backplate.core.jobs.model_info import Model
 from backplate.core.jobs.video import budget as video_budget
 from backplate.core.jobs.video.budget import Budget, precision_of, settle_budget
 from backplate.core.jobs.video.plan import VideoJob, VideoPlan, VideoSettings, plan_video
-from backplate.core.progress import Progress
 from backplate.core.upscaler import Upscaler
 from backplate.model_loader.errors import DamagedModelError
 from clips import Nearest, drawing, write_clip
+from recorder import Recorder
 
 
 class Clock:
@@ -109,20 +109,12 @@ def test_a_hopeless_model_is_judged_by_a_part_of_the_frame(planned: tuple, clock
     assert trials["fat"].milliseconds == float("inf")
 
 
-class Noting(Progress):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
-
-
 def damaged() -> tuple[Upscaler, Model]:
     raise DamagedModelError("broken.pth is empty (0 bytes): download it again.")
 
 
 def test_a_model_that_cannot_be_opened_is_left_out_with_a_note(planned: tuple, clock: Clock):
-    noting = Noting()
+    noting = Recorder()
     candidates = [damaged, lambda: (Paced(clock, 20), named("small"))]
     budget = settle_budget(*planned, Paced(clock, 100), 0.5, candidates, live=True, progress=noting)
     assert (budget.model.name, [trial.model.name for trial in budget.trials]) == ("small", ["wanted", "small"])
@@ -135,15 +127,15 @@ def test_where_no_other_model_opens_live_says_so(planned: tuple, clock: Clock):
 
 
 @pytest.mark.parametrize(
-    ("wish", "dtype", "found"),
+    ("requested", "dtype", "found"),
     [("auto", torch.float32, "fp32"), ("auto", torch.float16, "fp16"), ("fp16", torch.float32, "fp32"),
      ("tf32", torch.float32, "tf32"), ("bf16", torch.bfloat16, "bf16"), ("auto", None, "auto")],
 )  # fmt: skip
-def test_the_precision_is_the_one_that_the_model_runs_in(wish: str, dtype: torch.dtype | None, found: str):
+def test_the_precision_is_the_one_that_the_model_runs_in(requested: str, dtype: torch.dtype | None, found: str):
     upscaler = Nearest()
     if dtype is not None:
         upscaler.dtype = dtype
-    assert precision_of(upscaler, Model(name="a", sha256="0", precision=wish)) == found
+    assert precision_of(upscaler, Model(name="a", sha256="0", precision=requested)) == found
 
 
 def test_a_budget_must_be_positive(planned: tuple, clock: Clock):

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import av
+import clips
 import numpy as np
 import pytest
 import torch
@@ -27,19 +28,8 @@ from small_jobs import job
 
 
 def cut_off(tmp_path: Path) -> Path:
-    """The header promises 20 frames; the file ends in the middle of them."""
     whole = write_clip(tmp_path / "whole.mp4", options={"qp": "10"}, audio=True)
-    fast = tmp_path / "fast.mp4"
-    with av.open(str(whole)) as origin, av.open(str(fast), "w", options={"movflags": "faststart"}) as container:
-        copies = {stream.index: container.add_stream_from_template(stream) for stream in origin.streams}
-        for packet in origin.demux():
-            if packet.size:
-                packet.stream = copies[packet.stream.index]
-                container.mux(packet)
-    content = fast.read_bytes()
-    path = tmp_path / "cut.mp4"
-    path.write_bytes(content[: len(content) * 7 // 10])
-    return path
+    return clips.cut_off(whole, tmp_path / "cut.mp4", 0.7)
 
 
 def test_a_truncated_file_is_said_and_kept_where_asked(tmp_path: Path):

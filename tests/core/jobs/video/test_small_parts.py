@@ -1,4 +1,4 @@
-"""What the job is made of: belts, percentiles, the judgement of sameness."""
+"""What the job is made of: channels, percentiles, the judgement of sameness."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from backplate.core.jobs.video.channel import Channel, Closed
 from backplate.core.jobs.video.latency import Latency
 
 
-def test_a_belt_keeps_order_and_never_holds_more_than_its_room():
-    belt: Channel[int] = Channel(2)
+def test_a_channel_keeps_order_and_never_holds_more_than_its_room():
+    channel: Channel[int] = Channel(2)
     given: list[int] = []
 
     def give() -> None:
         for number in range(50):
-            belt.put(number)
+            channel.put(number)
             given.append(number)
-        belt.end()
+        channel.end()
 
     giver = threading.Thread(target=give)
     giver.start()
     taken = []
-    for number in belt:
+    for number in channel:
         taken.append(number)
         assert len(given) - len(taken) <= 3
     giver.join()
     assert taken == list(range(50))
 
 
-def test_a_cut_belt_frees_its_giver():
-    belt: Channel[int] = Channel(1)
-    belt.put(1)
+def test_a_cut_channel_frees_its_giver():
+    channel: Channel[int] = Channel(1)
+    channel.put(1)
     cut: list[bool] = []
 
     def give() -> None:
         try:
-            belt.put(2)
+            channel.put(2)
         except Closed:
             cut.append(True)
 
     giver = threading.Thread(target=give)
     giver.start()
-    belt.cut()
+    channel.cut()
     giver.join()
     assert cut == [True]
 

@@ -29,8 +29,9 @@ from .video_command import video
 app = typer.Typer(
     name="backplate",
     help="Bring pictures to delivery size with super-resolution models, without seams.",
-    epilog="Exit codes: 0 everything was written, 1 it failed, 2 some pictures of a folder failed or should be looked "
-    "at, or the command line makes no sense, 130 interrupted. BACKPLATE_DEBUG=1 shows tracebacks.",
+    epilog="Exit codes: 0 everything was written; 1 failure; 2 some pictures of a folder failed or "
+    "need a look, or the command line is invalid; 130 interrupted. BACKPLATE_DEBUG=1 shows "
+    "tracebacks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -32,13 +32,14 @@ class BatchOptions(PictureOptions):
     engine: Annotated[
         str, typer.Option(metavar=ENGINES, help="What runs the model on each machine; see `backplate engines`.")
     ] = "auto"
-    scheduler: Annotated[str, typer.Option(metavar=SCHEDULERS, help="What spreads the work over machines.")] = "ray"
+    scheduler: Annotated[str, typer.Option(metavar=SCHEDULERS, help="What distributes the work over machines.")] = "ray"
     address: Annotated[
         str | None,
-        typer.Option(help="A running Ray cluster: auto, HOST:6379 or ray://HOST:10001. Default: this machine alone."),
+        typer.Option(help="A running Ray cluster: auto, HOST:6379 or ray://HOST:10001. Default: only this machine."),
     ] = None
     workers: Annotated[
-        int, typer.Option(min=0, help="Models at work; 0 is one for each GPU, or for each machine without.")
+        int,
+        typer.Option(min=0, help="Models that run at once; 0: one for each GPU, or for each machine without a GPU."),
     ] = 0
 
 

@@ -14,10 +14,10 @@ from .errors import ALL_FAILED, SOME_FAILED, reporting
 
 @reporting
 def check(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, and folders of pictures.")],
-    profile: Annotated[str, typer.Option(metavar="amazon|google|shopify|FILE", help="Whose rules.")],
-    recursive: Annotated[bool, typer.Option("--recursive", help="Sub-folders too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture, for scripts.")] = False,
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures and folders of pictures.")],
+    profile: Annotated[str, typer.Option(metavar="amazon|google|shopify|FILE", help="Marketplace whose rules apply.")],
+    recursive: Annotated[bool, typer.Option("--recursive", help="Include subfolders.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture, for scripts.")] = False,
 ) -> None:
     """Hold pictures against a marketplace's rules; nothing is written.
 
@@ -61,7 +61,7 @@ def _as_json(path: Path, findings: list) -> str:  # pyright: ignore[reportMissin
 @reporting
 def profiles(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME|FILE]...", help="Default: those that come with Backplate.")
+        list[str] | None, typer.Argument(metavar="[NAME|FILE]...", help="Default: the bundled ones.")
     ] = None,
 ) -> None:
     """Print the rules of marketplaces as tables in Markdown, each with where and when it was read."""

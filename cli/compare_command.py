@@ -30,13 +30,18 @@ BELOW_THRESHOLD = 3
 class MetricOptions:
     """How results are held against references."""
 
-    vmaf_model: Annotated[str, typer.Option(metavar=VMAF_MODELS, help="Shown next to every VMAF score.")] = (
+    vmaf_model: Annotated[str, typer.Option(metavar=VMAF_MODELS, help="VMAF model; shown with every score.")] = (
         "vmaf_v0.6.1"
     )
-    lpips_net: Annotated[str, typer.Option(metavar=LPIPS_NETS, help="Backbone of LPIPS.")] = "alex"
-    lpips_backbone: Annotated[Path | None, typer.Option(metavar="FILE", help="torchvision's weights for it.")] = None
+    lpips_net: Annotated[str, typer.Option(metavar=LPIPS_NETS, help="LPIPS backbone.")] = "alex"
+    lpips_backbone: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with torchvision's weights for the backbone.")
+    ] = None
     lpips_download: Annotated[
-        bool, typer.Option("--lpips-download", help="Fetch them from download.pytorch.org (233 or 528 MB) if need be.")
+        bool,
+        typer.Option(
+            "--lpips-download", help="Download the weights from download.pytorch.org (233 or 528 MB) if necessary."
+        ),
     ] = False
 
     def settings(self, names: Sequence[str], channel: str, border: int, align: str = "none") -> CompareSettings:
@@ -63,22 +68,28 @@ class MetricOptions:
 class CompareOptions(MetricOptions):
     """What is compared, as written on the command line."""
 
-    result: Annotated[Path, typer.Argument(help="A picture, a video, or a folder of them.")]
+    result: Annotated[Path, typer.Argument(help="A picture, a video, or a folder of either.")]
     reference: Annotated[Path, typer.Argument(help="What it should look like; folders are matched by name.")]
     metrics: Annotated[str, typer.Option(metavar="NAMES", help=f"Of {METRICS}.")] = "psnr,ssim"
-    channel: Annotated[str, typer.Option(metavar=CHANNELS, help="Of PSNR and SSIM; papers report y.")] = "rgb"
-    border: Annotated[int, typer.Option(min=0, help="Pixels left out on every side; papers: the scale.")] = 0
-    align: Annotated[str, typer.Option(metavar=ALIGNS, help="What to do where sizes differ.")] = "none"
+    channel: Annotated[str, typer.Option(metavar=CHANNELS, help="Channel for PSNR and SSIM; papers report y.")] = "rgb"
+    border: Annotated[int, typer.Option(min=0, help="Pixels to leave out on every side; papers use the scale.")] = 0
+    align: Annotated[str, typer.Option(metavar=ALIGNS, help="What to do if the sizes differ.")] = "none"
     fail_below: Annotated[
         list[str] | None,
-        typer.Option("--fail-below", metavar="METRIC=MEAN", help="Exit code 3 if the mean is lower; repeatable."),
+        typer.Option("--fail-below", metavar="METRIC=MEAN", help="Exit code 3 if the mean is lower. Repeatable."),
     ] = None
     fail_above: Annotated[
         list[str] | None,
-        typer.Option("--fail-above", metavar="METRIC=MEAN", help="The same for LPIPS, which is better when lower."),
+        typer.Option(
+            "--fail-above",
+            metavar="METRIC=MEAN",
+            help="Exit code 3 if the mean is higher; for LPIPS, where lower is better. Repeatable.",
+        ),
     ] = None
-    as_json: Annotated[bool, typer.Option("--json", help="Print one object {metric: mean}, nothing else.")] = False
-    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the figures of every pair.")] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print only one object {metric: mean}.")] = False
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the figures of every pair to a file.")
+    ] = None
 
 
 @reporting

@@ -16,18 +16,16 @@ MODES = "bicubic|jpeg|cel|second-order"
 @reporting
 def diagnose(
     model: WantedModel,
-    data: Annotated[Path, typer.Option(help="Folder of clean pictures of the kind that you care about.")],
+    data: Annotated[Path, typer.Option(help="Folder of clean pictures of the kind you care about.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for crops of the worst and diagnosis.json.")
+        Path | None, typer.Option("--output", "-o", help="Folder for diagnosis.json and crops of the worst places.")
     ] = None,
     degradation: Annotated[
-        str, typer.Option(metavar=MODES, help="How the pictures are made small and bad before the model sees them.")
+        str, typer.Option(metavar=MODES, help="How to reduce and damage the pictures before the model sees them.")
     ] = "bicubic",
-    side: Annotated[
-        int, typer.Option(min=32, help="Look at the middle of each picture, up to this many pixels.")
-    ] = 512,
-    worst: Annotated[int, typer.Option(min=0, help="Pictures whose crops are written.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
+    side: Annotated[int, typer.Option(min=32, help="Use the middle of each picture, up to this many pixels.")] = 512,
+    worst: Annotated[int, typer.Option(min=0, help="Number of pictures to write crops of.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     device: Device = None,
     models_dir: ModelsDir = None,
     no_tune: NoTune = False,

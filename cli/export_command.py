@@ -14,7 +14,7 @@ from .options import EXPORTS, ModelFile, ModelsDir, Overwrite
 @reporting
 def export(
     model: ModelFile,
-    to: Annotated[str, typer.Option(metavar=EXPORTS, help="What to export to.")],
+    to: Annotated[str, typer.Option(metavar=EXPORTS, help="Format to export to.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="An .onnx, .param or .engine file. Default: the model's name."),
@@ -22,8 +22,8 @@ def export(
     tile: Annotated[
         int, typer.Option(min=0, help="ONNX: for pictures of this side only. TensorRT: largest tile. 0: any size.")
     ] = 0,
-    dynamic: Annotated[bool, typer.Option("--dynamic", help="Any size, also with --tile.")] = False,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Weights in half precision: half the size.")] = False,
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="Accept pictures of any size, even with --tile.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Store weights in half precision: half the size.")] = False,
     overwrite: Overwrite = False,
     models_dir: ModelsDir = None,
 ) -> None:

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 class PictureOptions(EnlargeOptions):
     """What is to be done to pictures, as written on the command line."""
 
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, and folders of pictures.")]
-    output: Annotated[Path, typer.Option("--output", "-o", help="A picture, or a folder in which names are kept.")]
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures and folders of pictures.")]
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A picture, or a folder for results with the same names.")
+    ]
     preset: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="What won a study (see `backplate study`); other options override it."),
+        typer.Option(
+            metavar="FILE", help="The winner of a study (see `backplate study`); other options take precedence."
+        ),
     ] = None
-    megapixels: Annotated[float | None, typer.Option(help="Enlarge to millions of pixels instead.")] = None
+    megapixels: Annotated[float | None, typer.Option(help="Enlarge to this many million pixels instead.")] = None
     background: Annotated[
         str | None,
         typer.Option(
@@ -38,41 +42,45 @@ class PictureOptions(EnlargeOptions):
             help="Padding of --fit pad; a colour (#rrggbb, white, black or r,g,b) also goes behind transparency.",
         ),
     ] = None
-    multiple_of: Annotated[int, typer.Option(min=1, help="Both sides of the result are multiples of this.")] = 1
-    bit_depth: Annotated[int | None, typer.Option(metavar="8|16", help="Default: that of the source.")] = None
-    sharpen: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Sharpen, without halos; try 0.5.")] = None
+    multiple_of: Annotated[int, typer.Option(min=1, help="Make both sides of the result multiples of this.")] = 1
+    bit_depth: Annotated[int | None, typer.Option(metavar="8|16", help="Default: as the source.")] = None
+    sharpen: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Sharpen without halos; try 0.5.")] = None
     quality: Annotated[int, typer.Option(min=1, max=100, help="For JPEG, WebP (100: lossless) and AVIF.")] = 95
-    trim: Annotated[bool, typer.Option("--trim", help="Cut uniform borders off before fitting.")] = False
+    trim: Annotated[bool, typer.Option("--trim", help="Cut off uniform borders before fitting.")] = False
     keep_gps: Annotated[
-        bool, typer.Option("--keep-gps/--strip-gps", help="Whether EXIF may say where the shot was taken.")
+        bool, typer.Option("--keep-gps/--strip-gps", help="Keep or remove where the shot was taken.")
     ] = True
     srgb: Annotated[bool, typer.Option("--srgb", help="Convert to sRGB instead of keeping the profile.")] = False
     overwrite: Overwrite = False
     file_format: Annotated[
         str | None, typer.Option("--format", metavar=FORMATS, help="Format in the folder. Default: as the source.")
     ] = None
-    recursive: Annotated[bool, typer.Option("--recursive", help="Sub-folders too; they are mirrored.")] = False
+    recursive: Annotated[bool, typer.Option("--recursive", help="Include subfolders; the results mirror them.")] = False
     resume: Annotated[
-        bool, typer.Option("--resume", help="Skip what the folder's manifest.jsonl says is done, and still is.")
+        bool,
+        typer.Option(
+            "--resume", help="Skip pictures that the folder's manifest.jsonl lists as done, if they still are."
+        ),
     ] = False
     jobs: Annotated[
-        int, typer.Option(min=1, max=64, help="Threads that read, and as many that write, beside the model.")
+        int, typer.Option(min=1, max=64, help="Number of threads that read, and of threads that write.")
     ] = 2
     report: Annotated[
-        bool, typer.Option("--report", help="Write summary.json and index.html, with thumbnails, into the folder.")
+        bool, typer.Option("--report", help="Write summary.json and index.html, with thumbnails, to the folder.")
     ] = False
     name_template: Annotated[
         str | None,
-        typer.Option(metavar="TEMPLATE", help="Names in the folder: {stem}, {suffix}, {index:04d} and {model}."),
+        typer.Option(metavar="TEMPLATE", help="Names of results: {stem}, {suffix}, {index:04d} and {model}."),
     ] = None
-    min_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are smaller.")] = 0
-    max_bytes: Annotated[int, typer.Option(min=0, help="Note files in the folder that are larger; 0: no limit.")] = 0
+    min_bytes: Annotated[int, typer.Option(min=0, help="Note results that are smaller.")] = 0
+    max_bytes: Annotated[int, typer.Option(min=0, help="Note results that are larger; 0: no limit.")] = 0
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts; each part may run on its own machine.")
+        str | None, typer.Option(metavar="I/N", help="Process only part I of N; each part can run on its own machine.")
     ] = None
     profile: Profile = None
     source_type: Annotated[
-        str | None, typer.Option(metavar=SOURCE_TYPES, help="Say so in XMP (IPTC DigitalSourceType) where nothing is.")
+        str | None,
+        typer.Option(metavar=SOURCE_TYPES, help="Write this to XMP (IPTC DigitalSourceType) if the source has none."),
     ] = None
 
     def checked_format(self) -> str | None:

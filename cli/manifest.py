@@ -10,18 +10,18 @@ import typer
 from .errors import reporting
 from .options import AsJson
 
-manifest_app = typer.Typer(help="What became of the pictures of a folder.", rich_markup_mode=None, no_args_is_help=True)
+manifest_app = typer.Typer(help="Results of a folder.", rich_markup_mode=None, no_args_is_help=True)
 
 
 @manifest_app.callback()
 def manifest() -> None:
-    """What became of the pictures of a folder."""
+    "Results of a folder."
 
 
 @manifest_app.command()
 @reporting
 def merge(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of results.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of results.")],
     as_json: AsJson = False,
 ) -> None:
     """Make one manifest.jsonl of those of all parts (--shard), and sum it up.

@@ -18,7 +18,7 @@ from .options import AsJson
 PIPED_WIDTH = 160
 
 models_app = typer.Typer(rich_markup_mode=None)
-ModelsDir = Annotated[Path | None, typer.Option(help="Folder to look in first, or to fetch into.")]
+ModelsDir = Annotated[Path | None, typer.Option(help="Folder to search first, or to download to.")]
 
 
 @models_app.callback(invoke_without_command=True)
@@ -49,7 +49,7 @@ def models(
 @reporting
 def fetch_model(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model of the list, with or without suffix.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A listed model, with or without extension.")],
     models_dir: ModelsDir = None,
     accept_non_commercial: Annotated[
         bool, typer.Option("--accept-non-commercial", help="Accept a licence that forbids commercial use.")
@@ -89,7 +89,7 @@ def index(context: typer.Context) -> None:
 @index_app.command("fetch")
 @reporting
 def fetch_list(
-    url: Annotated[str, typer.Option(metavar="URL", help="Another place with the same list.")] = INDEX_URL,
+    url: Annotated[str, typer.Option(metavar="URL", help="Another address of the same list.")] = INDEX_URL,
 ) -> None:
     """Download OpenModelDB's list (licence GPL-3.0) into your data folder."""
     say(f"OpenModelDB's list of models from {url}, licence GPL-3.0")

@@ -36,7 +36,7 @@ SOURCE_TYPES = "algorithmicallyEnhanced|compositeWithTrainedAlgorithmicMedia"
 
 ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help="Name or path of a model file.")]
 WantedModel = Annotated[
-    str, typer.Option("--model", "-m", metavar="NAME_OR_PATH", help="See `backplate models` for names.")
+    str, typer.Option("--model", "-m", metavar="NAME_OR_PATH", help="`backplate models` lists the names.")
 ]
 WantedSize = Annotated[
     str | None,
@@ -46,24 +46,24 @@ WantedSize = Annotated[
 ]
 Scale = Annotated[float | None, typer.Option(help="Enlarge both sides by this factor instead.")]
 WantedFit = Annotated[
-    str | None, typer.Option(metavar=FITS, help="How --size is met where the aspect differs. Default: cover.")
+    str | None, typer.Option(metavar=FITS, help="How to meet --size if the proportions differ. Default: cover.")
 ]
-WantedPrecision = Annotated[str, typer.Option(metavar=PRECISIONS, help="Float type that the model runs in.")]
+WantedPrecision = Annotated[str, typer.Option(metavar=PRECISIONS, help="Floating-point type that the model runs in.")]
 NoTune = Annotated[
     bool,
     typer.Option(
-        "--no-tune", help="No trial of how a new model runs fastest here, as BACKPLATE_TUNE=0; see `backplate tune`."
+        "--no-tune", help="Skip the trial of how a new model runs fastest, like BACKPLATE_TUNE=0; see `backplate tune`."
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best there is.")]
-ModelsDir = Annotated[Path | None, typer.Option(help="Folder to look for models in first.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu. Default: the best available.")]
+ModelsDir = Annotated[Path | None, typer.Option(help="Folder to search for models first.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 Profile = Annotated[
     str | None,
     typer.Option(
         metavar="amazon|google|shopify|FILE",
-        help="Bring pictures in line with a marketplace's rules; see `backplate profiles`.",
+        help="Make pictures meet a marketplace's rules; see `backplate profiles`.",
     ),
 ]
 
@@ -118,8 +118,8 @@ class EnlargeOptions(ModelOptions):
             "--model",
             "-m",
             metavar="NAME_OR_PATH|auto",
-            help="See `backplate models`. auto: Real-ESRGAN if it is installed, else a bundled model, standard for "
-            "pictures and lite, which is faster, for video.",
+            help="See `backplate models`. auto: an installed Real-ESRGAN, otherwise a bundled model: "
+            "standard for pictures, the faster lite for video.",
         ),
     ] = AUTO
     size: WantedSize = None
@@ -131,48 +131,55 @@ class EnlargeOptions(ModelOptions):
             metavar=ANCHORS, help="Which part to keep when cropping, or where to place the image when padding."
         ),
     ] = "center"
-    edge: Annotated[str, typer.Option(metavar=EDGES, help="What lies beyond the border; wrap for textures.")] = "plain"
+    edge: Annotated[
+        str, typer.Option(metavar=EDGES, help="What the model sees beyond the border; wrap for textures.")
+    ] = "plain"
     keep_colours: Annotated[
         bool,
-        typer.Option("--keep-colours/--no-keep-colours", help="Give flat areas the source's colours, not the model's."),
+        typer.Option("--keep-colours/--no-keep-colours", help="Give flat areas the colours of the source."),
     ] = True
     fidelity: Annotated[
         float,
         typer.Option(
-            min=0, max=1, metavar="0..1", help="Lock results to their sources: at 1, scaled down, they are those."
+            min=0,
+            max=1,
+            metavar="0..1",
+            help="Lock results to their sources: at 1, a result scaled down is its source.",
         ),
     ] = 0.0
     strip_metadata: Annotated[
         bool,
-        typer.Option("--strip-metadata", help="Carry nothing that the source says of itself, only its colour profile."),
+        typer.Option("--strip-metadata", help="Carry no metadata from the source, only its colour profile."),
     ] = False
     commercial: Annotated[
         bool,
-        typer.Option("--commercial", help="Refuse a model whose licence forbids commercial use, or is not known."),
+        typer.Option("--commercial", help="Refuse a model whose licence forbids commercial use or is unknown."),
     ] = False
     dither: Annotated[
         str,
         typer.Option(
             metavar="auto|on|off",
-            help="Noise of a level in place of bands; auto: in smooth gradients only. Never on areas of one colour.",
+            help="Add one level of noise instead of banding; auto: only in smooth gradients. Never on "
+            "areas of one colour.",
         ),
     ] = "auto"
     grain: Annotated[
-        str, typer.Option(metavar="keep|off", help="Give back the source's grain where the model took it away.")
+        str, typer.Option(metavar="keep|off", help="Restore the source's grain where the model removed it.")
     ] = "off"
     protect: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Mask of what is not to be invented: white stays the source, only larger. NAME.protect.png beside a "
-            "picture does the same for that one, and goes before this.",
+            help="Mask of what must not be invented: white stays the source, only larger. "
+            "NAME.protect.png beside a picture does the same for that picture and takes "
+            "precedence.",
         ),
     ] = None
     protect_mode: Annotated[
         str,
         typer.Option(
             metavar=PROTECT_MODES,
-            help="In the mask: the resampled source, or the model's edges with all that the source can tell.",
+            help="What fills the mask: the resampled source, or the model's edges locked to the source.",
         ),
     ] = "resample"
 

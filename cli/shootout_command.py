@@ -30,24 +30,27 @@ class ShootoutOptions(MetricOptions, ModelOptions):
 
     models: Annotated[
         list[str],
-        typer.Option("--models", "-m", metavar="NAME_OR_PATH...", help="See `backplate models` for names."),
+        typer.Option("--models", "-m", metavar="NAME_OR_PATH...", help="`backplate models` lists the names."),
     ]
-    images: Annotated[Path, typer.Option(help="A folder of pictures, or one; small ones unless --degrade is given.")]
+    images: Annotated[Path, typer.Option(help="A picture or a folder; small pictures unless --degrade is given.")]
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")]
-    scale: Annotated[int, typer.Option(min=1, help="Every result is enlarged by this, whatever the model's scale.")]
+    scale: Annotated[int, typer.Option(min=1, help="Enlarge every result by this, whatever the model's scale.")]
     more_models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="More models.")] = None
     references: Annotated[
-        Path | None, typer.Option(help="A folder of what the pictures are reductions of, matched by name.")
+        Path | None, typer.Option(help="Folder of the originals that the pictures were reduced from, matched by name.")
     ] = None
     degrade: Annotated[
-        str | None, typer.Option(metavar=DEGRADATIONS, help="The pictures are references; make them small this way.")
+        str | None,
+        typer.Option(metavar=DEGRADATIONS, help="Treat the pictures as references and reduce them this way."),
     ] = None
     metrics: Annotated[str, typer.Option(metavar="NAMES", help=f"With references: of {METRICS}.")] = (
         "psnr,ssim,lpips,vmaf"
     )
-    channel: Annotated[str, typer.Option(metavar=CHANNELS, help="Of PSNR and SSIM.")] = "y"
-    border: Annotated[int | None, typer.Option(min=0, help="Pixels left out on every side; default: scale.")] = None
-    seed: Annotated[int, typer.Option(min=0, help="Decides every chance in --degrade.")] = 0
+    channel: Annotated[str, typer.Option(metavar=CHANNELS, help="Channel for PSNR and SSIM.")] = "y"
+    border: Annotated[
+        int | None, typer.Option(min=0, help="Pixels to leave out on every side. Default: the scale.")
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of --degrade.")] = 0
 
 
 @reporting

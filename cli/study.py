@@ -12,7 +12,7 @@ from .errors import UsageProblem, reporting, say
 from .study_new import new
 
 study_app = typer.Typer(
-    help="Ask people, blind, which of several results is better; the winner becomes a preset.", no_args_is_help=True
+    help="Ask people in a blind test which result is better; the winner becomes a preset.", no_args_is_help=True
 )
 study_app.command()(new)
 
@@ -22,10 +22,10 @@ StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="The folder t
 @study_app.command()
 @reporting
 def plan(
-    share: Annotated[float, typer.Option(min=50.1, max=99, help="Preference to be seen, in percent.")] = 60,
-    power: Annotated[float, typer.Option(min=1, max=99.9, help="With which probability, in percent.")] = 90,
+    share: Annotated[float, typer.Option(min=50.1, max=99, help="Preference to detect, in percent.")] = 60,
+    power: Annotated[float, typer.Option(min=1, max=99.9, help="Probability of detecting it, in percent.")] = 90,
     pictures: Annotated[list[int] | None, typer.Option(min=3, help="Numbers of pictures. Repeatable.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the simulation.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the simulation.")] = 0,
 ) -> None:
     """Say how many voters and pictures a study needs, from simulated studies."""
     from ..core.study.simulate import Crowd, gap_for, voters_needed
@@ -48,9 +48,9 @@ def plan(
 @reporting
 def serve(
     study: StudyFolder,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets others of the network in.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets others on the network in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8765,
-    invite: Annotated[int, typer.Option(min=0, help="Links in all; 0: one for each planned voter.")] = 0,
+    invite: Annotated[int, typer.Option(min=0, help="Total number of links; 0: one for each planned voter.")] = 0,
 ) -> None:
     """Let invited people vote. Links go to stdout; a vote is on the disk before it is acknowledged."""
     from ..core.study.design import read_design
@@ -80,7 +80,9 @@ def _server() -> Callable[[Path, str, int], None]:
 @reporting
 def import_(
     study: StudyFolder,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".jsonl of saved pages, .jsonl or .csv.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Saved pages (.jsonl), or .jsonl or .csv from elsewhere.")
+    ],
 ) -> None:
     """Take votes from saved pages, from another page, or from a log of clicks."""
     from ..core.study.importing import import_votes
@@ -97,12 +99,13 @@ def import_(
 def tally(
     study: StudyFolder,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the report. Default: report, in the study.")
+        Path | None, typer.Option("--output", "-o", help="Folder for the report. Default: report, inside the study.")
     ] = None,
     write_preset: Annotated[
-        Path | None, typer.Option("--write-preset", metavar="FILE", help="Write the winner's settings, if one won.")
+        Path | None,
+        typer.Option("--write-preset", metavar="FILE", help="Write the winner's settings, if there is a winner."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap.")] = 0,
 ) -> None:
     """Count the votes: who won, how sure that is, who was left out, which figure to trust. Exit code 1 if a preset is
     wanted and there is no clear winner."""

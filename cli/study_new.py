@@ -32,15 +32,17 @@ class NewOptions(ModelOptions):
     models: Annotated[
         list[str] | None,
         typer.Option(
-            "--models", "-m", metavar="NAME_OR_PATH...", help="Models, presets (.json) or lanczos, to be run here."
+            "--models", "-m", metavar="NAME_OR_PATH...", help="Models, presets (.json) or lanczos to run here."
         ),
     ] = None
     results: Annotated[
         list[str] | None,
         typer.Option("--results", metavar="LABEL=DIR...", help="Or folders of finished results, matched by name."),
     ] = None
-    more: Annotated[list[str] | None, typer.Argument(metavar="[MORE]...", help="More of either.")] = None
-    images: Annotated[Path | None, typer.Option(help="What models enlarge; with --results: the sources.")] = None
+    more: Annotated[list[str] | None, typer.Argument(metavar="[MORE]...", help="More models or results.")] = None
+    images: Annotated[
+        Path | None, typer.Option(help="Pictures for the models to enlarge; with --results: the sources.")
+    ] = None
     references: Annotated[
         Path | None, typer.Option(help="What the results should look like, matched by name, for the figures.")
     ] = None
@@ -48,13 +50,13 @@ class NewOptions(ModelOptions):
     size: WantedSize = None
     fit: WantedFit = None
     title: Annotated[str, typer.Option(help="Shown to voters; it should not name a side.")] = ""
-    question: Annotated[str, typer.Option(metavar=QUESTIONS, help="Looks better, truer to the source, or both.")] = (
-        "both"
-    )
-    decides: Annotated[str, typer.Option(metavar="looks|truer", help="Whose winner is the study's.")] = ""
-    voters: Annotated[int, typer.Option(min=1, help="How many are planned; see `backplate study plan`.")] = 12
-    trials: Annotated[int, typer.Option(min=0, help="Most pairs that a voter is asked about; 0: all.")] = 0
-    side: Annotated[int, typer.Option(min=16, help="Longest side of what is shown, in pixels.")] = 512
+    question: Annotated[
+        str, typer.Option(metavar=QUESTIONS, help="Which looks better, which is truer to the source, or both.")
+    ] = "both"
+    decides: Annotated[str, typer.Option(metavar="looks|truer", help="The question that decides the study.")] = ""
+    voters: Annotated[int, typer.Option(min=1, help="Number of voters you plan; see `backplate study plan`.")] = 12
+    trials: Annotated[int, typer.Option(min=0, help="Most pairs to show each voter; 0: all.")] = 0
+    side: Annotated[int, typer.Option(min=16, help="Longest side of what voters see, in pixels.")] = 512
     metrics: Annotated[str, typer.Option(metavar="NAMES", help="With references: psnr, ssim, ms_ssim, lpips.")] = (
         "psnr,ssim,lpips"
     )

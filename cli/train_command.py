@@ -24,21 +24,21 @@ class TrainOptions:
 
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Folder of the run; an interrupted run continues when it is given again."),
+        typer.Option("--output", "-o", help="Folder of the run; name it again to continue an interrupted run."),
     ]
     data: Annotated[
-        Path | None, typer.Option(help="Folder of clean pictures. Default: pictures that Backplate draws itself.")
+        Path | None, typer.Option(help="Folder of clean pictures. Default: pictures that Backplate draws.")
     ] = None
     settings_file: Annotated[
         Path | None, typer.Option("--settings", metavar="YAML", help="Settings, named as in a run's settings.yaml.")
     ] = None
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="One setting, such as losses.line=0.5; as often as needed."),
+        typer.Option("--set", metavar="NAME=VALUE", help="One setting, such as losses.line=0.5. Repeatable."),
     ] = None
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of learning.")] = None
-    batch: Annotated[int | None, typer.Option(min=1, help="Crops a step.")] = None
-    seed: Annotated[int | None, typer.Option(min=0, help="Decides every draw.")] = None
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None
+    batch: Annotated[int | None, typer.Option(min=1, help="Crops per step.")] = None
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed.")] = None
     device: Device = None
 
     @property
@@ -55,7 +55,7 @@ class FinetuneOptions(TrainOptions):
 
     model: WantedModel
     recipe: Annotated[
-        str, typer.Option(metavar=RECIPES, help="What the model is to become good at; `backplate diagnose` names one.")
+        str, typer.Option(metavar=RECIPES, help="What to train the model for; `backplate diagnose` suggests one.")
     ]
     models_dir: ModelsDir = None
 

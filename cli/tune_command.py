@@ -21,7 +21,7 @@ def tune(
     device: Device = None,
     models_dir: ModelsDir = None,
     seconds: Annotated[
-        float | None, typer.Option(min=1, help="About how long the trial may take. Default: as long as --engine auto.")
+        float | None, typer.Option(min=1, help="Time limit of the trial in seconds. Default: as long as --engine auto.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -34,44 +34,52 @@ class VideoOptions(EnlargeOptions):
     background: Annotated[
         str, typer.Option(metavar="COLOUR|edge", help="Padding of --fit pad: #rrggbb, black, r,g,b or the edge.")
     ] = "black"
-    round_even: Annotated[bool, typer.Option("--round-even", help="Round odd sizes that 4:2:0 cannot hold.")] = False
-    codec: Annotated[str, typer.Option(metavar=CODECS, help="Or any encoder of FFmpeg, such as hevc_nvenc.")] = "h264"
-    crf: Annotated[float | None, typer.Option(help="Constant quality, on the encoder's scale; lower is better.")] = None
-    bitrate: Annotated[str | None, typer.Option(metavar="BITS", help="Instead of --crf: 8M, 2500k.")] = None
+    round_even: Annotated[bool, typer.Option("--round-even", help="Round odd sizes, which 4:2:0 cannot hold.")] = False
+    codec: Annotated[str, typer.Option(metavar=CODECS, help="Codec, or any FFmpeg encoder such as hevc_nvenc.")] = (
+        "h264"
+    )
+    crf: Annotated[float | None, typer.Option(help="Constant quality on the encoder's scale; lower is better.")] = None
+    bitrate: Annotated[str | None, typer.Option(metavar="BITS", help="Bitrate instead of --crf: 8M, 2500k.")] = None
     preset: Annotated[
         str,
         typer.Option(
-            help="Speed of the encoder, in its own words: medium, slow, p5, 8. A .json file is what won a study."
+            help="The encoder's own speed preset: medium, slow, p5, 8. Or the .json file of a study's winner."
         ),
     ] = ""
-    pixel_format: Annotated[str, typer.Option(help="Such as yuv444p. Default: 4:2:0 of the source's depth.")] = ""
-    bit_depth: Annotated[int | None, typer.Option(metavar="8|10", help="Default: that of the source.")] = None
+    pixel_format: Annotated[
+        str, typer.Option(help="Pixel format, such as yuv444p. Default: 4:2:0 at the source's bit depth.")
+    ] = ""
+    bit_depth: Annotated[int | None, typer.Option(metavar="8|10", help="Default: as the source.")] = None
     encoder_option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="For the encoder: tune=animation. Repeatable.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Encoder option, such as tune=animation. Repeatable.")
     ] = None
     audio: Annotated[bool, typer.Option(help="Copy the sound.")] = True
     subtitles: Annotated[bool, typer.Option(help="Copy the subtitles.")] = True
-    start: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Begin here.")] = 0.0
-    duration: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="As long as this; 0 is to the end.")] = 0.0
-    deinterlace: Annotated[bool, typer.Option("--deinterlace", help="Mend interlaced frames (bwdif).")] = False
-    held: Annotated[bool, typer.Option(help="Reuse the result of frames and tiles that did not change.")] = True
+    start: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Start here, in seconds.")] = 0.0
+    duration: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Length in seconds; 0: to the end.")] = 0.0
+    deinterlace: Annotated[bool, typer.Option("--deinterlace", help="Deinterlace with bwdif.")] = False
+    held: Annotated[bool, typer.Option(help="Reuse results for frames and tiles that did not change.")] = True
     held_threshold: Annotated[
-        float, typer.Option(min=0, metavar="LEVELS", help="Noise that counts as no change, of 255; 0: none. Try 1.5.")
+        float,
+        typer.Option(min=0, metavar="LEVELS", help="Change to treat as noise, in levels of 255; 0: none. Try 1.5."),
     ] = 0.0
     budget_ms: Annotated[
-        float | None, typer.Option(metavar="MS", help="Time a frame may take; measured before the start.")
+        float | None,
+        typer.Option(metavar="MS", help="Time limit per frame in milliseconds; measured before the start."),
     ] = None
-    live: Annotated[bool, typer.Option("--live", help="Switch to a model that meets --budget-ms; lowest latency.")] = (
-        False
-    )
+    live: Annotated[
+        bool, typer.Option("--live", help="Switch to a model that meets --budget-ms, with the lowest latency.")
+    ] = False
     reference: Annotated[Path | None, typer.Option(help="A video of the result's size, for VMAF.")] = None
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None
-    resume: Annotated[bool, typer.Option(help="Go on after the last segment that an earlier run finished.")] = True
-    segment_frames: Annotated[int, typer.Option(min=1, help="Frames of a segment, the most that is lost.")] = 120
+    resume: Annotated[bool, typer.Option(help="Continue after the last segment that an earlier run finished.")] = True
+    segment_frames: Annotated[
+        int, typer.Option(min=1, help="Frames per segment: the most that an interruption can lose.")
+    ] = 120
     keep_partial: Annotated[
-        bool, typer.Option("--keep-partial", help="Keep what could be decoded of a damaged file; exit code 1.")
+        bool, typer.Option("--keep-partial", help="Keep what could be decoded from a damaged file; exit code 1.")
     ] = False
-    overwrite: Annotated[bool, typer.Option(help="Replace a file that exists.")] = False
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False
 
 
 @reporting

@@ -151,8 +151,8 @@ class NetworkSettings(Strict):
     features: int = 32
     convolutions: int = 8
     start: str = ""
-    """A bundled model, or the path of a Compact model's file, whose weights the run starts from instead of random ones: of
-    the same features and convolutions, and of a scale that is a multiple of this one."""
+    """A bundled model, or the path of a Compact model's file, whose weights the run starts from instead of random ones:
+    of the same features and convolutions, and of a scale that is a multiple of this one."""
 
 
 @dataclass(frozen=True, kw_only=True)

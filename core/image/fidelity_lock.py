@@ -111,9 +111,11 @@ def fidelity_lock(
         one.copy_(given).clamp_(0, 1)
         before.append(_psnr(small - _reduced(one, small)))
         if settings.register and settings.strength:
-            given, taken = registered(one, small)
+            aligned, taken = registered(one, small)
             found.append(taken)
-            one.copy_(given)
+            if aligned is not one:
+                given = aligned
+                one.copy_(given)
         _lock(one, given, small, settings, progress)
         after.append(_psnr(small - _reduced(one, small)))
     return Locked(locked, tuple(before), tuple(after), tuple(found) or (Found(),) * len(result))

@@ -244,6 +244,8 @@ class _Limits:
         beyond = _beyond(low, high)
         self._low = torch.where(stuck, low - beyond, self._low)
         self._high = torch.where(stuck, high + beyond, self._high)
+        # It is not to be added twice.
+        self._beyond = torch.where(stuck & (self._beyond < 1), 0.0, self._beyond)
 
     def of_rows(self, top: int, count: int) -> tuple[Tensor, Tensor]:
         """Two (1, C, count, W) for rows of the result from ``top`` on."""

@@ -111,9 +111,11 @@ def fidelity_lock(
         one.copy_(given).clamp_(0, 1)
         before.append(_psnr(small - _reduced(one, small)))
         if settings.register and settings.strength:
-            given, taken = registered(one, small)
+            aligned, taken = registered(one, small)
             found.append(taken)
-            one.copy_(given)
+            if aligned is not one:
+                given = aligned
+                one.copy_(given)
         _lock(one, given, small, settings, progress)
         after.append(_psnr(small - _reduced(one, small)))
     return Locked(locked, tuple(before), tuple(after), tuple(found) or (Found(),) * len(result))
@@ -243,6 +245,8 @@ class _Limits:
         beyond = _beyond(low, high)
         self._low = torch.where(stuck, low - beyond, self._low)
         self._high = torch.where(stuck, high + beyond, self._high)
+        # It is not to be added twice.
+        self._beyond = torch.where(stuck & (self._beyond < 1), 0.0, self._beyond)
 
     def of_rows(self, top: int, count: int) -> tuple[Tensor, Tensor]:
         """Two (1, C, count, W) for rows of the result from ``top`` on."""

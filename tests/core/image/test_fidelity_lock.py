@@ -116,10 +116,11 @@ def test_a_step_has_no_more_than_the_range_of_the_source_around_it():
     assert locked.min() >= 0.2 - 0.03 * 0.6 - 1e-6
 
 
+@pytest.mark.parametrize("register", [False, True])
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
-def test_strength_is_the_share_of_the_difference_that_is_taken_off(strength: float):
+def test_strength_is_the_share_of_the_difference_that_is_taken_off(strength: float, register: bool):
     source, result = pair()
-    locked = fidelity_lock(result, source, LockSettings(strength=strength, register=False)).picture
+    locked = fidelity_lock(result, source, LockSettings(strength=strength, register=register)).picture
     before, after = (source - resize(each, Size(64, 64)) for each in (result, locked))
     assert float(after.std() / before.std()) == pytest.approx(1 - strength, abs=0.12)
     if not strength:

@@ -20,7 +20,8 @@ FOLDER = pathlib.Path(__file__).resolve().parents[3] / "model_loader" / "bundled
 BARS = {
     "backplate-lite-x2": (2.7, 1.4),
     "backplate-lite-x4": (1.7, 1.1),
-    "backplate-standard-x4": (1.9, 1.1),
+    "backplate-standard-x2": (2.8, 1.3),
+    "backplate-standard-x4": (2.0, 1.1),
 }
 LIMITS = {"lite": (100_000, 300_000), "standard": (700_000, 1_500_000)}
 """Parameters and bytes."""

@@ -138,5 +138,5 @@ def test_a_report_that_cannot_be_written_is_said_before_the_work(backplate: Call
     (tmp_path / "file").write_text("a file")
     done = backplate("video", source, "-o", output, "-m", model, "--report", tmp_path / "file" / "report.json")
     assert done.exit_code == 1
-    assert "report.json could not be written" in done.stderr
+    assert "report.json cannot be written" in done.stderr
     assert not output.exists()

@@ -157,7 +157,7 @@ def test_progress_announces_as_many_results_as_it_reports():
 
 @pytest.mark.parametrize("name", [BASELINE, SOURCE, "soft"])
 def test_names_must_differ(name):
-    with pytest.raises(InputError, match=f"The name {name!r} is taken twice"):
+    with pytest.raises(InputError, match=f"The name {name!r} is used twice"):
         run_shootout([CONTESTANTS[0], ModelEntry(name, Enlarger)], [sample(0)], SETTINGS)
     with pytest.raises(InputError, match="no picture"):
         run_shootout(CONTESTANTS, [], SETTINGS)

@@ -65,7 +65,7 @@ def test_another_mask_is_another_job(clip, tmp_path):
     assert identity_of(empty, plan_video(empty, Nearest())) == identities[0]
     with pytest.raises(Stop):
         run_video(jobs[1], Nearest(), StopAfter(9))
-    with pytest.raises(InputError, match="with another protect; use the same"):
+    with pytest.raises(InputError, match="with a different protect; use the same"):
         run_video(jobs[2], Nearest())
 
 

@@ -42,7 +42,7 @@ def test_other_settings_do_not_go_on_with_foreign_segments(tmp_path: Path):
     with pytest.raises(Stop):
         run_video(job(source, output), Nearest(), StopAfter(20))
     other = EncodeSettings(preset="ultrafast", crf=30)
-    with pytest.raises(InputError, match=r"another encoding.*--no-resume"):
+    with pytest.raises(InputError, match=r"a different encoding.*--no-resume"):
         run_video(job(source, output, encode=other), Nearest())
     report = run_video(job(source, output, {"resume": False}, encode=other), Nearest())
     assert report.resumed == 0

@@ -126,8 +126,8 @@ class _Run:
         for what, value in self._identity().items():
             if state["identity"].get(what) != value:
                 raise InputError(
-                    f"{self.out} holds a run with different {what}; give another folder to start again, or the same "
-                    f"{what} to continue."
+                    f"The run in {self.out} does not have the same {what}; give another folder to start again, "
+                    f"or the same {what} to continue."
                 )
         self.learner.restore(state["learner"])
         standing = _Standing(**state["standing"])

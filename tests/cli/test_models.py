@@ -37,7 +37,9 @@ def test_list_for_scripts(backplate, folder):
     assert by_name["4x-UltraSharp"]["commercial_use"] is False
     others = {entry["name"]: entry["path"] for entry in listing["other"]}
     assert others.pop("mine/tiny [v2].safetensors") == str(folder / "mine" / "tiny [v2].safetensors")
-    assert sorted(others) == [f"backplate-{name}.safetensors" for name in ("lite-x2", "lite-x4", "standard-x2", "standard-x4")]
+    assert sorted(others) == [
+        f"backplate-{name}.safetensors" for name in ("lite-x2", "lite-x4", "standard-x2", "standard-x4")
+    ]
     assert listing["folders"][0] == str(folder)
 
 

@@ -252,7 +252,7 @@ def test_masks_of_other_sizes_are_fitted() -> None:
     assert note == ""
     mask, note = fitted_mask(torch.ones(1, 1, 100, 105), Size(200, 200), "The mask m.png")
     assert note == "The mask m.png is 105x100 and was stretched to the 200x200 of the picture"
-    with pytest.raises(InputError, match=r"The mask is 20x10 and the picture 40x80, 300% apart in shape"):
+    with pytest.raises(InputError, match=r"The mask is 20x10 and the picture 40x80, 300% apart in proportions"):
         fitted_mask(torch.ones(1, 1, 10, 20), Size(40, 80))
 
 

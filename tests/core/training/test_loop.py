@@ -229,7 +229,7 @@ def test_a_finished_run_gives_its_result_again(finished, tmp_path):
 def test_a_folder_with_another_run_is_not_touched(finished, settings, base, what):
     _, _, out = finished
     before = losses_of(out)
-    with pytest.raises(InputError, match=f"holds a run with other {what}"):
+    with pytest.raises(InputError, match=f"does not have the same {what}"):
         train(settings, out, base)
     assert losses_of(out) == before
 

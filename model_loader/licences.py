@@ -95,7 +95,12 @@ def _said_by(path: Path) -> Licence | None:
     if _is_short(trained):
         how = "trained from nothing" if trained == FROM_NOTHING else f"of {name}, from which it was trained"
         return Licence(trained, allows_commercial_use(trained), f"{how}, says the file")
-    return Licence(own, allows_commercial_use(own), "says the file") if _is_short(own) else None
+    return said(own, "says the file") if _is_short(own) else None
+
+
+def said(licence: str, source: str) -> Licence | None:
+    """A licence that only its ``source`` vouches for; None if it says nothing."""
+    return Licence(licence, allows_commercial_use(licence), source) if licence else None
 
 
 def _is_short(text: Any) -> TypeGuard[str]:

@@ -40,7 +40,7 @@ class ExportedModel:
     def __init__(self, path: Path, opened: OpenedFile, precision: Precision) -> None:
         self.path, self.precision = path, precision
         self.name, self.sha256, self.scale = opened.name, opened.sha256, opened.upscaler.spec.scale
-        self.made_from = opened.record.model_sha256 if opened.record else ""
+        self.record = opened.record
 
     @property
     def patcher(self) -> NoReturn:
@@ -95,7 +95,7 @@ def identify(upscale_model: Any) -> Model:
     """What is recorded about the model that made a result. Raises ``ModelError`` if it is none."""
     if isinstance(upscale_model, ExportedModel):
         given = upscale_model
-        return exported_model(given.name, given.sha256, given.precision, given.made_from)
+        return exported_model(given.name, given.sha256, given.precision, given.record)
     received = receive_model(upscale_model)
     return model_of(received.model.facts, received.precision)
 

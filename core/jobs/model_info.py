@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...model_loader.licences import licence_line, licence_of, refuse_unless_commercial
+from ...model_loader.licences import licence_line, licence_of, refuse_unless_commercial, said
 
 if TYPE_CHECKING:
     from ...model_loader.loaded import ModelFacts
     from ...model_loader.precision import Precision
-    from ..engines.export.files import OpenedFile
+    from ..engines.export.files import OpenedFile, Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,12 @@ def model_of(facts: ModelFacts, precision: Precision) -> Model:
     )
 
 
-def exported_model(name: str, sha256: str, precision: Precision, made_from: str) -> Model:
-    """Of an exported model; its licence is that of the model with the hash ``made_from``, if that is known."""
-    licence = licence_of(made_from) or licence_of(sha256)
+def exported_model(name: str, sha256: str, precision: Precision, record: Record | None) -> Model:
+    """Of an exported model. Its licence is that of the model that it was made from: by its hash, else as the record
+    says, which is all that is known of a blend."""
+    licence = licence_of(sha256)
+    if record:
+        licence = licence_of(record.model_sha256) or licence or said(record.licence, "says the record beside the file")
     return Model(
         name=name,
         sha256=sha256,
@@ -60,5 +63,4 @@ def exported_model(name: str, sha256: str, precision: Precision, made_from: str)
 
 
 def model_of_file(opened: OpenedFile, precision: Precision) -> Model:
-    made_from = opened.record.model_sha256 if opened.record else ""
-    return exported_model(opened.name, opened.sha256, precision, made_from)
+    return exported_model(opened.name, opened.sha256, precision, opened.record)

@@ -32,6 +32,7 @@ from ..verify import Difference
 from .foreign import identity_of, proved, written_here
 from .record_schema import (
     LARGEST_SCALE,
+    LONGEST_TEXT,
     Amount,
     AnyHalo,
     AnyRule,
@@ -117,6 +118,8 @@ class Record(Strict):
     files: Mapping[FileName, Digest]
     """SHA-256 by file name."""
     built: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    licence: Text = ""
+    """Of the model that was exported, which for a blend is that of both; empty where it was not known."""
 
     def spec(self) -> UpscalerSpec:
         return UpscalerSpec(
@@ -192,6 +195,7 @@ def record_for(
         made_by=made_by,
         files=files,
         built=built or {},
+        licence=facts.licence if facts.licence and len(facts.licence) <= LONGEST_TEXT else "",
     )
 
 

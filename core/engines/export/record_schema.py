@@ -73,7 +73,8 @@ def _halo(halo: Halo) -> Halo:
     return halo
 
 
-Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f\u2028\u2029]{0,200}$")]
+LONGEST_TEXT = 200
+Text = Annotated[str, Field(pattern=rf"^[^\x00-\x1f\x7f\u2028\u2029]{{0,{LONGEST_TEXT}}}$")]
 FileName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f\u2028\u2029/\\]{0,200}$")]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Scale = Annotated[int, Field(ge=1, le=LARGEST_SCALE)]

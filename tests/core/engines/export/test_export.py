@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,10 +21,14 @@ from backplate.core.engines.onnx.export import OnnxSettings
 from backplate.core.engines.registry import EngineUnusable
 from backplate.core.errors import InputError
 from backplate.core.jobs.export import drawn_pictures, export_proved
+from backplate.core.jobs.model_info import model_of_file
 from backplate.core.progress import Cancelled, Progress
 from backplate.core.tiled.pipeline import TileSettings, upscale
 from backplate.core.types import Size
+from backplate.model_loader.blend import blend_models
+from backplate.model_loader.licences import allows_commercial_use
 from backplate.model_loader.loaded import LoadedModel
+from backplate.model_loader.precision import Precision
 from devices import noise
 from recorder import Recorder
 from torch import nn
@@ -37,6 +42,32 @@ needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),
     reason="onnx, onnxscript and onnxruntime are not all installed",
 )
+
+
+@needs_ncnn
+@pytest.mark.parametrize(
+    ("licences", "expected", "allowed"),
+    [
+        (("BSD-3-Clause", "CC-BY-NC-SA-4.0"), "BSD-3-Clause AND CC-BY-NC-SA-4.0", False),
+        (("BSD-3-Clause", "MIT"), "BSD-3-Clause AND MIT", True),
+        (("BSD-3-Clause", None), "", None),
+    ],
+)
+def test_an_exported_blend_keeps_both_licences(
+    build: Callable[[str], LoadedModel],
+    out: Path,
+    licences: tuple[str | None, str | None],
+    expected: str,
+    allowed: bool | None,
+):
+    model = build("compact")
+    first, second = (
+        replace(model, facts=replace(model.facts, licence=each, commercial_use=allows_commercial_use(each)))
+        for each in licences
+    )
+    export_proved(blend_models(first, second, 0.5), out / "m.param", OnnxSettings())
+    found = model_of_file(open_engine_file(out / "m.param", CPU), Precision.AUTO)
+    assert (found.licence, found.commercial_use) == (expected, allowed)
 
 
 def names(folder: Path) -> list[str]:

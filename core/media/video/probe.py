@@ -35,8 +35,9 @@ from .turn import Turn, turn_of
 
 Source: TypeAlias = "Path | io.BytesIO | ImageVideo"
 
-UNREADABLE = "surrogateescape"
-"""Tags that are not UTF-8 do not keep a file from being read."""
+AS_BYTES: dict[str, Any] = {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}
+"""How containers are opened, so that tags that are not UTF-8 do not keep a file from being read. PyAV 19 always reads
+them so, and has no such argument."""
 
 FRAMES_LOOKED_AT = 12
 """Decoded by ``probe_video`` to see rotation and interlacing, which the header may not tell."""
@@ -95,11 +96,11 @@ def opened(source: Source) -> Generator[InputContainer]:
             # No playlist may fetch from the network, and a name with a colon is no protocol.
             options = {"protocol_whitelist": "file"}
             url = f"file:{source.resolve()}"
-            container = av.open(url, mode="r", container_options=options, metadata_errors=UNREADABLE)
+            container = av.open(url, mode="r", container_options=options, **AS_BYTES)
         else:
             file = source.companion() if isinstance(source, ImageVideo) else source
             file.seek(0)
-            container = av.open(file, mode="r", metadata_errors=UNREADABLE)
+            container = av.open(file, mode="r", **AS_BYTES)
     except FFmpegError as error:
         raise InputError(
             f"{name_of(source)} cannot be opened as a video ({reason_of(error)}); it may be cut off, empty or of "

@@ -36,7 +36,7 @@ from .join import (
     kind_of,
     moved_chapters,
 )
-from .probe import Source, VideoFacts, name_of, opened, video_stream
+from .probe import AS_BYTES, Source, VideoFacts, name_of, opened, video_stream
 
 FRAMES = 2
 """Frames of the sample, enough for their distance to be seen."""
@@ -214,7 +214,7 @@ def _plain(codec: str) -> str:
 @contextmanager
 def _read_back(file: io.BytesIO) -> Generator[Any]:
     file.seek(0)
-    with av.open(file, metadata_errors="surrogateescape") as container:
+    with av.open(file, **AS_BYTES) as container:
         yield container
 
 

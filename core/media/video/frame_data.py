@@ -1,6 +1,6 @@
 """What decoders hand over beside the pixels of a frame."""
 
-# PyAV's types say that names are yielded; it yields the data.
+# PyAV's types do not say what side data yields.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -14,5 +14,8 @@ from av.video.frame import VideoFrame
 
 def frame_data(frame: VideoFrame) -> Iterator[tuple[Type, bytes]]:
     """Kind and content, as libavutil lays it out in memory."""
-    for data in cast("Any", frame.side_data):
-        yield data.type, bytes(data)
+    found = cast("Any", frame.side_data)
+    for each in found:
+        # PyAV 18 yields the data, 19 its kind.
+        kind, data = (each, found[each]) if isinstance(each, Type) else (each.type, each)
+        yield kind, bytes(data)

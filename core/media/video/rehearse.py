@@ -25,6 +25,7 @@ from ...errors import InputError
 from .carry import Carry, carried, is_cover, is_empty, label
 from .decode import ReadSettings, part_of
 from .encode import Encoding, sample_frames
+from .frame_data import frame_data
 from .join import (
     KINDS,
     TECHNICAL,
@@ -293,7 +294,7 @@ def _marks(origin: Any, video: Any, result: Any, facts: VideoFacts) -> Iterator[
         yield f"the timecode {code}"
     if not facts.has_alpha and any(n.lower() == "alpha_mode" and t == "1" for n, t in video.metadata.items()):
         yield "the transparency"
-    found = {mark.type for mark in _first_side_data(origin, video)}
+    found = _kinds_of_side_data(origin, video)
     if SideData.SPHERICAL in found:
         yield "the mark of a 360-degree video"
     mode = video.metadata.get("stereo_mode", "")
@@ -302,11 +303,11 @@ def _marks(origin: Any, video: Any, result: Any, facts: VideoFacts) -> Iterator[
         yield "the mark of a 3D video"
 
 
-def _first_side_data(origin: Any, video: Any) -> list[Any]:
+def _kinds_of_side_data(origin: Any, video: Any) -> set[SideData]:
     try:
-        return list(next(origin.decode(video)).side_data)
+        return {kind for kind, _ in frame_data(next(origin.decode(video)))}
     except (FFmpegError, StopIteration):
-        return []
+        return set()
 
 
 def _timecode(thing: Any) -> str:

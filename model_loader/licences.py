@@ -94,7 +94,7 @@ def _said_by(path: Path) -> Licence | None:
     trained, own = card.get("base_licence"), _metadata_of(path).get(OWN_LICENCE)
     if _is_short(trained):
         how = "trained from nothing" if trained == FROM_NOTHING else f"of {name}, from which it was trained"
-        return Licence(trained, allows_commercial_use(trained), f"{how}, says the file")
+        return said(trained, f"{how}, says the file")
     return said(own, "says the file") if _is_short(own) else None
 
 

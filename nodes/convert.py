@@ -19,7 +19,7 @@ from ..core.image.alpha import bleed
 from ..core.image.crop_resize import resize_part
 from ..core.image.tiling import Edge
 from ..core.image.validate import check_alpha, check_picture
-from ..core.types import FloatBox, Size
+from ..core.types import FloatBox, Size, size_of
 
 Note: TypeAlias = "Callable[[str], None]"
 """Hears a sentence about what was done to an input."""
@@ -78,7 +78,7 @@ def receive_area(mask: torch.Tensor | None, picture: torch.Tensor) -> torch.Tens
     if not isinstance(mask, torch.Tensor) or mask.ndim not in (2, 3):
         raise InputError(f"mask is {_describe(mask)}; a MASK is (batch, height, width) or (height, width).")
     area = _float(mask.reshape(-1, 1, *mask.shape[-2:])).to(picture.device)
-    size, wanted = Size(area.shape[3], area.shape[2]), Size(picture.shape[3], picture.shape[2])
+    size, wanted = size_of(area), size_of(picture)
     if size != wanted:
         if size == NO_MASK and not area.any():
             return None
@@ -97,7 +97,7 @@ def scaled_mask(mask: torch.Tensor | None, picture: torch.Tensor, note: Note) ->
     What is no mask, or none for a picture without transparency, is left for ``receive_area``."""
     if not isinstance(mask, torch.Tensor) or mask.ndim not in (2, 3) or not mask.is_floating_point():
         return mask
-    size, wanted = Size(mask.shape[-1], mask.shape[-2]), Size(picture.shape[3], picture.shape[2])
+    size, wanted = size_of(mask), size_of(picture)
     if size == wanted or 0 in size or (size == NO_MASK and not mask.any()):
         return mask
     note(f"The mask is {size} and was scaled to the {wanted} of the image.")
@@ -107,7 +107,7 @@ def scaled_mask(mask: torch.Tensor | None, picture: torch.Tensor, note: Note) ->
 
 def scaled_picture(picture: torch.Tensor, size: Size, what: str, note: Note) -> torch.Tensor:
     """A picture (B, C, H, W) that covers ``size``, with what is over cut from both sides; ``what`` is its input."""
-    given = Size(picture.shape[3], picture.shape[2])
+    given = size_of(picture)
     if given == size:
         return picture
     ratio = max(size.width / given.width, size.height / given.height)

@@ -6,7 +6,7 @@ import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.image.fidelity_lock import COARSEST, Locked, LockSettings, fidelity_lock
-from ..core.types import Size
+from ..core.types import size_of
 from . import comfy_host as host
 from . import convert
 from .schema import CATEGORY, searchable
@@ -91,7 +91,7 @@ class FidelityLock(io.ComfyNode):
 
 def report_of(locked: Locked, source: torch.Tensor, image: torch.Tensor) -> str:
     """Sizes and figures; a line for each image of a batch of several."""
-    sizes = [str(Size(each.shape[3], each.shape[2])) for each in (image, source)]
+    sizes = [str(size_of(each)) for each in (image, source)]
     lines = [f"{sizes[0]}, locked to {sizes[1]}: {locked.note}."]
     several = len(locked.before) > 1
     for number, (before, after, found) in enumerate(

@@ -10,7 +10,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 from ..core.errors import InputError
 from ..core.image.protect import Protection, ProtectMode, fitted_mask
 from ..core.jobs.protect import Mask, ProtectSettings
-from ..core.types import Size
+from ..core.types import size_of
 from .convert import Note
 from .schema import ADVANCED, values
 
@@ -53,7 +53,7 @@ def protection_of(mask: torch.Tensor | None, mode: str, picture: torch.Tensor, n
             f"There are {len(area)} masks in protect for {len(picture)} images; connect one mask for all, or one for "
             "each."
         )
-    fitted = fitted_mask(area, Size(picture.shape[3], picture.shape[2]), "The mask in protect")
+    fitted = fitted_mask(area, size_of(picture), "The mask in protect")
     if fitted.note:
         note(f"{fitted.note}.")
     return Protection.of(fitted.mask, picture, ProtectMode(mode))

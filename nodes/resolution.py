@@ -13,7 +13,7 @@ from ..core.image.fit import Anchor, Fit, Target, plan_fit
 from ..core.image.keep_colours import ColourChange
 from ..core.image.tiling import Edge
 from ..core.tiled.pipeline import FitResult, TileSettings, upscale_to
-from ..core.types import Size
+from ..core.types import Size, size_of
 from . import comfy_host as host
 from . import convert
 from .before_after import of_resolution
@@ -150,7 +150,7 @@ def target_of(wanted: dict[str, Any]) -> tuple[Target, Background]:
 
 def pixels_of_job(picture: torch.Tensor, target: Target) -> int:
     """About what a model of four times is given, over all passes. Raises ``InputError`` for a target that cannot be."""
-    source = Size(picture.shape[3], picture.shape[2])
+    source = size_of(picture)
     return len(picture) * max(source.pixels, plan_fit(source, target).canvas.pixels // 16)
 
 
@@ -212,7 +212,7 @@ def send(
 
 def what_was_done(result: FitResult, received: convert.Received) -> str:
     """Sizes, and what became of the rest of the picture, in a sentence."""
-    source, plan = Size(received.picture.shape[3], received.picture.shape[2]), result.plan
+    source, plan = size_of(received.picture), result.plan
     if plan.padded:
         rest = f", of which {plan.canvas.pixels - plan.placed.size.pixels:,} pixels are padding"
     else:

@@ -6,7 +6,7 @@ import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.image.sharpen import RANGES, SharpenSettings, sharpen_blend
-from ..core.types import Size
+from ..core.types import size_of
 from . import comfy_host as host
 from . import convert
 from .before_after import of_same_frame
@@ -121,7 +121,7 @@ class SharpenBlend(io.ComfyNode):
         received = convert.receive(base)
         progress = host.HostProgress()
         note = progress.note
-        size = Size(received.picture.shape[3], received.picture.shape[2])
+        size = size_of(received.picture)
         other = None
         if detail is not None:
             other = convert.scaled_picture(convert.receive(detail).continued, size, "detail", note)

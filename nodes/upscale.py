@@ -10,7 +10,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 from ..core.image.keep_colours import ColourChange
 from ..core.image.tiling import Edge
 from ..core.tiled.pipeline import TileSettings, upscale_with_alpha
-from ..core.types import Size
+from ..core.types import size_of
 from . import comfy_host as host
 from . import convert
 from .before_after import of_same_frame
@@ -86,7 +86,7 @@ class TiledUpscale(io.ComfyNode):
             received.picture, received.alpha, upscaler, tiles, progress, change, protection
         )
         device, dtype = host.where()
-        size = Size(received.picture.shape[3], received.picture.shape[2])
+        size = size_of(received.picture)
         channel = alpha if received.has_channel else None
         return io.NodeOutput(
             convert.to_image(picture, channel, device, dtype),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..progress import Progress
-from ..types import Size
+from ..types import Size, size_of
 from .canvas import inside
 from .crop_resize import resize_part
 from .filters import gaussian, local_maximum, local_minimum
@@ -148,7 +148,7 @@ def check_sizes(result: Tensor, source: Tensor) -> None:
     """Raises ``InputError`` unless ``result`` can be an enlargement of ``source`` that can be locked to it."""
     check_picture(source, "source")
     check_picture(result, "result")
-    small, large = (Size(each.shape[3], each.shape[2]) for each in (source, result))
+    small, large = (size_of(each) for each in (source, result))
     if len(source) not in (1, len(result)):
         raise InputError(
             f"There are {len(source)} sources for {len(result)} results; give one for each, or one for all."
@@ -208,7 +208,7 @@ def _project(locked: Tensor, target: Tensor, limits: _Limits, right: float, prog
 def _round(locked: Tensor, missing: Tensor, limits: _Limits) -> Tensor:
     """Adds what is missing, in place, and returns the picture reduced; in bands, without another picture of its
     size."""
-    small, large = (Size(each.shape[3], each.shape[2]) for each in (missing, locked))
+    small, large = (size_of(each) for each in (missing, locked))
     # Enlarging is the transpose of reducing, but for a factor and the border.
     enlarge, reduce = RowResampler(small, large), RowResampler(large, small)
     height = max(1, BAND_PIXELS * small.height // large.pixels)
@@ -267,7 +267,7 @@ def _beyond(low: Tensor, high: Tensor) -> Tensor:
 
 
 def _reduced(result: Tensor, source: Tensor) -> Tensor:
-    return resize(result, Size(source.shape[3], source.shape[2]))
+    return resize(result, size_of(source))
 
 
 def _error(missing: Tensor) -> float:

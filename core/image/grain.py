@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..types import FloatBox, Size
+from ..types import FloatBox, size_of
 from .dither import Still
 from .hash_noise import uniform
 from .resize import resize
@@ -99,7 +99,7 @@ def missing_grain(source: torch.Tensor, result: torch.Tensor, box: FloatBox | No
     grain = _grain_of(patches)
     if grain is None or patches is None:
         return None
-    size = Size(source.shape[3], source.shape[2])
+    size = size_of(source)
     after = _middle(resize(result, size) if size.width <= result.shape[3] else source)
     kept, _ = _residuals(_brightness(after))
     left = (kept[patches.chosen] ** 2).sum(axis=(1, 2)) / (PATCH**2 - 3)

@@ -18,7 +18,7 @@ import torch
 
 from ..errors import InputError
 from ..progress import Progress
-from ..types import Box, Context, FloatBox, Size
+from ..types import Box, Context, FloatBox, Size, size_of
 from .canvas import inside
 from .crop_resize import context_of, resize_part
 from .fidelity_lock import LEAST_SIDE, lock_fitted
@@ -60,7 +60,7 @@ def fitted_mask(mask: torch.Tensor, size: Size, what: str = "The mask") -> Fitte
 
     Raises ``InputError`` if its shape is another by more than a tenth: it would protect something else.
     """
-    given = Size(mask.shape[3], mask.shape[2])
+    given = size_of(mask)
     if given == size:
         return FittedMask(mask)
     aspect, wanted = given.width / given.height, size.width / size.height
@@ -143,7 +143,7 @@ def lay_over(
 ) -> None:
     """Changes ``result`` (B, C, h, w), which is ``box`` of the picture (B, C, H, W) enlarged by a model, where it is
     protected."""
-    size = Size(result.shape[3], result.shape[2])
+    size = size_of(result)
     weights = protection.enlarged(box, size, edge)
     for index in range(len(result)):
         weight = weights[index % len(weights)][None]
@@ -238,7 +238,7 @@ def sharpening(magnification: float) -> SharpenSettings:
 
 
 def _resampled(picture: torch.Tensor, box: FloatBox, size: Size) -> Iterator[torch.Tensor]:
-    source = Size(picture.shape[3], picture.shape[2])
+    source = size_of(picture)
     resampler = RowResampler(source, size, box)
     height = max(1, int(BAND_PIXELS / size.width * box.height / size.height))
     for top in range(0, source.height, height):

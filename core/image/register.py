@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..errors import InputError
-from ..types import FloatBox, Size
+from ..types import FloatBox, Size, size_of
 from .colour import luma
 from .filters import gaussian
 from .resize import resize
@@ -62,7 +62,7 @@ def registered(result: Tensor, source: Tensor) -> tuple[Tensor, Found]:
     Raises ``InputError`` with the figure for a shift of more than two source pixels and for a picture of something
     else.
     """
-    size = Size(source.shape[3], source.shape[2])
+    size = size_of(source)
     small = resize(result, size)
     shift = find_shift(small, source)
     if max(map(abs, shift)) > MOST_SHIFT + 0.25:

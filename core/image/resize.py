@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 
 from ..errors import InputError
-from ..types import FloatBox, Size
+from ..types import FloatBox, Size, size_of
 
 LOBES = 3
 RUN = 32
@@ -306,7 +306,7 @@ def resize(picture: torch.Tensor, size: Size, box: FloatBox | None = None) -> to
     does a box of whole pixels of that size. Values must be finite: one NaN spoils its whole surroundings.
     Raises ``InputError`` for an empty size, a box outside the picture or an integer picture.
     """
-    source = Size(picture.shape[-1], picture.shape[-2])
+    source = size_of(picture)
     resampler = RowResampler(source, size, box)
     result = resampler.push(picture)
     resampler.finish()

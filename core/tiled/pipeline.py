@@ -22,7 +22,7 @@ from ..image.room import check_room, room_for
 from ..image.tiling import Edge
 from ..image.validate import check_alpha, check_picture
 from ..progress import STRETCH_STEPS, Progress, Stretch
-from ..types import Box, FloatBox, Size
+from ..types import Box, FloatBox, Size, size_of
 from ..upscaler import Upscaler, UpscalerSpec
 from .model_pass import Rows, run_pass
 from .row_blocks import TileSettings
@@ -62,7 +62,7 @@ def upscale(
     """
     check_picture(picture)
     tiles, progress = tiles or TileSettings(), progress or Progress()
-    size = Size(picture.shape[3], picture.shape[2])
+    size = size_of(picture)
     result = room_for(picture, size.scaled(upscaler.spec.scale))
     run_pass(picture, Box(0, 0, *size), result, upscaler, tiles, progress, change=change)
     return result
@@ -85,7 +85,7 @@ def upscale_with_alpha(
     check_picture(picture)
     check_alpha(alpha, picture)
     result = _upscale_but(protection, bleed(picture, alpha), upscaler, tiles or TileSettings(), progress, change)
-    size = Size(picture.shape[3], picture.shape[2])
+    size = size_of(picture)
     enlarged = resize_part(alpha, FloatBox(0, 0, *size), size.scaled(upscaler.spec.scale), edge, alpha=True)
     return result, enlarged
 
@@ -101,7 +101,7 @@ def _upscale_but(
     """``upscale``, but the picture itself where it is protected."""
     if protection is None:
         return upscale(picture, upscaler, tiles, progress, change)
-    size = Size(picture.shape[3], picture.shape[2])
+    size = size_of(picture)
     if protection.alone:
         result = room_for(picture, size.scaled(upscaler.spec.scale)).zero_()
     else:
@@ -141,8 +141,8 @@ def upscale_to(
     if alpha is not None:
         check_alpha(alpha, picture)
     tiles, progress = tiles or TileSettings(), progress or Progress()
-    plan = plan_fit(Size(picture.shape[3], picture.shape[2]), target)
-    check_room(Size(picture.shape[3], picture.shape[2]), plan.canvas, picture.shape[1], len(picture))
+    plan = plan_fit(size_of(picture), target)
+    check_room(size_of(picture), plan.canvas, picture.shape[1], len(picture))
     passes = count_passes(plan.magnification, upscaler.spec.scale) if upscaler else 0
     enlarged = passes > 0
     if protection and protection.alone:

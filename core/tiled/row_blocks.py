@@ -15,7 +15,7 @@ import torch
 from ..errors import InputError, OutOfMemory
 from ..image.tiling import MINIMUM_TILE, Edge, Tile, blend_weights, choose_tile, plan_tiles, read_region, size_to_read
 from ..progress import Progress
-from ..types import Box, Size
+from ..types import Box, Size, size_of
 from ..upscaler import StreamingUpscaler, Upscaler, UpscalerSpec
 from .overlap import Overlaps
 from .spared import Spared
@@ -79,7 +79,7 @@ def plan_bands(
     """
     spec = upscaler.spec
     tiles = _plan_tiles(area, spec, settings)
-    whole = Size(picture.shape[3], picture.shape[2])
+    whole = size_of(picture)
     read = size_to_read(whole, area, spec.context, settings.edge)
     chunk = 0
     large = len(tiles) > 1 or len(tiles[0]) > 1 or 0 < spec.rows_from <= read.pixels

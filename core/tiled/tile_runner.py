@@ -14,7 +14,7 @@ from ..deferred import read_later
 from ..errors import InputError, ModelOutputError, OutOfMemory
 from ..image.tiling import Edge, read_region, size_to_read, split_region
 from ..progress import Progress
-from ..types import Box, Context, Size
+from ..types import Box, Context, Size, size_of
 from ..upscaler import AsyncUpscaler, Upscaler, UpscalerSpec
 from .spared import stand_in
 from .tile_cache import PassReuse
@@ -33,7 +33,7 @@ def flat_keys(picture: torch.Tensor, regions: Sequence[Box], context: Context, e
         pixels, inside = read_region(picture, region, context, edge)
         first = pixels[0, :, 0, 0]
         found.append(torch.cat([(pixels == first[:, None, None]).all()[None].to(first), first]))
-        places.append((Size(pixels.shape[3], pixels.shape[2]), inside))
+        places.append((size_of(pixels), inside))
     rows = cast("list[list[float]]", torch.stack(found).tolist())  # pyright: ignore[reportUnknownMemberType]
     return {
         region: (size, inside, tuple(colour)) if flat else None
@@ -152,7 +152,7 @@ class RegionRunner:
         """Equal for regions that may share a forward."""
         if region in self.known or region in self.spared:
             return region
-        spec, whole = self.upscaler.spec, Size(self.picture.shape[3], self.picture.shape[2])
+        spec, whole = self.upscaler.spec, size_of(self.picture)
         return size_to_read(whole, region, spec.context, self.edge)
 
     def _begin(self, group: list[Box]) -> Callable[[], list[torch.Tensor]]:
@@ -257,7 +257,7 @@ class RegionRunner:
         """The region's part of the model's result, in the picture's channels."""
         spec = self.upscaler.spec
         _check_size(result, read.pixels, spec)
-        self.unchecked.append(finite_check(result, Size(read.pixels.shape[3], read.pixels.shape[2]), spec))
+        self.unchecked.append(finite_check(result, size_of(read.pixels), spec))
         cut = read.inside.scaled(spec.scale)
         return from_model_channels(result[..., cut.y : cut.bottom, cut.x : cut.right], self.picture.shape[1], spec)
 
@@ -291,8 +291,8 @@ def from_model_channels(result: torch.Tensor, channels: int, spec: UpscalerSpec)
 
 
 def _check_size(result: torch.Tensor, pixels: torch.Tensor, spec: UpscalerSpec) -> None:
-    expected = Size(pixels.shape[3], pixels.shape[2]).scaled(spec.scale)
-    found = Size(result.shape[3], result.shape[2])
+    expected = size_of(pixels).scaled(spec.scale)
+    found = size_of(result)
     if found != expected:
         raise ModelOutputError(
             f"{spec.name} returned {found} pixels instead of {expected}; the file does not describe its own scale, "

@@ -17,7 +17,7 @@ from PIL import Image
 from ...atomic_write import whole_file
 from ...errors import InputError
 from ...image.dither import Dither, Still, to_levels
-from ...types import Size
+from ...types import Size, size_of
 from .deep import write_png16, write_tiff
 from .description import Description, fitting, jpeg_options, png_text
 from .icc import fitting_profile
@@ -123,7 +123,7 @@ def write_picture(
         alpha = None
     if icc and fitting_profile(icc, "L" if picture.shape[1] == 1 else "RGB") is None:
         raise InputError(f"{path}: the colour profile is not one for pictures of {picture.shape[1]} channels.")
-    size = Size(picture.shape[3], picture.shape[2])
+    size = size_of(picture)
     check_writable(path, size, alpha=alpha is not None, bit_depth=bit_depth, profile=icc is not None)
     samples = _to_samples(picture, alpha, bit_depth, dither, still)
     described, exif, _ = fitting(description or Description(), kind.name, exif)

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
+from .progress import Progress
 from .types import Context, SizeRule, ceil_to
 
 LARGEST_BAND = 16
@@ -39,6 +40,33 @@ class Halo:
     def overlap(self) -> int:
         """Input pixels that a tile shares with each neighbour, to be blended; 0 where tiles are cut."""
         return 0 if self.exact else min(self.pixels // 4, LARGEST_BAND)
+
+    def measure(self, progress: Progress) -> None:
+        """Finds ``pixels`` now, where reading it would; see ``LazyHalo``."""
+
+
+class LazyHalo(Halo):
+    """An inexact halo whose ``pixels`` are measured when they are first read: a picture that is one tile needs none,
+    and for a wide network on a CPU the measurement takes as long as such a picture."""
+
+    def __init__(self, grid: int, find: Callable[[Progress], int]) -> None:
+        # As a frozen dataclass has it done.
+        for name, value in {"exact": False, "grid": grid, "unbounded": False, "_find": find}.items():
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> int:
+        if name != "pixels":
+            raise AttributeError(name)
+        self.measure(Progress())
+        return self.pixels
+
+    def measure(self, progress: Progress) -> None:
+        """See ``Halo``. What ``progress.check`` raises passes through."""
+        find: Callable[[Progress], int] | None = vars(self).get("_find")
+        if find:
+            object.__setattr__(self, "pixels", find(progress))
+            # It holds the model.
+            object.__delattr__(self, "_find")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from ..errors import InputError
 from ..parsed import parse
 from ..progress import Progress
 from ..types import Size, SizeRule, ceil_to
-from ..upscaler import Halo
-from .influence import Run, find_grid, gathers_statistics, influence_of_cut, peak_bytes, runs_batches
+from ..upscaler import Halo, LazyHalo
+from .influence import Run, find_grid, gathers_statistics, influence_of_cut, is_local, peak_bytes, runs_batches
 from .json_cache import FactStore
 
 PRACTICAL = 64
@@ -20,6 +20,9 @@ PRACTICAL = 64
 
 REACHES = (32, 64, 128)
 """Distances, in input pixels, up to which influence is measured, until its outer half proves invisible."""
+
+SEEN_OF_FIELD = 1 / 3
+"""Of a receptive field that is wider than ``PRACTICAL``, what is not measured first: less was never enough."""
 
 LEAST_MEASURED = 16
 """Floor of a measured halo: other content than the trial's may carry a little further."""
@@ -34,7 +37,7 @@ MEMORY_SIDES = (48, 96)
 
 MEASURING = "measuring once how far this model looks"
 
-_STORE = FactStore("halo", 5)
+_STORE = FactStore("halo", 6)
 _LOCAL_MODULES = (
     nn.Conv2d,
     nn.PReLU,
@@ -83,6 +86,7 @@ def find_sight(
     size_rule: SizeRule,
     key: str,
     progress: Progress | None = None,
+    lazily: bool = False,
 ) -> Sight:
     """How far a model looks, in input pixels. ``run`` calls ``model`` in single precision on (1, channels, H, W).
 
@@ -91,20 +95,27 @@ def find_sight(
     distance from a cut at which the result differs by less than 0.5/255, measured once, on the model's cells, and
     kept on disk under ``key`` (the hash of the weights). Where that distance is not found, or the model gathers
     statistics of the whole picture, the halo is unbounded. ``progress`` hears when something is measured, which takes
-    half a minute for a wide network on a CPU.
+    up to half a minute on a CPU, and may end it. ``lazily``: that of a wide convolutional network is not measured
+    before somebody reads it (``LazyHalo``), who needs ``run`` and the model until then.
     """
+    progress = progress or Progress()
     bound = receptive_radius(model)
     if bound is not None and bound <= PRACTICAL:
         beyond = influence_of_cut(run, bound + 8, scale=scale, channels=channels, size_rule=size_rule)[bound:]
         if float(beyond.max()) <= NO_INFLUENCE:
             return Sight(halo=Halo(pixels=bound, exact=True))
-    sight = _recalled(key)
-    if sight is None:
-        if progress:
-            progress.begin(1, MEASURING)
-        sight = _measure(run, scale, channels, size_rule, local=bound is not None)
-        _STORE.add(key, asdict(sight))
-    return sight
+    if sight := _recalled(key):
+        return sight
+    trial = _Trial(run, scale, channels, size_rule)
+    if bound is not None and is_local(run, channels=channels, size_rule=size_rule):
+
+        def find(progress: Progress) -> Sight:
+            return _recalled(key) or _kept(key, trial.of_convolutions(bound, progress))
+
+        if not lazily:
+            return find(progress)
+        return Sight(halo=LazyHalo(size_rule.multiple_of, lambda progress: find(progress).halo.pixels))
+    return _kept(key, trial.of_any(progress))
 
 
 def _recalled(key: str) -> Sight | None:
@@ -114,25 +125,63 @@ def _recalled(key: str) -> Sight | None:
         return None
 
 
-def _measure(run: Run, scale: int, channels: int, size_rule: SizeRule, *, local: bool) -> Sight:
-    """``local``: nothing in the model looks at the whole picture, or runs pictures of a batch together."""
-    grid = find_grid(run, scale=scale, channels=channels, size_rule=size_rule)
-    on_grid = replace(size_rule, multiple_of=grid)
-    visible = reach = 0
-    for reach in sorted({ceil_to(reach, grid) for reach in REACHES}):
-        influence = influence_of_cut(run, reach, scale=scale, channels=channels, size_rule=on_grid)
-        visible = _visible_reach(influence)
-        if 2 * visible <= len(influence):
-            break
-    halo = Halo(pixels=max(visible, LEAST_MEASURED), exact=False, grid=grid)
-    if local:
-        return Sight(halo=halo)
-    sight = Sight(halo=halo, batches=runs_batches(run, channels=channels, size_rule=size_rule))
-    is_found = 2 * visible <= reach
-    if is_found and not gathers_statistics(run, channels=channels, size_rule=size_rule):
-        return sight
-    halo = replace(halo, pixels=halo.pixels if is_found else reach // 2, unbounded=True)
-    return replace(sight, halo=halo, footprint=_footprint(run, channels, size_rule))
+def _kept(key: str, sight: Sight) -> Sight:
+    _STORE.add(key, asdict(sight))
+    return sight
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Measures how far a model looks."""
+
+    run: Run
+    scale: int
+    channels: int
+    size_rule: SizeRule
+
+    def of_convolutions(self, bound: int, progress: Progress) -> Sight:
+        """Of a network of stride-1 convolutions and operations on single pixels, that cannot look past ``bound``."""
+        progress.begin(1, MEASURING)
+        run = _checked(self.run, progress)
+        visible, _ = self._visible(run, self.size_rule, [each for each in REACHES if each >= SEEN_OF_FIELD * bound])
+        return Sight(halo=_inexact(visible, self.size_rule.multiple_of))
+
+    def of_any(self, progress: Progress) -> Sight:
+        """Of a network that nothing is known about."""
+        progress.begin(1, MEASURING)
+        run, channels, size_rule = _checked(self.run, progress), self.channels, self.size_rule
+        grid = find_grid(run, scale=self.scale, channels=channels, size_rule=size_rule)
+        on_grid = replace(size_rule, multiple_of=grid)
+        visible, reach = self._visible(run, on_grid, sorted({ceil_to(each, grid) for each in REACHES}))
+        halo = _inexact(visible, grid)
+        sight = Sight(halo=halo, batches=runs_batches(run, channels=channels, size_rule=size_rule))
+        is_found = 2 * visible <= reach
+        if is_found and not gathers_statistics(run, channels=channels, size_rule=size_rule):
+            return sight
+        halo = replace(halo, pixels=halo.pixels if is_found else reach // 2, unbounded=True)
+        return replace(sight, halo=halo, footprint=_footprint(run, channels, size_rule))
+
+    def _visible(self, run: Run, size_rule: SizeRule, reaches: list[int]) -> tuple[int, int]:
+        """The distance up to which a cut is visible, and that up to which it was looked for."""
+        visible = reach = 0
+        for reach in reaches or REACHES[-1:]:
+            influence = influence_of_cut(run, reach, scale=self.scale, channels=self.channels, size_rule=size_rule)
+            visible = _visible_reach(influence)
+            if 2 * visible <= len(influence):
+                break
+        return visible, reach
+
+
+def _checked(run: Run, progress: Progress) -> Run:
+    def checked(picture: torch.Tensor) -> torch.Tensor:
+        progress.check()
+        return run(picture)
+
+    return checked
+
+
+def _inexact(visible: int, grid: int) -> Halo:
+    return Halo(pixels=max(visible, LEAST_MEASURED), exact=False, grid=grid)
 
 
 def _footprint(run: Run, channels: int, size_rule: SizeRule) -> Footprint:

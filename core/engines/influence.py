@@ -34,6 +34,28 @@ NEARLY_LEAST = 1.2
 """Where no shift leaves the texture the same, the cell is the smallest whose mean change is below ``CLEARLY_LESS`` of
 the largest and ``NEARLY_LEAST`` times the smallest."""
 
+CONVOLUTIONS = {"conv2d", "convolution", "upsample_nearest2d", "upsample_bilinear2d", "pixel_shuffle"}
+ON_PIXELS = {
+    "leaky_relu",
+    "relu",
+    "prelu",
+    "prelu_kernel",
+    "silu",
+    "gelu",
+    "sigmoid",
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "clamp",
+}
+NO_CHANGE = {"cat", "alias", "detach", "clone", "contiguous", "to", "to_copy"}
+LOCAL = CONVOLUTIONS | ON_PIXELS | NO_CHANGE
+"""Operations of ``torch`` that look at the pixels around each pixel only, by the same rule everywhere."""
+
+LOCAL_SIDE = 8
+"""Of a picture that no model pads to one that it can take."""
+
 STRIP_HEIGHT = 32
 TEXTURE_SIDE = 64
 GROUND = 0.4
@@ -152,6 +174,30 @@ def gathers_statistics(run: Run, *, channels: int, size_rule: SizeRule) -> bool:
     with _Reductions() as reductions:
         run(sample_strip(size.height, size.width, channels)[1:])
     return reductions.over_space
+
+
+def is_local(run: Run, *, channels: int, size_rule: SizeRule) -> bool:
+    """Whether nothing but convolutions and operations on single pixels happens on the way through the model, so that a
+    moved picture gives the moved result."""
+    size = size_rule.padded(Size(LOCAL_SIDE, LOCAL_SIDE))
+    picture = torch.zeros(1, channels, size.height, size.width)
+    with _Operations() as operations:
+        run(picture)
+    return operations.names <= LOCAL
+
+
+class _Operations(TorchDispatchMode):
+    """The names of all operations, without the underscores of those that work in place or are internal."""
+
+    def __init__(self) -> None:
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.names.add(func.overloadpacket.__name__.strip("_"))
+        return func(*args, **(kwargs or {}))
 
 
 class _Reductions(TorchDispatchMode):

@@ -11,7 +11,7 @@ from torch import nn
 from ...model_loader.loaded import ModelFacts
 from ..progress import Progress
 from ..types import size_rule_of
-from ..upscaler import UpscalerSpec
+from ..upscaler import LazyHalo, UpscalerSpec
 from .fuse import merge_branches
 from .halo import Sight, find_sight
 from .memory import room_for_a_picture
@@ -55,18 +55,21 @@ def sight_of(
     facts: ModelFacts, descriptor: Descriptor, device: torch.device, progress: Progress | None = None
 ) -> Sight:
     """How far the model looks; see ``model_spec``. ``progress`` hears where it must be measured, and may end it."""
-    if facts.sha256 not in _sights:
-        _sights[facts.sha256] = _found_sight(facts, descriptor, device, progress or Progress())
-    return _sights[facts.sha256]
+    if facts.sha256 in _sights:
+        return _sights[facts.sha256]
+    sight = _found_sight(facts, descriptor, device, progress)
+    # One that is still to be measured holds the model.
+    if not isinstance(sight.halo, LazyHalo):
+        _sights[facts.sha256] = sight
+    return sight
 
 
-def _found_sight(facts: ModelFacts, descriptor: Descriptor, device: torch.device, progress: Progress) -> Sight:
+def _found_sight(facts: ModelFacts, descriptor: Descriptor, device: torch.device, progress: Progress | None) -> Sight:
     weights = next(descriptor.model.parameters())
     if weights.device != device or weights.dtype != torch.float32:
         descriptor = private_copy(descriptor, torch.float32, channels_last=False).to(device)
 
     def run(picture: torch.Tensor) -> torch.Tensor:
-        progress.check()
         with torch.inference_mode(), allow_tf32(tf32=False):
             return descriptor(picture.to(device, copy=True)).cpu()
 
@@ -78,6 +81,8 @@ def _found_sight(facts: ModelFacts, descriptor: Descriptor, device: torch.device
         size_rule=size_rule_of(facts),
         key=facts.sha256,
         progress=progress,
+        # On an accelerator it takes a second, and what runs may be a copy that takes memory there.
+        lazily=device.type == "cpu",
     )
 
 

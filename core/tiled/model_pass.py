@@ -55,7 +55,7 @@ def run_pass(
 
     def run(index: int, source: torch.Tensor) -> None:
         nonlocal begun
-        plan = plan_bands(source, area, upscaler, tiles, memories[index] if memories else None)
+        plan = plan_bands(source, area, upscaler, tiles, memories[index] if memories else None, progress)
         if not begun:
             begun = plan.steps * (len(picture) - index)
             progress.begin(begun, "tiles")

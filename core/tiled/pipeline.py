@@ -177,6 +177,7 @@ def _pass_to(
     resampled as it arrives."""
     spec, passes = upscaler.spec, len(stretches)
     if passes > 1:
+        spec.halo.measure(stretches[0])
         # The margin keeps the last pass from reading past the region, also where the picture wraps.
         region = context_of(box, picture, tiles.edge, spec.aligned_halo + spec.alignment + 2 * LOBES)
         ratio = Size(

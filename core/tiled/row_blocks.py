@@ -20,7 +20,15 @@ from ..upscaler import StreamingUpscaler, Upscaler, UpscalerSpec
 from .overlap import Overlaps
 from .spared import Spared
 from .tile_cache import PassReuse
-from .tile_runner import FlatKey, RegionRunner, finite_check, flat_keys, from_model_channels, to_model_channels
+from .tile_runner import (
+    FlatKey,
+    RegionRunner,
+    context_for,
+    finite_check,
+    flat_keys,
+    from_model_channels,
+    to_model_channels,
+)
 
 REUSED_SIDE = 64
 HALOS_IN_REUSED_SIDE = 8
@@ -69,18 +77,27 @@ class BandPlan:
 
 
 def plan_bands(
-    picture: torch.Tensor, area: Box, upscaler: Upscaler, settings: TileSettings, reuse: PassReuse | None = None
+    picture: torch.Tensor,
+    area: Box,
+    upscaler: Upscaler,
+    settings: TileSettings,
+    reuse: PassReuse | None = None,
+    progress: Progress | None = None,
 ) -> BandPlan:
     """How to run the model over ``area`` of one picture (1, C, H, W). ``reuse``: results of pictures before.
+    ``progress`` is shown the measurement of the halo, if that is needed and was not made.
 
     Rows are streamed where the model can do that, no tile size was asked for, the area is more than one tile or has
     ``rows_from`` pixels, and tiles would not be spared more by being flat, known or unseen than they cost by their
     context.
     """
     spec = upscaler.spec
-    tiles = _plan_tiles(area, spec, settings)
     whole = size_of(picture)
-    read = size_to_read(whole, area, spec.context, settings.edge)
+    if not _is_one_tile(area.size, spec, settings):
+        spec.halo.measure(progress or Progress())
+    context = context_for(area, whole, settings.edge, spec)
+    read = size_to_read(whole, area, context, settings.edge)
+    tiles = _plan_tiles(area, spec, settings)
     chunk = 0
     large = len(tiles) > 1 or len(tiles[0]) > 1 or 0 < spec.rows_from <= read.pixels
     if not settings.size and large and isinstance(upscaler, StreamingUpscaler):
@@ -94,8 +111,10 @@ def plan_bands(
     if settings.spared is not None:
         by_tiles = replace(by_tiles, spared=frozenset(filter(settings.spared.spares, by_tiles.regions)))
     unknown = [each for each in by_tiles.regions if each not in by_tiles.known and each not in by_tiles.spared]
-    by_tiles = replace(by_tiles, keys=flat_keys(picture, unknown, spec.context, settings.edge))
-    sizes = {region: size_to_read(whole, region, spec.context, settings.edge) for region in unknown}
+    if by_tiles.regions != [area]:
+        context = spec.context
+    by_tiles = replace(by_tiles, keys=flat_keys(picture, unknown, context, settings.edge))
+    sizes = {region: size_to_read(whole, region, context, settings.edge) for region in unknown}
     if not chunk or _pixels_to_run(by_tiles, sizes) < read.pixels:
         return by_tiles
     return replace(by_tiles, chunk=chunk, steps=-(-read.height // chunk))
@@ -107,7 +126,7 @@ def _recalled(picture: torch.Tensor, plan: BandPlan, spec: UpscalerSpec, reuse: 
 
 
 def _read(picture: torch.Tensor, region: Box, plan: BandPlan, spec: UpscalerSpec) -> torch.Tensor:
-    return read_region(picture, region, spec.context, plan.edge)[0]
+    return read_region(picture, region, context_for(region, size_of(picture), plan.edge, spec), plan.edge)[0]
 
 
 def _plan_tiles(area: Box, spec: UpscalerSpec, settings: TileSettings, most: int = 0) -> list[list[Tile]]:
@@ -124,13 +143,24 @@ def _plan_tiles(area: Box, spec: UpscalerSpec, settings: TileSettings, most: int
        what they were built for. ``choose_tile`` splits the area so that the least pixels are computed within it.
     4. ``most`` caps the side after memory ran out (``RegionRunner`` halves single tiles on its own).
     """
-    if not spec.tileable or (spec.halo.unbounded and not settings.size and area.size.pixels <= spec.whole_pixels):
+    if _is_one_tile(area.size, spec, settings, most):
         return plan_tiles(area, area.size)
     size = Size(settings.size, settings.size)
     if not settings.size:
         size = choose_tile(area.size, spec.aligned_halo, spec.max_tile_pixels, spec.alignment, spec.longest_side)
         size = Size(*(min(side, most or side) for side in size))
     return plan_tiles(area, size, spec.halo.overlap, spec.alignment)
+
+
+def _is_one_tile(area: Size, spec: UpscalerSpec, settings: TileSettings, most: int = 0) -> bool:
+    """Whether ``_plan_tiles`` needs no more than one, which shares no band with another; found without the halo, which
+    may have to be measured."""
+    if not spec.tileable or (spec.halo.unbounded and not settings.size and area.pixels <= spec.whole_pixels):
+        return True
+    if settings.size:
+        return max(area) <= settings.size
+    longest = min(spec.longest_side or max(area), most or max(area))
+    return max(area) <= longest and (not spec.max_tile_pixels or area.pixels <= spec.max_tile_pixels)
 
 
 def _pixels_to_run(plan: BandPlan, sizes: Mapping[Box, Size]) -> int:
@@ -200,7 +230,9 @@ def _streamed_bands(
     picture: torch.Tensor, upscaler: StreamingUpscaler, plan: BandPlan, progress: Progress
 ) -> Generator[torch.Tensor]:
     spec = upscaler.spec
-    pixels, inside = read_region(picture, plan.area, spec.context, plan.edge)
+    pixels, inside = read_region(
+        picture, plan.area, context_for(plan.area, size_of(picture), plan.edge, spec), plan.edge
+    )
     pixels = to_model_channels(pixels, spec)
     cut = inside.scaled(spec.scale)
     place = 0

@@ -22,6 +22,14 @@ from .tile_cache import PassReuse
 FlatKey = tuple[Size, Box, tuple[float, ...]]
 
 
+def context_for(region: Box, picture: Size, edge: Edge, spec: UpscalerSpec) -> Context:
+    """What the model must be given to compute ``region``. A whole picture with nothing beyond its border needs no halo,
+    which is not asked for, since it may have to be measured."""
+    if edge is Edge.PLAIN and region == Box(0, 0, *picture):
+        return Context(grid=spec.alignment, rule=spec.size_rule)
+    return spec.context
+
+
 def flat_keys(picture: torch.Tensor, regions: Sequence[Box], context: Context, edge: Edge) -> dict[Box, FlatKey | None]:
     """For each region a key that two have in common only if the model is given the same numbers for them; None unless
     what it is given is of one colour. A device is waited for once, not for each region."""
@@ -102,9 +110,11 @@ class RegionRunner:
             reuse.counts.tiles_reused += 1
             return
         reuse.counts.tiles_run += 1
-        spec = self.upscaler.spec
-        pixels, _ = read_region(self.picture, region, spec.context, self.edge)
+        pixels, _ = read_region(self.picture, region, self._context(region), self.edge)
         reuse.keep(region, pixels, result)
+
+    def _context(self, region: Box) -> Context:
+        return context_for(region, size_of(self.picture), self.edge, self.upscaler.spec)
 
     def _results(self, regions: list[Box]) -> Iterator[torch.Tensor]:
         pending: deque[Callable[[], list[torch.Tensor]]] = deque()
@@ -152,8 +162,7 @@ class RegionRunner:
         """Equal for regions that may share a forward."""
         if region in self.known or region in self.spared:
             return region
-        spec, whole = self.upscaler.spec, size_of(self.picture)
-        return size_to_read(whole, region, spec.context, self.edge)
+        return size_to_read(size_of(self.picture), region, self._context(region), self.edge)
 
     def _begin(self, group: list[Box]) -> Callable[[], list[torch.Tensor]]:
         """Hands the group to the model; the function it gives waits for the results."""
@@ -237,10 +246,10 @@ class RegionRunner:
         return halves
 
     def _read(self, region: Box) -> _Read:
-        spec = self.upscaler.spec
-        pixels, inside = read_region(self.picture, region, spec.context, self.edge)
+        context = self._context(region)
+        pixels, inside = read_region(self.picture, region, context, self.edge)
         if region not in self.keys:
-            self.keys.update(flat_keys(self.picture, [region], spec.context, self.edge))
+            self.keys.update(flat_keys(self.picture, [region], context, self.edge))
         return _Read(region, pixels, inside, self.keys[region])
 
     def _run_whole(self, region: Box) -> torch.Tensor:

@@ -26,6 +26,9 @@ LEAST_TRIAL = 1.0
 """Seconds. A shorter trial would find chance; the first candidate is taken without one."""
 TOO_SHORT = "this job is too short for a trial"
 
+_paces: dict[tuple[str, str, str], float] = {}
+"""Of the first candidates of models whose jobs were short so far."""
+
 SWITCH = "BACKPLATE_TUNE"
 MEASURING = "measuring once which way of running this model is fastest here"
 
@@ -58,25 +61,28 @@ def choose_plan(
     identity = identify(model_sha256, device, candidates)
     choice = None if anew else recall(identity, limit)
     if choice is None and pixels:
-        limit = min(limit, _share_of_job(candidates[0], pixels))
+        limit = min(limit, _share_of_job(model_sha256, device, candidates[0], pixels))
         choice = None if anew else recall(identity, limit)
         if choice is None and limit < LEAST_TRIAL:
             return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=TOO_SHORT),))
     if choice is None:
         progress, on_cpu = progress or Progress(), device.type == "cpu"
-        trials = measure(candidates, limit, progress.check, on_cpu=on_cpu, count_opening=pixels > 0)
+        trials = measure(candidates, limit, progress, on_cpu=on_cpu, count_opening=pixels > 0)
         choice = Choice(_shown(trials, len(candidates), progress), limit)
         keep(identity, choice)
         release_cached(torch.device("cpu"))
     return choice
 
 
-def _share_of_job(first: Candidate, pixels: int) -> float:
+def _share_of_job(model_sha256: str, device: torch.device, first: Candidate, pixels: int) -> float:
     """Seconds. Without a limit if the first candidate cannot be run: the trial finds out why."""
+    key = (model_sha256, str(device), first.name)
     try:
-        return JOB_SHARE * quick_pace(first.open()) * pixels
+        if key not in _paces:
+            _paces[key] = quick_pace(first.open())
     except RuntimeError:
         return math.inf
+    return JOB_SHARE * _paces[key] * pixels
 
 
 def _shown(trials: Iterable[Trial], count: int, progress: Progress) -> tuple[Trial, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 
 from ....model_loader.errors import one_line
+from ...progress import Progress, Stretch
 from ...upscaler import Upscaler
 from ..plan import EXACT_BAR, HALF_RMS, Candidate, Trial
 from ..streamed import CHUNK, streamed, streams
@@ -23,17 +24,17 @@ TOO_LONG = "it would take too long to try"
 def measure(
     candidates: Sequence[Candidate],
     limit: float = TRIAL_SECONDS,
-    check: Callable[[], None] | None = None,
+    progress: Progress | None = None,
     *,
     on_cpu: bool = False,
     count_opening: bool = False,
 ) -> Iterator[Trial]:
     """Tries one candidate after the other; timed runs take at most ``limit`` seconds in all, not counting the opening,
-    unless ``count_opening``, and, ``on_cpu``, the time in which the process could not run."""
-    reference, opened = _reference(candidates)
+    unless ``count_opening``, and, ``on_cpu``, the time in which the process could not run. ``progress`` can end it."""
+    progress = progress or Progress()
+    reference, opened = _reference(candidates, progress)
     for candidate in candidates:
-        if check:
-            check()
+        progress.check()
         # Opening and checking take time too, which is lost where no time is left to measure.
         late = Trial(name=candidate.name, plan=candidate.plan, reason=TOO_LONG, cut_short=True)
         started = time.perf_counter()
@@ -61,12 +62,14 @@ def _tried(
     return replace(trial, seconds=timing.paces[0], alone=timing.paces[1]), timing.spent
 
 
-def _reference(candidates: Sequence[Candidate]) -> tuple[torch.Tensor | None, Upscaler | None]:
+def _reference(candidates: Sequence[Candidate], progress: Progress) -> tuple[torch.Tensor | None, Upscaler | None]:
     """What the first candidate in single precision that opens makes of a small picture; and that candidate, opened, if
-    it is the first of all. A later one would take memory while others are measured."""
+    it is the first of all. A later one would take memory while others are measured. The halo that all of them need is
+    found on the way, which is no part of anybody's time."""
     for exact in (candidate for candidate in candidates if not candidate.half):
         try:
             upscaler = exact.open()
+            upscaler.spec.halo.measure(Stretch(progress, 0.0))
             return _small_result(upscaler), upscaler if exact is candidates[0] else None
         except RuntimeError:
             continue

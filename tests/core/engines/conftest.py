@@ -41,6 +41,7 @@ def span(**options: object) -> torch.nn.Module:
 BUILDERS: dict[str, Callable[[], torch.nn.Module]] = {
     "compact": compact,
     "rrdbnet": rrdbnet,
+    "rrdbnet wide": lambda: rrdbnet(num_blocks=6),
     "rrdbnet x2": lambda: rrdbnet(in_nc=12, scale=4, shuffle_factor=2),
     "rrdbnet x1": lambda: rrdbnet(in_nc=48, scale=4, shuffle_factor=4),
     "span": span,

@@ -9,7 +9,9 @@ import pytest
 import torch
 from backplate.core.engines.halo import VISIBLE, find_sight, receptive_radius
 from backplate.core.engines.influence import influence_of_cut
-from backplate.core.types import SizeRule
+from backplate.core.progress import Cancelled, Progress
+from backplate.core.types import Size, SizeRule, size_of
+from backplate.core.upscaler import Halo
 from backplate.model_loader.loaded import LoadedModel, load_model
 from torch import nn
 
@@ -101,3 +103,41 @@ def test_a_cache_folder_that_cannot_be_written_costs_nothing_but_time(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
     model = chain(*[3] * 70)
     assert not find_sight(model, model, scale=1, channels=3, size_rule=SizeRule(), key="x").halo.exact
+
+
+def test_the_halo_of_a_wide_network_is_measured_when_it_is_needed(build: Callable[[str], LoadedModel]) -> None:
+    model = build("rrdbnet wide")
+    runs: list[Size] = []
+
+    def run(picture: torch.Tensor) -> torch.Tensor:
+        runs.append(size_of(picture))
+        return model.descriptor(picture)
+
+    def sight(lazily: bool) -> Halo:
+        return find_sight(model.descriptor.model, run, scale=4, channels=3, size_rule=SizeRule(), key=str(lazily),
+                          lazily=lazily).halo  # fmt: skip
+
+    known, lazy = sight(lazily=False), sight(lazily=True)
+    before = len(runs)
+    assert (lazy.exact, lazy.grid, lazy.unbounded) == (known.exact, known.grid, known.unbounded) == (False, 1, False)
+    assert len(runs) == before
+    assert lazy.pixels == known.pixels > 0
+    measured = len(runs)
+    assert measured > before
+    assert lazy.overlap == known.overlap
+    assert sight(lazily=True).pixels == known.pixels
+    assert len(runs) == measured, "what is known costs nothing"
+
+
+def test_measuring_can_be_stopped_and_made_again(build: Callable[[str], LoadedModel]) -> None:
+    model = build("rrdbnet wide")
+    halo = find_sight(model.descriptor.model, model.descriptor, scale=4, channels=3, size_rule=SizeRule(), key="stop",
+                      lazily=True).halo  # fmt: skip
+
+    class Stopping(Progress):
+        def check(self) -> None:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        halo.measure(Stopping())
+    assert halo.pixels > 0

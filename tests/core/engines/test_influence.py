@@ -7,7 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from backplate.core.engines.halo import Footprint, find_sight
-from backplate.core.engines.influence import find_grid, gathers_statistics, peak_bytes, runs_batches, sample_strip
+from backplate.core.engines.influence import (
+    find_grid,
+    gathers_statistics,
+    is_local,
+    peak_bytes,
+    runs_batches,
+    sample_strip,
+)
 from backplate.core.engines.pytorch.eager import EagerUpscaler
 from backplate.core.tiled.pipeline import TileSettings, upscale
 from backplate.core.types import Size, SizeRule
@@ -212,3 +219,15 @@ def test_a_network_without_cells_is_not_asked_for_each():
 
     assert find_grid(run, scale=1, channels=3, size_rule=SizeRule()) == 1
     assert len(calls) == 6, "still, by one pixel, and by the largest of each family of cells"
+
+
+@pytest.mark.parametrize(("name", "local"), [("rrdbnet", True), ("compact", True), ("rrdbnet x2", False)])
+def test_convolutions_and_operations_on_pixels_are_local(build: Callable[[str], LoadedModel], name: str, local: bool):
+    assert is_local(build(name).descriptor, channels=3, size_rule=SizeRule(multiple_of=4)) == local
+
+
+def test_what_asks_for_a_mean_of_the_picture_is_not_local():
+    def run(picture: torch.Tensor) -> torch.Tensor:
+        return picture * picture.mean()
+
+    assert not is_local(run, channels=3, size_rule=SizeRule())

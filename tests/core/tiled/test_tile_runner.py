@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from backplate.core.image.tiling import Edge
 from backplate.core.progress import Cancelled, Progress
 from backplate.core.tiled.pipeline import TileSettings, upscale
 from backplate.core.types import SizeRule
-from backplate.core.upscaler import Halo, UpscalerSpec
+from backplate.core.upscaler import Halo, LazyHalo, UpscalerSpec
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
 
@@ -141,3 +142,54 @@ def test_cancelling_between_groups():
     with pytest.raises(Cancelled):
         upscale(noise(64, 32 * 8), model, TileSettings(size=32), Impatient())
     assert len(model.shapes) == 1
+
+
+class Unmeasured(Blurred):
+    """Its halo is found when somebody asks for it."""
+
+    def __init__(self, most: int = 10**9, **rule: int | bool) -> None:
+        super().__init__(1, most)
+        self.asked: list[Progress] = []
+        self.spec = replace(
+            self.spec, halo=LazyHalo(2, self._find), max_tile_pixels=40 * 40, size_rule=SizeRule(**rule)
+        )  # type: ignore[arg-type]
+
+    def _find(self, progress: Progress) -> int:
+        self.asked.append(progress)
+        return 16
+
+
+@pytest.mark.parametrize("rule", [{"multiple_of": 2}, {"multiple_of": 4, "minimum": 36}, {"square": True}])
+@pytest.mark.parametrize("size", [(30, 40), (17, 23), (40, 40)])
+@pytest.mark.parametrize("tile", [0, 64])
+def test_a_picture_that_is_one_tile_needs_no_halo(
+    size: tuple[int, int], rule: dict[str, int | bool], tile: int
+) -> None:
+    picture, model, known = torch.rand(1, 3, *size), Unmeasured(**rule), Unmeasured(**rule)
+    assert known.spec.halo.pixels == 16
+    results = [upscale(picture, each, TileSettings(size=tile)) for each in (model, known)]
+    assert torch.equal(*results)
+    assert model.shapes == known.shapes
+    assert not model.asked
+
+
+@pytest.mark.parametrize(
+    ("size", "settings"),
+    [((50, 40), TileSettings()), ((30, 30), TileSettings(edge=Edge.WRAP_BOTH)), ((40, 40), TileSettings(size=32))],
+)
+def test_the_halo_is_found_before_it_is_needed_and_with_the_progress_of_the_job(
+    size: tuple[int, int], settings: TileSettings
+) -> None:
+    picture, model, known, progress = torch.rand(1, 3, *size), Unmeasured(), Unmeasured(), Progress()
+    assert known.spec.halo.pixels == 16
+    result = upscale(picture, model, settings, progress)
+    assert torch.equal(result, upscale(picture, known, settings))
+    assert len(model.asked) == 1
+    if len(model.shapes) > 1:
+        assert model.asked == [progress]
+
+
+def test_a_picture_whose_one_tile_does_not_fit_in_memory_is_halved_with_its_halo() -> None:
+    picture, model = torch.rand(1, 3, 40, 40), Unmeasured(most=36 * 36)
+    assert torch.equal(upscale(picture, model), upscale(picture, Unmeasured()))
+    assert len(model.asked) == 1

@@ -24,10 +24,12 @@ JOB_SHARE = 0.08
 
 LEAST_TRIAL = 1.0
 """Seconds. A shorter trial would find chance; the first candidate is taken without one."""
-TOO_SHORT = "this job is too short for a trial"
 
-_paces: dict[tuple[str, str, str], float] = {}
-"""Of the first candidates of models whose jobs were short so far."""
+TRIAL_PIXELS = 2 * 256 * 256
+"""What the model is given to time two candidates; a trial that may take no longer than a part of that compares none.
+"""
+
+TOO_SHORT = "this job is too short for a trial"
 
 SWITCH = "BACKPLATE_TUNE"
 MEASURING = "measuring once which way of running this model is fastest here"
@@ -61,7 +63,8 @@ def choose_plan(
     identity = identify(model_sha256, device, candidates)
     choice = None if anew else recall(identity, limit)
     if choice is None and pixels:
-        limit = min(limit, _share_of_job(model_sha256, device, candidates[0], pixels))
+        enough = pixels * JOB_SHARE >= TRIAL_PIXELS
+        limit = min(limit, _share_of_job(candidates[0], pixels)) if enough else 0.0
         choice = None if anew else recall(identity, limit)
         if choice is None and limit < LEAST_TRIAL:
             return Choice((Trial(name=candidates[0].name, plan=candidates[0].plan, reason=TOO_SHORT),))
@@ -74,15 +77,12 @@ def choose_plan(
     return choice
 
 
-def _share_of_job(model_sha256: str, device: torch.device, first: Candidate, pixels: int) -> float:
+def _share_of_job(first: Candidate, pixels: int) -> float:
     """Seconds. Without a limit if the first candidate cannot be run: the trial finds out why."""
-    key = (model_sha256, str(device), first.name)
     try:
-        if key not in _paces:
-            _paces[key] = quick_pace(first.open())
+        return JOB_SHARE * quick_pace(first.open()) * pixels
     except RuntimeError:
         return math.inf
-    return JOB_SHARE * _paces[key] * pixels
 
 
 def _shown(trials: Iterable[Trial], count: int, progress: Progress) -> tuple[Trial, ...]:

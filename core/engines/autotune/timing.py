@@ -26,10 +26,6 @@ most of a large picture; so it is as many as take ``STREAM_SHARE`` of the time t
 STREAM_SHARE = 0.25
 WARM_UP_SIDE = 64
 
-QUICK_SIDES = (WARM_UP_SIDE // 2, WARM_UP_SIDE)
-QUICK_SECONDS = 0.05
-"""A model that takes longer for the smaller picture is slow enough to be timed on that."""
-
 CPU_SHARE = 0.7
 BUSY_THREADS = 2
 """A model on the CPU keeps so many threads busy, if PyTorch has them, and every engine takes as many as PyTorch; the
@@ -81,14 +77,8 @@ def _timing(upscaler: Upscaler, plan: RunPlan, limit: float, *, on_cpu: bool) ->
 
 def quick_pace(upscaler: Upscaler) -> float:
     """Seconds for a pixel of a small picture; more than for those of a large one."""
-    pace = 0.0
-    for side in QUICK_SIDES:
-        small = probe(upscaler, side, side)
-        seconds = min(_timed(lambda picture=small: _finished(upscaler(picture))) for _ in range(2))
-        pace = seconds / (small.shape[2] * small.shape[3])
-        if seconds > QUICK_SECONDS:
-            break
-    return pace
+    small = probe(upscaler, WARM_UP_SIDE, WARM_UP_SIDE)
+    return min(_timed(lambda: _finished(upscaler(small))) for _ in range(2)) / (small.shape[2] * small.shape[3])
 
 
 def _paces(upscaler: Upscaler, plan: RunPlan, limit: float) -> Paces | None:

@@ -33,13 +33,13 @@ def upscale(options: PictureOptions) -> None:
     """
     # Not at the top: PyTorch would make --help wait.
     from ..core.jobs.folder.run import run_folder
-    from ..core.media.picture_folder import source_pixels
+    from ..core.media.picture_folder import pixels_of
     from .folder_job import run_folder_job
     from .picture_job import run_picture
 
     settings, protect, single = picture_settings(options), options.protection(), _single(options)
     tasks = [] if single else folder_tasks(options)
-    pixels = source_pixels([task.source for task in ([single] if single else tasks)])
+    pixels = pixels_of([task.source for task in ([single] if single else tasks)], settings.target)
     upscaler, model = options.opener(pixels=pixels, commercial=options.commercial)(options.model)
     settings = settings_for_model(options, settings, model, upscaler.spec.scale)
     if single is None:

@@ -96,7 +96,7 @@ def video(options: VideoOptions) -> None:
     if options.report is not None:
         check_place(options.report)
     settings, protect = _settings(options), options.protection()
-    open_model = options.opener(pixels=pixels_of(options.source, settings.read), commercial=options.commercial)
+    open_model = options.opener(pixels=pixels_of(options.source, settings), commercial=options.commercial)
     upscaler, known = open_model(options.model)
     job = VideoJob(
         source=options.source,

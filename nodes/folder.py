@@ -30,9 +30,9 @@ from ..core.media.picture_folder import (
     parse_template,
     passed_over,
     passed_over_text,
+    pixels_of,
     plan_tasks,
     refuse_inputs_as_outputs,
-    source_pixels,
 )
 from ..core.study.preset import read_preset
 from ..core.tiled.pipeline import TileSettings
@@ -307,7 +307,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
         )
         progress = CountingPictures()
         opening = host.HostProgress()
-        pixels = source_pixels([task.source for task in tasks])
+        pixels = pixels_of([task.source for task in tasks], settings.target)
         upscaler = upscaler_for(upscale_model, opening, wanted["tile_size"], pixels)
         progress.notes += opening.notes
         summary = summarise(job, run_folder(job, upscaler, progress))

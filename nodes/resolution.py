@@ -9,7 +9,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.errors import InputError
 from ..core.image.canvas import Background, Fill, parse_colour
-from ..core.image.fit import Anchor, Fit, Target, plan_fit
+from ..core.image.fit import Anchor, Fit, Target, pixels_for_model, plan_fit
 from ..core.image.keep_colours import ColourChange
 from ..core.image.tiling import Edge
 from ..core.tiled.pipeline import FitResult, TileSettings, upscale_to
@@ -148,12 +148,6 @@ def target_of(wanted: dict[str, Any]) -> tuple[Target, Background]:
     return target, Background(Fill(wanted["pad_with"]), wanted["pad_colour"])
 
 
-def pixels_of_job(picture: torch.Tensor, target: Target) -> int:
-    """About what a model of four times is given, over all passes. Raises ``InputError`` for a target that cannot be."""
-    source = size_of(picture)
-    return len(picture) * max(source.pixels, plan_fit(source, target).canvas.pixels // 16)
-
-
 def known_target(inputs: list[io.Input], **given: Any) -> bool | str:
     """Before the run: True, or why no picture can be brought to that. A value that is None comes over a link."""
     what = ""
@@ -282,7 +276,8 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
         change = ColourChange()
         progress = host.HostProgress()
         protection = protection_of(protect, protect_mode, received.picture, progress.note)
-        upscaler = upscaler_for(upscale_model, progress, tile_size, pixels_of_job(received.picture, target))
+        pixels = len(received.picture) * pixels_for_model(size_of(received.picture), target)
+        upscaler = upscaler_for(upscale_model, progress, tile_size, pixels)
         result = upscale_to(
             received.picture,
             received.alpha,

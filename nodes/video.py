@@ -137,7 +137,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
             mask=still_mask(wanted.get("protect"), wanted.get("protect_mode", "resample"), "frames"),
         )
         progress = CountingFrames()
-        upscaler = upscaler_for(upscale_model, progress, wanted["tile_size"], pixels_of(source, job.settings.read))
+        upscaler = upscaler_for(upscale_model, progress, wanted["tile_size"], pixels_of(source, job.settings))
         plan = plan_video(job, upscaler)
         identity = json.dumps(identity_of(job, plan), sort_keys=True)
         name = f".backplate-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parts"

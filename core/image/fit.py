@@ -149,6 +149,12 @@ def plan_fit(source: Size, target: Target) -> FitPlan:
     return _filled(canvas, _covering_box(source, canvas, target.anchor))
 
 
+def pixels_for_model(source: Size, target: Target | None) -> int:
+    """About how many pixels a model of four times is given on the way to ``target``, over all passes. Raises
+    ``InputError`` for a target that cannot be."""
+    return source.pixels if target is None else max(source.pixels, plan_fit(source, target).canvas.pixels // 16)
+
+
 def count_passes(magnification: float, scale: int) -> int:
     """How often a model of ``scale`` has to run before the picture only needs to shrink, to first order.
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from ..errors import InputError
+from ..image.fit import Target, pixels_for_model
 from ..types import Size
 from .picture.mask import SIDECAR, is_of_a_picture, is_sidecar
 from .picture.read import READABLE_SUFFIXES, format_of, readable_formats
@@ -308,11 +309,19 @@ def contained(name: str, base: Path, others: Sequence[Path] = ()) -> Path:
 HEADERS_READ = 64
 
 
-def source_pixels(paths: Sequence[Path]) -> int:
-    """About how many pixels the pictures have together, from the headers of up to ``HEADERS_READ`` of them."""
+def pixels_of(paths: Sequence[Path], target: Target | None = None) -> int:
+    """About how many pixels of the pictures a model is given together on the way to ``target``, from the headers of up
+    to ``HEADERS_READ`` of them; those that cannot be brought to it count as they are."""
     sizes = [size_in_header(path) for path in paths[:: len(paths) // HEADERS_READ + 1]]
-    known = [size.pixels for size in sizes if size is not None]
+    known = [_pixels_for_model(size, target) for size in sizes if size is not None]
     return round(sum(known) / len(known) * len(paths)) if known else 0
+
+
+def _pixels_for_model(size: Size, target: Target | None) -> int:
+    try:
+        return pixels_for_model(size, target)
+    except InputError:
+        return size.pixels
 
 
 def size_in_header(path: Path) -> Size | None:

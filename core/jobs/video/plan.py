@@ -17,7 +17,7 @@ from ...errors import InputError
 from ...image.canvas import Background, Fill
 from ...image.dither import Dither
 from ...image.fidelity_lock import LockSettings
-from ...image.fit import Fit, Target, plan_fit
+from ...image.fit import Fit, Target, pixels_for_model, plan_fit
 from ...image.frame_difference import FrameReuse
 from ...image.room import check_room
 from ...media.video.carry import Carry
@@ -147,10 +147,10 @@ def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
     return plan
 
 
-def pixels_of(source: Source, read: ReadSettings) -> int:
-    """About how many pixels the job gives to the model. Raises what ``probe_video`` raises."""
-    facts = probe_video(source, read.crop)
-    return expected_frames(facts, read) * facts.stored.pixels
+def pixels_of(source: Source, settings: VideoSettings) -> int:
+    """About how many pixels the job gives to the model. Raises what ``probe_video`` and ``plan_fit`` raise."""
+    facts = probe_video(source, settings.read.crop)
+    return expected_frames(facts, settings.read) * pixels_for_model(facts.shown, settings.target)
 
 
 def expected_frames(facts: VideoFacts, read: ReadSettings) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from backplate.core.errors import InputError
+from backplate.core.image.fit import Fit, Target
 from backplate.core.media.picture_folder import (
     Shard,
     Source,
@@ -17,10 +18,10 @@ from backplate.core.media.picture_folder import (
     parse_template,
     passed_over,
     passed_over_text,
+    pixels_of,
     plan_tasks,
     refuse_inputs_as_outputs,
     size_in_header,
-    source_pixels,
     within,
 )
 from backplate.core.shootout.pairing import files_in
@@ -266,7 +267,9 @@ def test_the_pixels_of_a_folder_are_estimated_from_some_of_its_headers(tmp_path:
     for number in range(200):
         paths.append(tmp_path / f"{number}.png")
         Image.new("L", (30, 20)).save(paths[-1])
-    assert source_pixels(paths) == 200 * 600
+    assert pixels_of(paths) == 200 * 600
     paths[0].write_bytes(b"damaged")
-    assert source_pixels(paths) == 200 * 600
-    assert source_pixels(paths[:1]) == source_pixels([]) == 0
+    assert pixels_of(paths) == 200 * 600
+    assert pixels_of(paths[:1]) == pixels_of([]) == 0
+    assert pixels_of(paths, Target(width=2000, height=2000, fit=Fit.PAD)) == 200 * 2000 * 2000 // 16
+    assert pixels_of(paths, Target(factor=0.5, fit=Fit.FACTOR)) == 200 * 600

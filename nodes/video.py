@@ -151,14 +151,25 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
             InputImpl.VideoFromFile(str(output)),
             text,
             json.dumps(report.as_dict(), indent=1),
-            ui={"images": [shown], "animated": (True,), **progress.told(*short_text(report))},
+            ui={"images": [shown], "animated": (True,), **progress.told(*short_text(report, wanted["codec"]))},
         )
 
 
-def short_text(report: Report) -> list[str]:
+def short_text(report: Report, codec: str) -> list[str]:
     """What became of the video and where it lies, without the times of its stages."""
     lines = [line for line in report.text().split("\n") if not line.startswith("milliseconds a frame")]
-    return [lines[0], "", f"File: {places.shown(report.output)}", *lines[1:]]
+    file = f"File: {places.shown(report.output)}"
+    if not plays_in_browsers(codec, report.encoding.pixel_format, report.output.suffix):
+        file += " (complete, but many browsers cannot show this file type)"
+    return [lines[0], "", file, *lines[1:]]
+
+
+def plays_in_browsers(codec: str, pixel_format: str, suffix: str) -> bool:
+    """Whether Chrome and Firefox play it anywhere. HEVC depends on the hardware; H.264 is decoded in 4:2:0 and 8 bits
+    only (MDN, "Web video codec guide")."""
+    kind = codec.removesuffix("_nvenc")
+    plain = kind in ("av1", "vp9") or (kind == "h264" and pixel_format in ("yuv420p", "nv12"))
+    return plain and suffix in (".mp4", ".webm")
 
 
 NODES: list[type[io.ComfyNode]] = [UpscaleVideo]

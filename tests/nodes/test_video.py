@@ -193,3 +193,22 @@ def test_a_result_that_was_moved_away_is_made_again_once(host: Host, tmp_path: P
 
 def test_names_that_are_no_unicode_can_be_shown(host: Host) -> None:
     assert host.node("comfy_host", "printable")("caf\udce9.jpg").encode() == b"caf?.jpg"
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format", "suffix", "plays"),
+    [
+        ("h264", "yuv420p", ".mp4", True),
+        ("h264_nvenc", "nv12", ".mp4", True),
+        ("av1", "yuv420p10le", ".mp4", True),
+        ("vp9", "yuv420p", ".webm", True),
+        ("h264", "yuv420p10le", ".mp4", False),
+        ("h264", "yuv444p", ".mp4", False),
+        ("h264", "yuv420p", ".mkv", False),
+        ("hevc", "yuv420p", ".mp4", False),
+        ("prores", "yuv422p10le", ".mov", False),
+        ("ffv1", "yuv420p", ".mkv", False),
+    ],
+)
+def test_what_browsers_play(host: Host, codec: str, pixel_format: str, suffix: str, plays: bool) -> None:
+    assert host.node("video", "plays_in_browsers")(codec, pixel_format, suffix) == plays

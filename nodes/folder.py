@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +17,10 @@ from ..core.image.fit import Fit
 from ..core.image.sharpen import RANGES, SharpenSettings
 from ..core.image.tiling import Edge
 from ..core.jobs.folder.job import FolderJob, FolderProgress
-from ..core.jobs.folder.manifest import Entry
+from ..core.jobs.folder.manifest import Entry, Status
 from ..core.jobs.folder.report_page import write_report
 from ..core.jobs.folder.run import run_folder
-from ..core.jobs.folder.summary import summarise
+from ..core.jobs.folder.summary import Summary, summarise
 from ..core.jobs.marketplace.framing import check_outputs, suffixes_for
 from ..core.jobs.marketplace.profile import Profile, find_profile, profile_names, read_profile
 from ..core.jobs.model_info import Model
@@ -56,6 +58,9 @@ NO_PROFILE = "none"
 AS_SOURCE = "as source"
 SUFFIXES = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tiff"}
 DEPTHS = {AS_SOURCE: None, "8": 8, "16": 16}
+
+SHOWN_PICTURES = 6
+SHOWN_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif")
 
 
 class CountingPictures(host.HostProgress, FolderProgress):
@@ -320,7 +325,16 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
             "",
             *details.split("\n"),
         ]
-        return io.NodeOutput(text, str(output), ui=progress.told(*lines) | {"files": places.listed(pages)})
+        # In this order: App Mode opens the first file that it finds.
+        files = {"images": places.listed(pictures_to_show(summary, output)), "files": places.listed(pages)}
+        return io.NodeOutput(text, str(output), ui=files | progress.told(*lines))
+
+
+def pictures_to_show(summary: Summary, output: Path) -> list[Path]:
+    """A few results that a browser can show, those that should be looked at first."""
+    entries = (*summary.with_status(Status.FLAGGED), *summary.with_status(Status.DONE))
+    paths = (output / entry.output for entry in entries if Path(entry.output).suffix.lower() in SHOWN_SUFFIXES)
+    return list(islice(filter(Path.is_file, paths), SHOWN_PICTURES))
 
 
 def with_preset(wanted: dict[str, Any], model: Model) -> dict[str, Any]:

@@ -75,6 +75,9 @@ def test_one_prompt_makes_the_folder_and_tells_history(comfy: Client, products: 
     assert "Before and after, the least faithful first: output/whole_done/index.html" in text
     assert comfy.string(run, shown).split("\n")[0] == text.split("\n")[0]
     assert {"filename": "index.html", "subfolder": "whole_done", "type": "output"} in run.outputs[node]["files"]
+    pictures = run.outputs[node]["images"]
+    assert [each["filename"] for each in pictures] == [f"p{number}.png" for number in (0, 1, 2, 4, 5, 6)]
+    assert all(each["type"] == "output" for each in pictures)
     output = comfy.server.base / "output" / "whole_done"
     assert len(list(output.rglob("*.png"))) == 9
     assert (output / "index.html").is_file()

@@ -41,7 +41,7 @@ class Delivery:
         if not self.broken:
             return ""
         rules = "; ".join(f"{finding.asked} (found: {finding.found})" for finding in self.broken)
-        return f"it breaks {len(self.broken)} of the rules: {rules}. It lies in {self.path.parent}."
+        return f"it breaks {len(self.broken)} of the rules: {rules}. It is in {self.path.parent.name}/."
 
 
 def deliver(

@@ -19,7 +19,6 @@ import pytest
 import websocket
 from backplate.core.study.design import read_design, schedule
 from backplate.core.study.invites import more_invites
-from backplate.core.study.limits import RateLimit
 from backplate.core.study.votes import UNDONE, read_all, read_votes
 from small_study import made
 
@@ -110,7 +109,7 @@ def link(small: Path) -> Iterator[str]:
 
 def run(folder: Path, handle: int) -> None:
     import uvicorn
-    from backplate.core.study.serve import application
+    from backplate.core.study.serve import RateLimit, application
 
     uvicorn.run(application(folder, RateLimit(burst=1e6)), fd=handle, access_log=False, log_level="error")
 

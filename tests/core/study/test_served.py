@@ -18,7 +18,6 @@ import httpx
 import pytest
 from backplate.core.study.design import read_design, schedule
 from backplate.core.study.invites import Invite, more_invites
-from backplate.core.study.limits import RateLimit
 from backplate.core.study.votes import read_votes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a server that takes over a listening socket")
@@ -27,7 +26,7 @@ GENEROUS = 1e6
 
 def run(folder: Path, handle: int) -> None:
     import uvicorn
-    from backplate.core.study.serve import application
+    from backplate.core.study.serve import RateLimit, application
 
     limit = RateLimit(burst=GENEROUS, per_second=GENEROUS)
     uvicorn.run(application(folder, limit), fd=handle, access_log=False, log_level="error")

@@ -12,7 +12,7 @@ import torch
 from backplate.cli import app
 from PIL import Image
 from safetensors.torch import save_file
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,12 +41,15 @@ def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def backplate() -> Callable[..., object]:
-    """``backplate("upscale", path, "-o", path)``: the command in this process; the result has ``exit_code``,
-    ``stdout`` and ``stderr``."""
+def backplate() -> Callable[..., Result]:
+    """``backplate("upscale", path, "-o", path)``: the command in this process. With ``code`` and ``says``, it ends with
+    that exit code and has that text on stderr."""
 
-    def run(*words: object):
-        return CliRunner().invoke(app, [str(word) for word in words])
+    def run(*words: object, code: int | None = None, says: str = "") -> Result:
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert code in (None, result.exit_code), result.stderr
+        assert says in result.stderr
+        return result
 
     return run
 

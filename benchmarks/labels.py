@@ -19,38 +19,10 @@ SCALE = 4
 LETTERS = (9, 11, 13, 16, 20)
 """Heights of the type in source pixels, largest letters with their descenders."""
 WORDS = [
-    "ORIGINAL",
-    "HERBAL",
-    "BALSAM",
-    "organic",
-    "Lavender",
-    "Extract",
-    "250ml",
-    "contains",
-    "Glycerin",
-    "Vitamin",
-    "natural",
-    "Origin",
-    "shake",
-    "before",
-    "use",
-    "keep",
-    "away",
-    "from",
-    "children",
-    "Batch",
-    "L4827",
-    "best",
-    "before",
-    "03/2027",
-    "Recycle",
-    "Bottle",
-    "SENSITIVE",
-    "SKIN",
-    "Rosemary",
-    "Almond",
-    "Oil",
-]
+    "ORIGINAL", "HERBAL", "BALSAM", "organic", "Lavender", "Extract", "250ml", "contains", "Glycerin", "Vitamin",
+    "natural", "Origin", "shake", "before", "use", "keep", "away", "from", "children", "Batch", "L4827", "best",
+    "before", "03/2027", "Recycle", "Bottle", "SENSITIVE", "SKIN", "Rosemary", "Almond", "Oil",
+]  # fmt: skip
 
 
 def label(seed: int) -> tuple[torch.Tensor, list[str]]:

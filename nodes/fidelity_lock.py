@@ -57,15 +57,8 @@ class FidelityLock(io.ComfyNode):
                 io.String.Output("report", tooltip="How well it agrees with its source, before and after, in dB."),
             ],
             **searchable(
-                "fidelity",
-                "consistency",
-                "back-projection",
-                "true to the source",
-                "hallucination",
-                "colour fix",
-                "color match",
-                "SUPIR",
-                "SeedVR2",
+                "fidelity, consistency, back-projection, true to the source, hallucination, colour fix, "
+                "color match, SUPIR, SeedVR2",
             ),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +9,8 @@ import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.errors import InputError
-from ..core.image.dither import Dither
 from ..core.image.fit import Fit
 from ..core.image.sharpen import RANGES, SharpenSettings
-from ..core.image.tiling import Edge
 from ..core.jobs.folder.job import FolderJob, FolderProgress
 from ..core.jobs.folder.manifest import Entry
 from ..core.jobs.folder.report_page import write_report
@@ -35,7 +32,6 @@ from ..core.media.picture_folder import (
     source_pixels,
 )
 from ..core.study.preset import read_preset
-from ..core.tiled.pipeline import TileSettings
 from . import comfy_host as host
 from . import paths as places
 from .protect import protect_inputs, settings_of_mask
@@ -49,7 +45,20 @@ from .provenance import (
     text_to_embed,
 )
 from .resolution import CheckedTarget, target_inputs, target_of
-from .schema import ADVANCED, CATEGORY, SLIDER, colours_input, fidelity_input, only_for, searchable, tile_inputs
+from .schema import (
+    ADVANCED,
+    CATEGORY,
+    SLIDER,
+    AlwaysRun,
+    colours_input,
+    dither_and_grain,
+    fidelity_input,
+    finish_of,
+    only_for,
+    searchable,
+    tile_inputs,
+    tiles_of,
+)
 from .upscale_model import identify, upscaler_for
 
 NO_PROFILE = "none"
@@ -177,21 +186,14 @@ def finish_inputs() -> list[io.Input]:
             "profile_file", default="", optional=True, extra_dict=ADVANCED,
             tooltip="Your own rules instead of a profile: a .json file in ComfyUI's input folder.",
         ),
-        io.Combo.Input(
-            "dither", options=[each.value for each in Dither], default=Dither.AUTO.value, optional=True,
-            extra_dict=ADVANCED,
-            tooltip="Noise of one level instead of banding in 8-bit results. auto: in smooth gradients only. Areas of "
-            "one colour are never dithered.",
-        ),
-        io.Combo.Input(
-            "grain", options=["off", "keep"], default="off", optional=True, extra_dict=ADVANCED,
-            tooltip="keep: measures the source's grain and restores what the model removed. Adds nothing where the "
-            "source has none.",
+        *dither_and_grain(
+            "in smooth gradients only. Areas of one colour are never dithered.",
+            ". Adds nothing where the source has none.",
         ),
     ]  # fmt: skip
 
 
-class UpscaleFolder(CheckedTarget, io.ComfyNode):
+class UpscaleFolder(AlwaysRun, CheckedTarget, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -231,24 +233,10 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
             ],
             is_output_node=True,
             **searchable(
-                "upscale folder",
-                "batch",
-                "folder",
-                "directory",
-                "product pictures",
-                "upscale many",
-                "resume",
-                "enlarge",
-                "resize many",
-                "esrgan",
-                "4k",
+                "upscale folder, batch, folder, directory, product pictures, upscale many, resume, "
+                "enlarge, resize many, esrgan, 4k",
             ),
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> int:
-        """Always new: the files may have changed, and resuming finds out which."""
-        return time.time_ns()
 
     @classmethod
     def validate_inputs(
@@ -348,21 +336,17 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
     settings = PictureSettings(
         target=target,
         background=background,
-        tiles=TileSettings(
-            size=wanted["tile_size"], edge=Edge(wanted["edge"]), keep_colours=wanted.get("keep_colours", True)
-        ),
+        tiles=tiles_of(wanted),
         sharpen=SharpenSettings(amount=wanted["sharpen"]) if wanted["sharpen"] else None,
         trim=wanted["trim"],
         bit_depth=DEPTHS[wanted["bit_depth"]],
         quality=wanted["quality"],
         srgb=wanted["convert_to_srgb"],
         strip_gps=wanted["strip_gps"],
-        fidelity=wanted.get("fidelity", 0.0),
         software=model.software_tag(),
         strip_metadata=strips(wanted),
         source_type=source_type(wanted),
-        grain=wanted.get("grain") == "keep",
-        dither=Dither(wanted.get("dither") or Dither.AUTO),
+        **finish_of(wanted),
     )
     return for_marketplace(settings, profile) if profile else settings
 

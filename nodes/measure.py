@@ -26,7 +26,7 @@ from ..model_loader.errors import Named
 from . import comfy_host as host
 from . import convert
 from .before_after import of_same_frame
-from .schema import ADVANCED, CATEGORY, searchable, values
+from .schema import ADVANCED, CATEGORY, choice_input, searchable
 
 REFERENCE_FIGURES = ("psnr", "ssim", "ms_ssim", "lpips", "vmaf")
 """Outputs of a published node: a metric that is new to the registry does not shift them."""
@@ -100,10 +100,9 @@ class CompareToReference(io.ComfyNode):
                     "reference", tooltip="What it should look like: the originals, in the same size and number."
                 ),
                 metrics_input("psnr,ssim"),
-                io.Combo.Input(
+                choice_input(
                     "channel",
-                    options=values(Channel),
-                    default=Channel.RGB.value,
+                    Channel.RGB,
                     tooltip="What PSNR and SSIM compare. rgb: all colours. y: brightness only, as papers report it.",
                 ),
                 io.Int.Input(
@@ -113,26 +112,23 @@ class CompareToReference(io.ComfyNode):
                     max=256,
                     tooltip="Pixels to leave out on every side. Papers leave out as many as the scale: 4 for x4.",
                 ),
-                io.Combo.Input(
+                choice_input(
                     "align",
-                    options=values(Align),
-                    default=Align.NONE.value,
+                    Align.NONE,
                     extra_dict=ADVANCED,
                     tooltip="What to do if the sizes differ. none: stop with an error. crop: cut both "
                     "to their common size, from the top left. resize: resample the image to "
                     "the size of the reference.",
                 ),
-                io.Combo.Input(
+                choice_input(
                     "lpips_net",
-                    options=values(LpipsNet),
-                    default=LpipsNet.ALEX.value,
+                    LpipsNet.ALEX,
                     extra_dict=ADVANCED,
                     tooltip="The network behind lpips: alex is the usual one for reports, vgg is slower.",
                 ),
-                io.Combo.Input(
+                choice_input(
                     "vmaf_model",
-                    options=values(VmafModel),
-                    default=VmafModel.HD.value,
+                    VmafModel.HD,
                     extra_dict=ADVANCED,
                     tooltip="The model behind vmaf: for HD, for 4K, or neg, which sharpening cannot fool.",
                 ),
@@ -156,7 +152,7 @@ class CompareToReference(io.ComfyNode):
                 io.String.Output("text", tooltip="All figures, for each image, and how they were computed."),
             ],
             is_output_node=True,
-            **searchable("psnr", "ssim", "lpips", "vmaf", "quality metric", "measure", "difference"),
+            **searchable("psnr, ssim, lpips, vmaf, quality metric, measure, difference"),
         )
 
     @classmethod
@@ -265,7 +261,7 @@ class FidelityReport(io.ComfyNode):
                 io.String.Output("text", tooltip="All figures, for each image, and which limits were missed."),
             ],
             is_output_node=True,
-            **searchable("ringing", "overshoot", "sharpness", "quality gate", "no reference", "measure", "stop"),
+            **searchable("ringing, overshoot, sharpness, quality gate, no reference, measure, stop"),
         )
 
     @classmethod

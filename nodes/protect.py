@@ -12,7 +12,7 @@ from ..core.image.protect import Protection, ProtectMode, fitted_mask
 from ..core.jobs.protect import Mask, ProtectSettings
 from ..core.types import size_of
 from .convert import Note
-from .schema import ADVANCED, values
+from .schema import ADVANCED, choice_input
 
 NAME = "connected to protect"
 
@@ -27,10 +27,9 @@ def protect_inputs(what: str = "The image") -> list[io.Input]:
             "larger. For a label, a logo or a face. Paint it in the mask editor or connect a segmentation node. It is "
             "not transparency.",
         ),
-        io.Combo.Input(
+        choice_input(
             "protect_mode",
-            options=values(ProtectMode),
-            default=ProtectMode.RESAMPLE.value,
+            ProtectMode.RESAMPLE,
             optional=True,
             extra_dict=ADVANCED,
             tooltip="How the protected area is made. resample: the source, magnified (Lanczos) and sharpened, without "

@@ -86,12 +86,7 @@ class SharpenBlend(io.ComfyNode):
                 io.Mask.Output("acted", tooltip="Where the image changed: 1 means by four or more levels of 255."),
             ],
             **searchable(
-                "sharpen",
-                "sharpen without halos",
-                "unsharp mask",
-                "detail transfer",
-                "crisp",
-                "halo",
+                "sharpen, sharpen without halos, unsharp mask, detail transfer, crisp, halo",
                 essentials="Image Tools",
                 keeps_view=True,
             ),

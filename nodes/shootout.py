@@ -122,7 +122,7 @@ class ModelShootout(io.ComfyNode):
                 io.String.Output("report_folder", tooltip="Folder with report.html, report.csv and report.json."),
             ],
             is_output_node=True,
-            **searchable("compare models", "benchmark", "side by side", "which upscaler", "contact sheet", "psnr"),
+            **searchable("compare models, benchmark, side by side, which upscaler, contact sheet, psnr"),
         )
 
     @classmethod

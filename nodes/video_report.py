@@ -46,7 +46,7 @@ class VideoReport(io.ComfyNode):
                 io.Boolean.Output("kept", tooltip="Whether frames, times and sound are those of the source."),
             ],
             is_output_node=True,
-            **searchable("vmaf", "flicker", "compare video", "frame times"),
+            **searchable("vmaf, flicker, compare video, frame times"),
         )
 
     @classmethod

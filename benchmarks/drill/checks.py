@@ -38,20 +38,10 @@ def files() -> list[Path]:
 def run(settings: Settings, paths: list[Path] | None = None, seconds: float = SECONDS) -> Facts:
     """What pytest says is read as far as it came when the time is over."""
     words = [
-        sys.executable,
-        "-u",
-        "-m",
-        "pytest",
-        "-m",
-        "cuda",
-        "-v",
-        "-rfEs",
-        "--color=no",
-        "--tb=short",
-        "--durations=8",
-    ]
-    words += ["--show-capture=no", "--continue-on-collection-errors", "-p", "no:cacheprovider"]
-    words += map(str, files() if paths is None else paths)
+        sys.executable, "-u", "-m", "pytest", "-m", "cuda", "-v", "-rfEs", "--color=no", "--tb=short", "--durations=8",
+        "--show-capture=no", "--continue-on-collection-errors", "-p", "no:cacheprovider",
+        *map(str, files() if paths is None else paths),
+    ]  # fmt: skip
     # There the tests look for real weights; what the bundle lacks is skipped. Lines must not be folded.
     environment = {
         "BACKPLATE_SHARED": str(settings.bundle),

@@ -20,7 +20,7 @@ from ..core.jobs.folder.report_page import write_report
 from ..core.jobs.folder.summary import Summary, summarise
 from ..core.media.picture_folder import FileTask
 from .errors import ALL_FAILED, INTERRUPTED, SOME_FAILED, say
-from .screen import Screen
+from .screen import ModelScreen
 
 
 class RunJob(Protocol):
@@ -29,7 +29,7 @@ class RunJob(Protocol):
     def __call__(self, job: FolderJob, *, progress: FolderProgress) -> FolderRun: ...
 
 
-class FolderScreen(Screen, FolderProgress):
+class FolderScreen(ModelScreen, FolderProgress):
     """Bars and lines for a folder. The first Ctrl-C asks the job to stop after the picture in hand."""
 
     def __init__(self, tasks: Sequence[FileTask]) -> None:
@@ -64,9 +64,6 @@ class FolderScreen(Screen, FolderProgress):
             for note in entry.notes:
                 self.line(f"{task.source}: {note}")
         self.finish_file()
-
-    def note(self, sentence: str) -> None:
-        self.line(sentence)
 
 
 def run_folder_job(job: FolderJob, run_job: RunJob, *, report: bool) -> None:

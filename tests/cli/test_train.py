@@ -47,7 +47,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(backplate, model, cels
         stopped = backplate(*words, "-o", tmp_path / "run")
     assert stopped.exit_code == 130
     assert "Stopped after step 3; the same command continues from there." in stopped.stderr
-    assert "Going on after step 3 of 4" in backplate(*words, "-o", tmp_path / "run").stderr
+    assert "Continuing after step 3 of 4" in backplate(*words, "-o", tmp_path / "run").stderr
     assert read_rows(tmp_path / "run" / "log.jsonl") == read_rows(tmp_path / "whole" / "log.jsonl")
 
 

@@ -169,7 +169,7 @@ def test_kill_9_loses_only_the_steps_since_the_last_state(finished, tmp_path):
     assert load_state(out / "state.pt")["standing"]["step"] == 8
     notes = Recorder()
     train(tiny(), out, tiny_model(), notes)
-    assert any("Going on after step 8 of 12" in note for note in notes.notes)
+    assert any("Continuing after step 8 of 12" in note for note in notes.notes)
     assert losses_of(out) == losses_of(whole)
 
 

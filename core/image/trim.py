@@ -1,4 +1,4 @@
-"""Finding the uniform border around what a picture shows."""
+"""Finding the uniform border around a picture's content."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from ..types import Box
 
 TOLERANCE = 8 / 255
-"""How far a border pixel may be from the border's colour: the noise of a JPEG of middling quality."""
+"""How far a border pixel may be from the border's colour: the noise of a medium-quality JPEG."""
 
 
 class Trimmed(NamedTuple):
-    """``box``: what is left, in pixels. ``colour``: R, G, B (or grey) from 0 to 1 of the border that was found, None
-    if there was none or it is transparent."""
+    """``box``: the remaining part, in pixels. ``colour``: R, G, B (or grey) from 0 to 1 of the border that was found,
+    None if there was none or it is transparent."""
 
     box: Box
     colour: tuple[float, ...] | None
@@ -23,9 +23,9 @@ class Trimmed(NamedTuple):
 def find_content(picture: torch.Tensor, alpha: torch.Tensor | None = None, tolerance: float = TOLERANCE) -> Trimmed:
     """What is left of one picture (1, C, H, W) without its uniform borders.
 
-    A row or column at the outside is border if all its pixels are within ``tolerance`` of the median of the
+    An outer row or column is border if all its pixels are within ``tolerance`` of the median of the
     outermost one on that side; so letterbox bars and a white background are found, and shadows that end in it stay.
-    Transparent pixels are alike whatever colour they hide. Where nothing lies between two opposite borders, only the
+    Transparent pixels are equal, whatever colour they hide. If nothing lies between two opposite borders, only the
     wider one is a border; a picture that is uniform all over stays as it is.
     """
     visible = torch.ones_like(picture[:, :1]) if alpha is None else alpha

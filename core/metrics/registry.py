@@ -57,7 +57,7 @@ class ReferencePair:
 @dataclass(frozen=True)
 class SourcePair:
     """A source (1, C, h, w) and the result (1, C, H, W) made of it, 0 to 1. ``guide``: what to find edges in (see
-    ``edge_width``). What several metrics need is worked out once."""
+    ``edge_width``). What several metrics need is computed once."""
 
     source: torch.Tensor
     result: torch.Tensor
@@ -74,7 +74,7 @@ class SourcePair:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """``low`` and ``high`` bound what it can give; a picture equal to its reference gives the better of the two, except
+    """``low`` and ``high`` bound its values; a picture equal to its reference gives the better of the two, except
     VMAF, which then stays a little under it.
 
     ``of_reference`` or ``of_source`` measures it; a metric with neither is measured by the job that reports it. Both
@@ -89,11 +89,11 @@ class Metric:
     high: float
     decimals: int
     about: str
-    """How it is worked out, in one sentence."""
+    """How it is computed, in one sentence."""
     of_reference: Callable[[ReferencePair], float] | None = None
     of_source: Callable[[SourcePair], float] | None = None
     convention: Callable[[CompareSettings], str] = lambda _settings: ""
-    """What of the settings its number depends on, besides the border."""
+    """The settings that its number depends on, besides the border."""
 
     def format(self, value: float | None) -> str:
         if value is None:
@@ -208,8 +208,8 @@ def measure_pair(name: str, pair: ReferencePair) -> float:
 
 
 def metric_names(wanted: Iterable[str], allowed: Iterable[str] = WITH_REFERENCE) -> tuple[str, ...]:
-    """The names, tidied (case, blanks, hyphens) and each once. Raises ``InputError`` for one that is not allowed,
-    naming those that are."""
+    """The names, normalised (case, blanks, hyphens) and without duplicates. Raises ``InputError`` for one that is not
+    allowed, naming those that are."""
     allowed = tuple(allowed)
     names: list[str] = []
     for given in wanted:

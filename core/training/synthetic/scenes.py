@@ -1,9 +1,9 @@
 """Scenes with the statistics of photographs: textured leaves in layers of depth, light, a lens and a sensor.
 
-Opaque things of power-law sizes give the heavy tails that gradients have in photographs (A. Lee, D. Mumford, J. Huang,
+Opaque objects of power-law sizes give the heavy tails that gradients have in photographs (A. Lee, D. Mumford, J. Huang,
 "Occlusion models for natural images", 2001). Between the edges every surface carries a texture whose power falls as
 frequency to about -2 (D. J. Field, 1987; A. van der Schaaf and J. H. van Hateren, 1996). Everything is looked up by the
-number of the leaf that covers a pixel, so that the cost hardly depends on how many there are.
+number of the leaf that covers a pixel, so that the cost hardly depends on the number of leaves.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _painted(labels: Labels, fields: Floats, colours: Floats, rng: np.random.Gen
     rows, columns = np.ogrid[:height, :width]
     texture = fields[chosen, rows, columns] * strength[labels][..., None]
     base = colours[labels]
-    # Bright things have contrast in proportion: what varies is how much light comes back.
+    # Contrast is proportional to brightness: what varies is the share of the light that is reflected.
     return np.asarray(base + (shade[..., None] + texture) * (0.25 + 0.75 * base), np.float32)
 
 

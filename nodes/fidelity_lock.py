@@ -1,4 +1,4 @@
-"""The node that makes an enlarged image agree with the one it was made of."""
+"""The node that makes an enlarged image agree with its source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The node that brings a whole folder of pictures to a wanted size."""
+"""The node that brings a whole folder of pictures to a target size."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ class UpscaleFolder(AlwaysRun, CheckedTarget, io.ComfyNode):
         wanted = with_preset(wanted, identity)
         settings = settings_of(wanted, identity)
         if settings.profile is None:
-            # A shop is not to publish how its pictures were made.
+            # A shop should not publish how its pictures were made.
             settings = replace(settings, embedded=text_to_embed(cls, wanted))
         template = parse_template(wanted["name_template"], identity.name)
         pictures = list_pictures(source, recursive=subfolders, without=output)
@@ -312,8 +312,8 @@ class UpscaleFolder(AlwaysRun, CheckedTarget, io.ComfyNode):
 
 
 def with_preset(wanted: dict[str, Any], model: Model) -> dict[str, Any]:
-    """The inputs with what a preset says. Raises ``InputError`` for a file that is none, leads out of the folders that
-    may be read, or names another model."""
+    """The inputs with a preset's values. Raises ``InputError`` for a file that is not a preset, lies outside the
+    readable folders, or names another model."""
     name = str(wanted.get("preset") or "").strip()
     if not name:
         return wanted
@@ -327,7 +327,7 @@ def with_preset(wanted: dict[str, Any], model: Model) -> dict[str, Any]:
 
 
 def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
-    """What the inputs ask for. Raises ``InputError`` for values that make no sense."""
+    """The settings of the inputs. Raises ``InputError`` for values that make no sense."""
     target, background = target_of(wanted)
     profile = profile_of(wanted)
     by_sides = target.fit not in (Fit.MEGAPIXELS, Fit.FACTOR)
@@ -356,7 +356,7 @@ def profile_of(wanted: dict[str, Any]) -> Profile | None:
     if name := str(wanted.get("profile_file") or "").strip():
         return read_profile(places.input_file(name))
     chosen = wanted.get("profile") or NO_PROFILE
-    if chosen not in (NO_PROFILE, *profile_names()):  # find_profile would take a path, which a graph may not choose
+    if chosen not in (NO_PROFILE, *profile_names()):  # find_profile would accept a path, which a graph must not choose
         raise InputError(f"{chosen!r} is not a profile; choose one of {', '.join(profile_names())}.")
     return None if chosen == NO_PROFILE else find_profile(chosen)
 

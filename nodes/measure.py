@@ -1,4 +1,4 @@
-"""Nodes that say in figures how good an image is: held against a reference, or against the image it was made from."""
+"""Nodes that say in figures how good an image is: compared with a reference, or with its source."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PLAIN = {
 
 
 class QualityMissed(Named, RuntimeError):
-    """A result is not as good as was asked for, and the prompt is to end there."""
+    """A result misses the required quality, and the prompt ends there."""
 
 
 def figures(report: ComparisonReport, names: tuple[str, ...]) -> list[float]:
@@ -64,7 +64,7 @@ def shown(text: str, report: ComparisonReport) -> dict[str, Any]:
 
 
 def on_cpu(picture: torch.Tensor | None) -> torch.Tensor | None:
-    """Metrics are worked out on the CPU, wherever this ComfyUI keeps its images."""
+    """Metrics are computed on the CPU, wherever this ComfyUI keeps its images."""
     return None if picture is None else picture.cpu()
 
 
@@ -293,7 +293,7 @@ class FidelityReport(io.ComfyNode):
 
 
 def verdict(misses: list[str], thresholds: list[Threshold]) -> str:
-    """What is to be known first. A result is only called good in what a limit was set for."""
+    """The headline. A result is called good only where a limit was set."""
     if misses:
         return "\n".join(misses)
     limits = [METRICS[each.metric].label for each in thresholds if each.metric != "defects"]
@@ -304,7 +304,7 @@ def verdict(misses: list[str], thresholds: list[Threshold]) -> str:
 
 
 def plainly(report: ComparisonReport) -> str:
-    """A line for each figure, as somebody reads it who makes pictures; of several images the mean and the worst."""
+    """A line for each figure, in plain words; for several images the mean and the worst."""
     lines: list[str] = []
     for name, mean in report.means.items():
         metric = METRICS[name]

@@ -1,4 +1,4 @@
-"""The inputs that say what is not to be invented, and what they mean."""
+"""The inputs that protect regions from invented detail, and their meaning."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def protect_inputs(what: str = "The image") -> list[io.Input]:
 
 def protection_of(mask: torch.Tensor | None, mode: str, picture: torch.Tensor, note: Note) -> Protection | None:
     """What a MASK protects of pictures (B, C, H, W); None if that is nothing. One of another size is fitted, and
-    ``note`` hears of it where its shape is another.
+    ``note`` is told if its aspect differs.
 
     Raises ``InputError`` for what is no MASK, of another shape, or neither one nor one for each picture.
     """

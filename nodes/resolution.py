@@ -1,4 +1,4 @@
-"""Nodes that bring images to a wanted size, with a model and without."""
+"""Nodes that bring images to a target size, with and without a model."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def image_inputs() -> list[io.Input]:
 
 
 def target_inputs() -> list[io.Input]:
-    """What size is wanted, and what to do where the aspects differ."""
+    """The target size, and what to do if the aspects differ."""
     side = {"default": 2048, "min": 0, "max": LARGEST_SIDE, "step": 1}
     return [
         io.Int.Input("width", **side, tooltip="Target width in pixels. 0 follows from the height and the proportions."),
@@ -157,7 +157,7 @@ def known_target(inputs: list[io.Input], **given: Any) -> bool | str:
     try:
         refuse_beyond_limits(inputs, given)
         if given["pad_colour"] is not None and given["pad_with"] in (None, Fill.COLOUR.value):
-            what = "pad_colour: "  # ComfyUI writes the sentence beside every input that is looked at here
+            what = "pad_colour: "  # ComfyUI shows the sentence beside every input that is checked here
             parse_colour(given["pad_colour"])
             what = ""
         sides, fit = (given["width"], given["height"]), given["fit"]
@@ -169,7 +169,7 @@ def known_target(inputs: list[io.Input], **given: Any) -> bool | str:
 
 
 class CheckedTarget:
-    """What is known of ``target_inputs`` before the run is refused before the run."""
+    """Rejects invalid values of ``target_inputs`` before the run, where they are known."""
 
     @classmethod
     def validate_inputs(

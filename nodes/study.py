@@ -106,7 +106,7 @@ class StudyAdd(AlwaysRun, io.ComfyNode):
 
 
 def labels_of(text: str, count: int) -> list[str]:
-    """Raises ``InputError`` for another number of names, or one twice."""
+    """Raises ``InputError`` for a wrong number of names, or a duplicate."""
     names = [name.strip() for name in text.split(",")] if text.strip() else [side.upper() for side in SIDES[:count]]
     if len(names) != count or len(set(names)) != count or not all(names):
         raise InputError(

@@ -129,7 +129,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
 
 
 def short_text(report: Report) -> list[str]:
-    """What became of the video and where it lies, without the times of its stages."""
+    """What was done and where the file is, without the times of the stages."""
     lines = [line for line in report.text().split("\n") if not line.startswith("milliseconds a frame")]
     return [lines[0], "", f"File: {places.shown(report.output)}", *lines[1:]]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny_models
 from comfy_server import Client, Graph, Server
-from graphs import Link, load_image, load_model, tiled_upscale
+from graphs import Link, graph_with, load_model, tiled_upscale
 from reference import PNG_TOLERANCE, drawing, largest_difference, untiled
 
 pytestmark = pytest.mark.comfyui
@@ -37,8 +37,7 @@ def test_every_engine_gives_the_same_picture_in_our_nodes_and_core_runs_the_mode
     comfy: Client, server: Server, packages: set[str], engine: str
 ) -> None:
     picture = drawing(70, 90)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "engines.png")
+    graph, image = graph_with(comfy, picture, "engines.png")
     model = load_with_engine(graph, tiny_models.COMPACT, engine)
     ours = graph.save([tiled_upscale(graph, model, image, tile_size=32), 0])
     theirs = graph.save([graph.add("ImageUpscaleWithModel", upscale_model=model, image=image), 0])
@@ -66,13 +65,10 @@ def test_an_exported_model_is_a_model_of_our_loader(comfy: Client, server: Serve
     for file in (server.base / "output" / "engines").glob("alone.*"):
         shutil.copy(file, models / file.name)
     picture = drawing(70, 90)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "engines.png")
-    ours = graph.save([tiled_upscale(graph, load_model(graph, "alone.param"), image, tile_size=32), 0])
-    result = comfy.picture(comfy.succeed(graph), ours)
+    graph, image = graph_with(comfy, picture, "engines.png")
+    result = comfy.result(graph, [tiled_upscale(graph, load_model(graph, "alone.param"), image, tile_size=32), 0])
     assert largest_difference(result, untiled(models / tiny_models.COMPACT, picture)) <= PNG_TOLERANCE
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "engines.png")
+    graph, image = graph_with(comfy, picture, "engines.png")
     model = load_model(graph, "alone.param")
     graph.save([graph.add("ImageUpscaleWithModel", upscale_model=model, image=image), 0])
     assert "alone.param is an exported model" in comfy.run(graph).error
@@ -87,8 +83,7 @@ def test_a_deep_model_is_the_same_in_each_engine(
     if not needed <= packages:
         pytest.skip(f"ComfyUI's interpreter has not all of {', '.join(sorted(needed))}")
     picture = drawing(40, 56)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "engines.png")
+    graph, image = graph_with(comfy, picture, "engines.png")
     model = load_with_engine(graph, tiny_models.RRDB_DEEP, engine)
     ours = graph.save([tiled_upscale(graph, model, image), 0])
     before = len(server.log.read_text(errors="replace"))
@@ -100,8 +95,7 @@ def test_a_deep_model_is_the_same_in_each_engine(
 
 def test_auto_says_on_the_node_which_engine_it_took(comfy: Client) -> None:
     picture = drawing(30, 40)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "engines.png")
+    graph, image = graph_with(comfy, picture, "engines.png")
     graph.save([tiled_upscale(graph, load_with_engine(graph, tiny_models.COMPACT_OTHER, "auto"), image), 0])
     run = comfy.succeed(graph)
     (said,) = [text for text in run.texts if " runs in " in text]

@@ -265,6 +265,11 @@ class Client:
         (only,) = self.pictures(run, node)
         return only
 
+    def result(self, graph: Graph, image: list[object]) -> np.ndarray:
+        """What that output becomes, as SaveImage writes it."""
+        saved = graph.save(image)
+        return self.picture(self.succeed(graph), saved)
+
     def string(self, run: Run, node: str) -> str:
         (text,) = run.outputs[node]["text"]
         return text

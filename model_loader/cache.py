@@ -63,7 +63,8 @@ class ModelCache:
         with self._lock:
             turn = self._loading.setdefault(key, threading.Lock())
         with turn:
-            model = self._find(key)
+            with self._lock:
+                model = self._kept.get(key) or self._in_use.get(key)
             if model is None:
                 model = load(path)
             with self._lock:
@@ -79,10 +80,6 @@ class ModelCache:
     def __len__(self) -> int:
         with self._lock:
             return len(self._kept)
-
-    def _find(self, key: _Key) -> LoadedModel | None:
-        with self._lock:
-            return self._kept.get(key) or self._in_use.get(key)
 
     def _keep(self, key: _Key, model: LoadedModel, limit: int) -> None:
         for old in [other for other in self._kept if other.path == key.path and other != key]:

@@ -56,10 +56,10 @@ def check_archive(path: Path, archive: zipfile.ZipFile) -> None:
         raise TooMuch("it has two members of the same name")
 
 
-def check_names(content: object, deepest: int = 4) -> None:
+def check_names(content: object) -> None:
     """Raises ``TooMuch`` for too many names of tensors, or names with which telling the architecture, or building it,
     would not end."""
-    names = list(_names(content, deepest))
+    names = list(_names(content, 4))
     if len(names) > MOST_TENSORS:
         raise TooMuch(f"it has {len(names):,} names, and {MOST_TENSORS:,} are allowed")
     highest = min(HIGHEST_INDEX, 4 * len(names) + 100)

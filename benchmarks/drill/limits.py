@@ -74,8 +74,9 @@ def _one_process(
                 reason = f"it took longer than {time.monotonic() - begun_at:.0f} s"
                 break
             if line is None:
-                child.wait()
-                reason = f"its process ended with {_ending(child.returncode)}"
+                code = child.wait()
+                ending = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+                reason = f"its process ended with {ending}"
                 break
             record = json.loads(line)
             if "begin" in record:
@@ -107,10 +108,6 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-
-
-def _ending(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def _record(row: Planned, status: str, error: str) -> dict[str, Any]:

@@ -207,19 +207,18 @@ def measure_pair(name: str, pair: ReferencePair) -> float:
     return measure(pair)
 
 
-def metric_names(wanted: Iterable[str], allowed: Iterable[str] = WITH_REFERENCE) -> tuple[str, ...]:
-    """The names, normalised (case, blanks, hyphens) and without duplicates. Raises ``InputError`` for one that is not
-    allowed, naming those that are."""
-    allowed = tuple(allowed)
+def metric_names(wanted: Iterable[str]) -> tuple[str, ...]:
+    """The names, normalised (case, blanks, hyphens) and without duplicates. Raises ``InputError`` for one that needs
+    no reference, naming those that do."""
     names: list[str] = []
     for given in wanted:
         name = given.strip().lower().replace("-", "_")
-        if name not in allowed:
-            close = difflib.get_close_matches(name, allowed, n=1)
-            hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(allowed)}."
+        if name not in WITH_REFERENCE:
+            close = difflib.get_close_matches(name, WITH_REFERENCE, n=1)
+            hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(WITH_REFERENCE)}."
             raise InputError(f"There is no metric {given!r} here{hint}")
         if name not in names:
             names.append(name)
     if not names:
-        raise InputError(f"No metric was named; choose from {', '.join(allowed)}.")
+        raise InputError(f"No metric was named; choose from {', '.join(WITH_REFERENCE)}.")
     return tuple(names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from .design import VOTES, Design
@@ -24,7 +25,7 @@ class BallotBox:
         self._ids: set[str] = set()
         for vote in read_all(folder, design)[0]:
             self._remember(vote)
-        self._file = open(self._path, "ab", buffering=0, opener=_for_its_owner)  # noqa: SIM115  open while it serves
+        self._file = open(self._path, "ab", buffering=0, opener=partial(os.open, mode=0o600))  # noqa: SIM115  open while it serves
         self._end_broken_line()
         _settle_name(folder / VOTES)
 
@@ -83,7 +84,3 @@ def _settle_name(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _for_its_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

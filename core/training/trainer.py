@@ -111,7 +111,8 @@ class Learner:
         self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimiser = self._adam(self.model)
-        self.perceptual = self._perceptual()
+        losses = settings.losses
+        self.perceptual = load_perceptual_loss(losses.vgg_weights).to(device) if losses.perceptual else None
         self.discriminator: UNetDiscriminator | None = None
         if settings.losses.gan:
             self.discriminator = new_discriminator(channels, settings.losses.gan_features, settings.seed).to(device)
@@ -123,11 +124,6 @@ class Learner:
     def _adam(self, network: nn.Module) -> torch.optim.Adam:
         optimiser = self.settings.optimiser
         return torch.optim.Adam(network.parameters(), lr=optimiser.learning_rate, betas=optimiser.betas)
-
-    def _perceptual(self) -> PerceptualLoss | None:
-        if not self.settings.losses.perceptual:
-            return None
-        return load_perceptual_loss(self.settings.losses.vgg_weights).to(self.device)
 
     def learn(self, references: Tensor, step: int) -> dict[str, float]:
         """One step on (B, 3, H, W) uint8 references: every loss by name, their sum as ``loss``, and ``rate``.

@@ -132,11 +132,6 @@ def _finding(rule: Rule, kept: bool, found: str) -> Finding:
     return Finding(rule.kind, verdict, rule.text(), found)
 
 
-def _area(facts: Facts, rule: Rule) -> tuple[bool, str]:
-    megapixels = facts.size.pixels / 1e6
-    return rule.holds(megapixels), f"{megapixels:.3g} megapixels"
-
-
 def _background(facts: Facts, rule: Rule) -> tuple[bool, str]:
     if border_is_white(facts.picture):
         return True, "white"
@@ -163,7 +158,10 @@ MEASURES: dict[str, Callable[[Facts, Rule], tuple[bool, str]]] = {
     "format": lambda facts, rule: (facts.kind in rule.values, facts.kind.upper()),
     "longest_side": lambda facts, rule: (rule.holds(max(facts.size)), str(facts.size)),
     "shortest_side": lambda facts, rule: (rule.holds(min(facts.size)), str(facts.size)),
-    "megapixels": _area,
+    "megapixels": lambda facts, rule: (
+        rule.holds(facts.size.pixels / 1e6),
+        f"{facts.size.pixels / 1e6:.3g} megapixels",
+    ),
     "white_background": _background,
     "fill": _fill,
     "srgb": lambda facts, rule: (not facts.space, facts.space or "sRGB"),

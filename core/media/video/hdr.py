@@ -19,6 +19,14 @@ DYNAMIC = {Type.DYNAMIC_HDR_PLUS: "HDR10+", Type.DOVI_METADATA: "Dolby Vision", 
 """Dynamic metadata, per frame, which no encoder here accepts."""
 
 
+OPTIONS = {
+    "libx265": ("x265-params", "master-display", (50_000, 10_000), "max-cll"),
+    "libsvtav1": ("svtav1-params", "mastering-display", (1, 1), "content-light"),
+}
+"""By encoder: its option, and the names in it of the mastering display, with its units of colour and light, and of the
+light levels."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class HdrFacts:
     """``mastering`` is x and y of red, green, blue and white, then the minimum and maximum luminance in candela per
@@ -31,15 +39,12 @@ class HdrFacts:
 
     def encoder_options(self, encoder: str) -> dict[str, str]:
         """Encoder parameters by the name of their option; empty for encoders that accept none."""
-        if encoder == "libx265":
-            parts = [f"master-display={self._display(50_000, 10_000)}"] if self.mastering else []
-            parts += [f"max-cll={self.light[0]},{self.light[1]}"] if self.light else []
-            return {"x265-params": ":".join(parts)} if parts else {}
-        if encoder == "libsvtav1":
-            parts = [f"mastering-display={self._display(1, 1)}"] if self.mastering else []
-            parts += [f"content-light={self.light[0]},{self.light[1]}"] if self.light else []
-            return {"svtav1-params": ":".join(parts)} if parts else {}
-        return {}
+        if encoder not in OPTIONS:
+            return {}
+        option, display, units, light = OPTIONS[encoder]
+        parts = [f"{display}={self._display(*units)}"] if self.mastering else []
+        parts += [f"{light}={self.light[0]},{self.light[1]}"] if self.light else []
+        return {option: ":".join(parts)} if parts else {}
 
     def left_out(self, encoder: str) -> str:
         """What the result loses, for a sentence; empty if it keeps everything."""
@@ -69,7 +74,8 @@ def hdr_of(frames: Sequence[VideoFrame]) -> HdrFacts:
             if kind == Type.MASTERING_DISPLAY_METADATA:
                 mastering = mastering or _mastering(np.frombuffer(content, np.int32).tolist())
             elif kind == Type.CONTENT_LIGHT_LEVEL:
-                light = light or _light(np.frombuffer(content, np.uint32).tolist())
+                levels = tuple(np.frombuffer(content, np.uint32).tolist()[:2])
+                light = light or (levels if any(levels) else ())
             elif kind in DYNAMIC:
                 dynamic[DYNAMIC[kind]] = None
     return HdrFacts(mastering=mastering, light=light, dynamic=tuple(dynamic))
@@ -80,7 +86,3 @@ def _mastering(numbers: list[int]) -> tuple[Fraction, ...]:
     if len(numbers) < 22 or not (numbers[20] and numbers[21]) or 0 in numbers[1:20:2]:
         return ()
     return tuple(Fraction(n, d) for n, d in zip(numbers[:20:2], numbers[1:20:2], strict=True))
-
-
-def _light(numbers: list[int]) -> tuple[int, ...]:
-    return tuple(numbers[:2]) if any(numbers[:2]) else ()

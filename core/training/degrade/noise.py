@@ -51,14 +51,11 @@ def gaussian_noise(picture: Tensor, sigma: Tensor, grey: Tensor, generator: torc
     return torch.where(_column(grey, picture), field[:, :1], field) * _column(sigma, picture) / 255.0
 
 
-def _distinct(picture: Tensor) -> int:
-    return int(torch.count_nonzero(torch.bincount((picture * 255.0).round().long().flatten())))
-
-
 def _photons(picture: Tensor, dice: torch.Generator) -> Tensor:
     """Poisson noise of the 8-bit picture, as many photons a unit as it has distinct levels (rounded to 2^n)."""
-    rounded = (picture.clamp(0, 1) * 255.0).round() / 255.0
-    levels = torch.tensor([_distinct(each) for each in rounded], dtype=torch.float32)
+    values = (picture.clamp(0, 1) * 255.0).round()
+    rounded = values / 255.0
+    levels = torch.tensor([int((torch.bincount(each.long().flatten()) > 0).sum()) for each in values]).float()
     photons = _column(2.0 ** levels.log2().ceil(), picture)
     return torch.poisson(rounded * photons, generator=dice) / photons - rounded
 

@@ -115,7 +115,7 @@ def by_model(file: Path) -> Enlarge:
 
 
 def methods(scale: int, models_dir: Path | None) -> dict[str, Enlarge]:
-    """What is compared at a scale, by name; bicubic first."""
+    """The methods compared at a scale, by name; bicubic first."""
 
     def times(picture: torch.Tensor) -> Size:
         return size_of(picture).scaled(scale)
@@ -149,7 +149,7 @@ def seconds(enlarge: Enlarge, pictures: Sequence[Example]) -> float:
 
 @dataclass(frozen=True)
 class Scores:
-    """Of the luma of each picture; ``flip`` of the colours, empty without the package."""
+    """Scores on the luma of each picture; ``flip`` on the colours, empty without the package."""
 
     psnr: list[float]
     ssim: list[float]

@@ -62,7 +62,7 @@ def middle(path: Path, side: int) -> torch.Tensor:
 
 
 def flat_difference(source: torch.Tensor, result: torch.Tensor) -> float:
-    """Mean CIEDE2000 between the means of flat blocks. Raises ``NotMeasurable`` where there is none."""
+    """Mean CIEDE2000 between the means of flat blocks. Raises ``NotMeasurable`` if there is none."""
     height, width = (side // BLOCK * BLOCK for side in source.shape[-2:])
     source = source[..., :height, :width]
     scale = result.shape[3] // width if width else 1
@@ -140,7 +140,7 @@ def worst(name: str, values: list[float]) -> float:
 
 
 def of_labels(upscalers: dict[str, EagerUpscaler]) -> str:
-    """How many words are read on the drawn labels."""
+    """How many words on the drawn labels are read correctly."""
     counts: dict[str, int] = defaultdict(int)
     for seed in range(LABELS):
         source, words = label(seed)

@@ -1,4 +1,4 @@
-"""What the pack does on a CUDA card, proven or broken in minutes.
+"""Proves or disproves in minutes that the pack works on a CUDA card.
 
     python3 benchmarks/gpu_drill.py --minutes 7 -o OUT
 
@@ -129,7 +129,7 @@ def drill(options: argparse.Namespace) -> int:
 def run_one(group: str, parts: Sequence[int], settings: Settings, deadline: float, emit: Emit, log: IO[bytes]) -> None:
     try:
         rows = [row for row in rows_of(group, settings) if row.part in parts]
-    except Exception as error:  # noqa: BLE001  a package that is not there costs the rows that need it
+    except Exception as error:  # noqa: BLE001  a missing package costs only the rows that need it
         emit({"row": group, "part": 0, "status": "failed", "error": f"{type(error).__name__}: {error}"})
         return
     planned = [Planned(row.name, row.part, row.seconds) for row in rows]

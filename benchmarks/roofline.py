@@ -1,4 +1,4 @@
-"""What the known architectures cost for a pixel, and how much of the machine they get.
+"""What the known architectures cost per pixel, and how much of the machine they use.
 
     python benchmarks/roofline.py [--device cuda] [-o FOLDER]
 

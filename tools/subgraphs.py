@@ -1,6 +1,6 @@
 """Writes the subgraph blueprints: ``python tools/subgraphs.py`` makes ``subgraphs/*.json`` anew.
 
-ComfyUI lists them among its own blueprints; what is in one is laid out as templates are (see ``layout``).
+ComfyUI lists them among its own blueprints; their content is laid out like templates (see ``layout``).
 """
 
 from __future__ import annotations

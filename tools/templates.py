@@ -91,7 +91,7 @@ def stitched(side: str, gap: int, one: tuple[str, str], other: tuple[str, str], 
 def upscaled_video(
     source: str, target: list[Any], codec: str, container: str, depth: str, held: str, prefix: str, tile: int = 0
 ) -> Node:
-    """``depth``: bits per channel. ``held``: how much alike frames are that are computed once."""
+    """``depth``: bits per channel. ``held``: how similar frames must be to be computed only once."""
     values = [*target, codec, -1, container, depth, held, 1.5, "output", prefix, True, True, True, False, False]
     inputs = {"upscale_model": ("model", "upscale_model"), "video": (source, "VIDEO")}
     return Node(
@@ -105,7 +105,7 @@ def sharpened(values: list[Any], source: tuple[str, str], title: str = "", **mor
 
 
 def folder_job(title: str, *values: Any, **named: Any) -> list[Column]:
-    """The pictures of ``input/products`` through the model, and what became of them."""
+    """The pictures of ``input/products`` through the model, and a report."""
     node = Node(
         type="BackplateUpscaleFolder", title=title, name="folder",
         values=["products", True, *values, "as source", "{stem}", False, False, True, False, 2, 0, "plain"],

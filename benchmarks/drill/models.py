@@ -28,7 +28,7 @@ def real_weights(name: str, settings: Settings) -> Path | None:
 
 
 def model_path(name: str, settings: Settings) -> tuple[Path, str]:
-    """The file, and what is said about it. Raises ``KeyError`` for real weights that are not there."""
+    """The file, and a note about it. Raises ``KeyError`` for real weights that are missing."""
     if name == "lite-x2":
         return ROOT / "model_loader" / "bundled" / "backplate-lite-x2.safetensors", "bundled"
     if name in REAL_WEIGHTS and (path := real_weights(name, settings)):

@@ -48,7 +48,7 @@ def race(name: str, width: int, height: int, settings: Settings) -> Facts:
         works["core"] = _core_work(name, source, results, facts, settings)
     except LeftOut as reason:
         facts["without core"] = str(reason)
-    except Exception as error:  # noqa: BLE001  ours is measured whatever happens to the other
+    except Exception as error:  # noqa: BLE001  ours is measured even if the other fails
         facts |= {"status": "failed", "error": f"core: {type(error).__name__}: {error}"}
     seconds = alternate(works, device)
     facts |= {f"{who} s": round(each, 4) for who, each in seconds.items()}

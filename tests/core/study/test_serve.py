@@ -20,8 +20,7 @@ from starlette.testclient import TestClient
 
 
 class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
+    now = 0.0
 
     def __call__(self) -> float:
         return self.now

@@ -74,8 +74,8 @@ class Server:
         if self.process.poll() is not None:
             raise ServerFailed(f"ComfyUI ended with code {self.process.returncode}\n{self.log_tail()}")
 
-    def log_tail(self, lines: int = 60) -> str:
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    def log_tail(self) -> str:
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-60:])
 
     def stop(self) -> None:
         self.process.terminate()

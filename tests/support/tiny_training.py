@@ -35,6 +35,6 @@ def tiny(**changes) -> TrainSettings:
     return replace(TINY, **(changes | groups))
 
 
-def tiny_model(scale: int = 2, seed: int = 1):
+def tiny_model(seed: int = 1):
     """A loaded Compact model with random weights."""
-    return new_compact(NetworkSettings(scale=scale, features=4, convolutions=1), seed)
+    return new_compact(TINY.network, seed)

@@ -76,10 +76,10 @@ def known_metrics(metrics: str | None) -> bool | str:
         return str(error)
 
 
-def metrics_input(default: str) -> io.Input:
+def metrics_input() -> io.Input:
     return io.String.Input(
         "metrics",
-        default=default,
+        default="psnr,ssim",
         tooltip=f"What to measure, separated by commas: {', '.join(WITH_REFERENCE)}. psnr and ssim compare pixels; "
         "lpips and vmaf are closer to what people see, take longer, and need extra packages (the text says which).",
     )
@@ -99,7 +99,7 @@ class CompareToReference(io.ComfyNode):
                 io.Image.Input(
                     "reference", tooltip="What it should look like: the originals, in the same size and number."
                 ),
-                metrics_input("psnr,ssim"),
+                metrics_input(),
                 choice_input(
                     "channel",
                     Channel.RGB,

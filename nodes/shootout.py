@@ -79,7 +79,7 @@ class ModelShootout(io.ComfyNode):
                     tooltip="Every result is enlarged by this factor, whatever the model's own, so "
                     "that all can be compared.",
                 ),
-                metrics_input("psnr,ssim"),
+                metrics_input(),
                 io.String.Input(
                     "names",
                     default="",

@@ -130,7 +130,7 @@ def is_litter(name: str) -> bool:
 
 
 def list_pictures(folder: Path, *, recursive: bool, without: Path | None = None) -> list[Source]:
-    """The picture files in ``folder`` in natural order, by their suffix. It leaves out hidden and system files and
+    """The picture files in ``folder`` in natural order, by their suffix. Leaves out hidden and system files and
     folders, masks beside pictures (``NAME.protect.png``), and the folder ``without`` (where the results go). Links are
     followed, once each.
 

@@ -104,7 +104,7 @@ def rank(metric: Metric, figures: Mapping[str, Mapping[str, float]], *, seed: in
     that lacks one is not ranked. None when no model has all of them.
 
     Intervals are percentile bootstrap intervals (Efron 1979) over pictures; differences are taken picture by
-    picture, so that a picture that is hard for all models does not count.
+    picture, so that the difficulty of a picture for all models cancels out.
     """
     pictures = sorted({picture for by_picture in figures.values() for picture in by_picture})
     complete = [model for model, found in figures.items() if len(found) == len(pictures)]

@@ -208,8 +208,8 @@ def measure_pair(name: str, pair: ReferencePair) -> float:
 
 
 def metric_names(wanted: Iterable[str]) -> tuple[str, ...]:
-    """The names, normalised (case, blanks, hyphens) and without duplicates. Raises ``InputError`` for one that needs
-    no reference, naming those that do."""
+    """The names, normalised (case, blanks, hyphens) and without duplicates. Raises ``InputError`` for any other than
+    those that need a reference, naming these."""
     names: list[str] = []
     for given in wanted:
         name = given.strip().lower().replace("-", "_")

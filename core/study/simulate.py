@@ -13,6 +13,7 @@ from .design import Trial
 from .votes import Vote
 
 SURE = NormalDist().inv_cdf((1 + DECIDING) / 2)
+MOST_VOTERS = 200
 """Standard errors by which a share must exceed 50 % to win."""
 
 
@@ -88,11 +89,11 @@ def named(crowd: Crowd, voters: int, pictures: int, *, studies: int = 400, seed:
     return float((mean - SURE * np.sqrt(variance) > 0.5).mean())
 
 
-def voters_needed(crowd: Crowd, pictures: int, power: float, *, most: int = 200, seed: int = 0) -> int | None:
-    """The fewest voters that name the first side with that probability; None if ``most`` are too few."""
-    if named(crowd, most, pictures, seed=seed) < power:
+def voters_needed(crowd: Crowd, pictures: int, power: float, *, seed: int) -> int | None:
+    """The fewest voters that name the first side with that probability; None if ``MOST_VOTERS`` are too few."""
+    if named(crowd, MOST_VOTERS, pictures, seed=seed) < power:
         return None
-    low, high = FEWEST_VOTERS - 1, most
+    low, high = FEWEST_VOTERS - 1, MOST_VOTERS
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if named(crowd, middle, pictures, seed=seed) >= power else (middle, high)

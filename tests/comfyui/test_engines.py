@@ -34,7 +34,7 @@ def load_with_engine(graph: Graph, name: str, engine: str) -> Link:
 
 @pytest.mark.parametrize("engine", ["auto", "pytorch", "onnxruntime", "ncnn"])
 def test_every_engine_gives_the_same_picture_in_our_nodes_and_core_runs_the_model_too(
-    comfy: Client, server: Server, packages: set[str], engine: str
+    comfy: Client, server: Server, models: Path, packages: set[str], engine: str
 ) -> None:
     picture = drawing(70, 90)
     graph, image = graph_with(comfy, picture, "engines.png")
@@ -43,7 +43,7 @@ def test_every_engine_gives_the_same_picture_in_our_nodes_and_core_runs_the_mode
     theirs = graph.save([graph.add("ImageUpscaleWithModel", upscale_model=model, image=image), 0])
     before = len(server.log.read_text(errors="replace"))
     run = comfy.succeed(graph)
-    expected = untiled(server.base / "models" / "upscale_models" / tiny_models.COMPACT, picture)
+    expected = untiled(models / tiny_models.COMPACT, picture)
     assert largest_difference(comfy.picture(run, ours), expected) <= PNG_TOLERANCE
     assert largest_difference(comfy.picture(run, theirs), expected) <= PNG_TOLERANCE
     needed = {"onnxruntime": {"onnx", "onnxscript", "onnxruntime"}, "ncnn": {"ncnn"}}.get(engine, set())
@@ -51,7 +51,9 @@ def test_every_engine_gives_the_same_picture_in_our_nodes_and_core_runs_the_mode
     assert ("instead of" in said) == (not needed <= packages)
 
 
-def test_an_exported_model_is_a_model_of_our_loader(comfy: Client, server: Server, packages: set[str]) -> None:
+def test_an_exported_model_is_a_model_of_our_loader(
+    comfy: Client, server: Server, models: Path, packages: set[str]
+) -> None:
     if "ncnn" not in packages:
         pytest.skip("ComfyUI's interpreter has no ncnn")
     graph = Graph()
@@ -61,7 +63,6 @@ def test_an_exported_model_is_a_model_of_our_loader(comfy: Client, server: Serve
     )  # fmt: skip
     graph.text([node, 0])
     comfy.succeed(graph)
-    models = server.base / "models" / "upscale_models"
     for file in (server.base / "output" / "engines").glob("alone.*"):
         shutil.copy(file, models / file.name)
     picture = drawing(70, 90)
@@ -76,7 +77,7 @@ def test_an_exported_model_is_a_model_of_our_loader(comfy: Client, server: Serve
 
 @pytest.mark.parametrize("engine", ["ncnn", "onnxruntime"])
 def test_a_deep_model_is_the_same_in_each_engine(
-    comfy: Client, server: Server, packages: set[str], engine: str
+    comfy: Client, server: Server, models: Path, packages: set[str], engine: str
 ) -> None:
     """RRDBNet with 23 blocks, as narrow as it can be."""
     needed = {"onnxruntime": {"onnx", "onnxscript", "onnxruntime"}, "ncnn": {"ncnn"}}[engine]
@@ -89,7 +90,7 @@ def test_a_deep_model_is_the_same_in_each_engine(
     before = len(server.log.read_text(errors="replace"))
     result = comfy.picture(comfy.succeed(graph), ours)
     assert "instead of" not in server.log.read_text(errors="replace")[before:]
-    expected = untiled(server.base / "models" / "upscale_models" / tiny_models.RRDB_DEEP, picture)
+    expected = untiled(models / tiny_models.RRDB_DEEP, picture)
     assert largest_difference(result, expected) <= PNG_TOLERANCE
 
 

@@ -7,16 +7,11 @@ from pathlib import Path
 import pytest
 import tiny_models
 import torch
-from comfy_server import Client, Graph, Server
+from comfy_server import Client, Graph
 from graphs import graph_with, load_model, tiled_upscale
 from reference import PNG_TOLERANCE, drawing, largest_difference, untiled
 
 pytestmark = pytest.mark.comfyui
-
-
-@pytest.fixture
-def models(server: Server) -> Path:
-    return server.base / "models" / "upscale_models"
 
 
 def facts_of(comfy: Client, name: str, precision: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_models
-from comfy_server import Client, Graph, Server
+from comfy_server import Client, Graph
 from graphs import Link, graph_with, load_image, load_model, mask_of, tiled_upscale
 from PIL import Image
 from reference import PNG_TOLERANCE, drawing, largest_difference, untiled
@@ -17,11 +17,6 @@ from reference import PNG_TOLERANCE, drawing, largest_difference, untiled
 pytestmark = pytest.mark.comfyui
 
 MODELS = [tiny_models.COMPACT, tiny_models.RRDB_OLD, tiny_models.RRDB_NEW]
-
-
-@pytest.fixture
-def models(server: Server) -> Path:
-    return server.base / "models" / "upscale_models"
 
 
 def load_with_comfyui(graph: Graph, name: str) -> Link:

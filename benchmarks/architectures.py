@@ -24,7 +24,7 @@ from seeded_models import NETWORKS, save_seeded  # noqa: E402
 
 TILES = (64, 128, 256)
 SIDE = 300
-"""Longest side of the picture that is used: more than one tile of every size."""
+"""Longest side of the picture: more than one tile of every size."""
 
 
 class Notes(ours("core.progress").Progress):

@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -114,7 +115,7 @@ def by_model(file: Path) -> Enlarge:
 
 
 def methods(scale: int, models_dir: Path | None) -> dict[str, Enlarge]:
-    """What is compared at a scale, by name; bicubic first."""
+    """The methods compared at a scale, by name; bicubic first."""
 
     def times(picture: torch.Tensor) -> Size:
         return size_of(picture).scaled(scale)
@@ -148,7 +149,7 @@ def seconds(enlarge: Enlarge, pictures: Sequence[Example]) -> float:
 
 @dataclass(frozen=True)
 class Scores:
-    """Of the luma of each picture; ``flip`` of the colours, empty without the package."""
+    """Scores on the luma of each picture; ``flip`` on the colours, empty without the package."""
 
     psnr: list[float]
     ssim: list[float]
@@ -171,10 +172,6 @@ def flip(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return float(evaluate_flip(reference, test, "LDR")[1])
 
 
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def compare(title: str, pictures: Sequence[Example], compared: Mapping[str, Enlarge], scale: int) -> float:
     """Print a table; the least gain over bicubic of a bundled model on any picture."""
     print(f"\n{title}\n{'':<24}{'PSNR-Y':>9}{'gain':>8}{'worst':>8}{'SSIM-Y':>9}{'FLIP':>8}  gain of each picture")
@@ -185,8 +182,8 @@ def compare(title: str, pictures: Sequence[Example], compared: Mapping[str, Enla
         base = base or found.psnr
         gains = [ours - theirs for ours, theirs in zip(found.psnr, base, strict=True)]
         each = " ".join(f"{gain:+.2f}" for gain in gains)
-        seen = f"{mean(found.flip):8.4f}" if found.flip else f"{'':8}"
-        figures = f"{mean(found.psnr):9.2f}{mean(gains):+8.2f}{min(gains):+8.2f}{mean(found.ssim):9.4f}{seen}"
+        seen = f"{fmean(found.flip):8.4f}" if found.flip else f"{'':8}"
+        figures = f"{fmean(found.psnr):9.2f}{fmean(gains):+8.2f}{min(gains):+8.2f}{fmean(found.ssim):9.4f}{seen}"
         print(f"{name:<24}{figures}  {each}")
         if name.startswith("backplate"):
             least = min(least, *gains)

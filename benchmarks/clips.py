@@ -1,4 +1,5 @@
-"""Clips for ``video.py``: drawn ones, of which it is known what changes from frame to frame, and others held longer."""
+"""Clips for ``video.py``: drawn clips with known changes from frame to frame, and other clips with each frame held
+longer."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ Draw = Callable[[int, int, int], np.ndarray]
 
 @lru_cache(maxsize=1)
 def moving(width: int, height: int, number: int) -> np.ndarray:
-    """Texture that drifts by 4 pixels a frame, a line of text that runs, a new scene every three seconds: no part of a
-    frame is that of the frame before."""
+    """Texture that drifts by 4 pixels a frame, a running line of text, a new scene every three seconds: no part of a
+    frame repeats the frame before."""
     scene, step = divmod(number, CUT_EVERY)
     generator = np.random.default_rng(scene)
     cells = generator.integers(0, 90, (height // CELL + 2, width // CELL + CUT_EVERY + 2), dtype=np.uint8)
@@ -43,7 +44,7 @@ def on_twos(width: int, height: int, number: int) -> np.ndarray:
 
 
 def small_part(width: int, height: int, number: int) -> np.ndarray:
-    """One picture, in which a patch of an eighth of the width changes in every frame, as a mouth does."""
+    """One picture, in which a patch of an eighth of the width changes in every frame, like a mouth."""
     picture = moving(width, height, 0).copy()
     side, left, top = width // 8, width // 8, height // 8
     picture[top : top + side, left : left + side] = moving(side, side, number)
@@ -60,8 +61,8 @@ def make_clip(path: Path, kind: str, size: tuple[int, int], frames: int) -> Path
 
 
 def held_version(source: Path, path: Path) -> Path:
-    """As long as the source; of each two frames the first is shown twice. Encoded without loss, so that it is known
-    which frames are held."""
+    """As long as the source; of each two frames the first is shown twice. Encoded losslessly, so that the held frames
+    are known."""
     with av.open(str(source)) as container:
         stream = container.streams.video[0]
         size, rate = (stream.width, stream.height), stream.average_rate or Fraction(RATE)

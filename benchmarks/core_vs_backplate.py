@@ -99,7 +99,7 @@ def entries(path: Path, size: str, target: str) -> dict[str, Work]:
 
 
 class Measured:
-    """One case: how long each entry took in every round, and what it made."""
+    """One case: the time of each entry in every round, and its result."""
 
     def __init__(self, path: Path, size: str, target: str) -> None:
         self.works, self.target = entries(path, size, target), target
@@ -124,7 +124,7 @@ class Measured:
 
 
 def measure(cases: list[tuple[Path, str, str]], runs: int) -> list[dict[str, Any]]:
-    """Rounds over all cases, so that a minute in which the machine is busy does not fall on one of them alone."""
+    """Rounds over all cases, so that a busy minute of the machine does not affect a single case."""
     measured = [Measured(*case) for case in cases]
     with torch.inference_mode():
         for index in range(runs + 1):
@@ -148,7 +148,8 @@ def once(name: str, path: Path, case: list[str]) -> None:
 
 
 def small_picture(path: Path, runs: int) -> float:
-    """How many times as long Backplate takes for a small picture as the model alone, in PyTorch; median of pairs."""
+    """The time that Backplate takes for a small picture divided by that of the model alone, in PyTorch; median of
+    pairs."""
     works = entries(path, SMALL, "")
     ratios: list[float] = []
     with torch.inference_mode():

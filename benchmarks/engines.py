@@ -1,4 +1,4 @@
-"""Every engine that this machine can use, with tiles of several sizes: time, memory, difference to PyTorch.
+"""Every engine available on this machine, with tiles of several sizes: time, memory, difference to PyTorch.
 
     python benchmarks/engines.py --model compact --weights realesr-general-x4v3.safetensors --picture OST_009.png -o out
     python benchmarks/engines.py --model rrdbnet --picture OST_009.png --side 96 -o out
@@ -34,7 +34,7 @@ from seeded_models import save_seeded
 TILES = {"compact": (0, 128, 256, 512), "rrdbnet": (0, 64, 128)}
 RRDBNET_SIDE = 160
 SAMPLING = 0.005
-"""Seconds between two looks at the memory of a card."""
+"""Seconds between two readings of a card's memory."""
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "ncnn", "tensorrt", "tensorrt-rtx")
 
 
@@ -146,7 +146,7 @@ def side_of(kind: str, side: int | None) -> int:
 
 
 def most_resident(work: Callable[[], object]) -> float:
-    """MB of this process at their most during ``work``. Linux forgets an earlier peak when asked to; elsewhere that of
+    """Peak MB of this process during ``work``. Linux forgets an earlier peak when asked to; elsewhere that of
     opening the engine counts too."""
     gc.collect()
     forgets = Path("/proc/self/clear_refs")
@@ -157,7 +157,7 @@ def most_resident(work: Callable[[], object]) -> float:
 
 
 def most_on_card(work: Callable[[], object]) -> float:
-    """MB in use on the card at their most during ``work``, by all that use it."""
+    """Peak MB in use on the card during ``work``, by all processes."""
     most, stop = card_memory(), threading.Event()
 
     def look() -> None:

@@ -21,6 +21,7 @@ import argparse
 import sys
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -61,7 +62,7 @@ def middle(path: Path, side: int) -> torch.Tensor:
 
 
 def flat_difference(source: torch.Tensor, result: torch.Tensor) -> float:
-    """Mean CIEDE2000 between the means of flat blocks. Raises ``NotMeasurable`` where there is none."""
+    """Mean CIEDE2000 between the means of flat blocks. Raises ``NotMeasurable`` if there is none."""
     height, width = (side // BLOCK * BLOCK for side in source.shape[-2:])
     source = source[..., :height, :width]
     scale = result.shape[3] // width if width else 1
@@ -84,13 +85,10 @@ def measured(source: torch.Tensor, upscaler: EagerUpscaler) -> Figures:
     locked = fidelity_lock(kept, source, LockSettings(register=False)).picture
     again = fidelity_lock(locked, source, LockSettings(register=False)).picture
     found: Figures = {"time of colours, %": 100 * (done - ran) / (ran - started)}
-    for name, result in (("own", own), ("kept", kept), ("locked", locked)):
-        try:
-            found[f"flat CIEDE2000, {name}"] = flat_difference(source, result)
-        except NotMeasurable:
-            continue
-    for name, result in (("own", own), ("kept", kept), ("locked", locked)):
-        found[f"LR-PSNR, {name}"] = fidelity(source, result)[0].lr_psnr
+    results = {"own": own, "kept": kept, "locked": locked}
+    with suppress(NotMeasurable):
+        found |= {f"flat CIEDE2000, {name}": flat_difference(source, each) for name, each in results.items()}
+    found |= {f"LR-PSNR, {name}": fidelity(source, each)[0].lr_psnr for name, each in results.items()}
     found |= of_edges(source, own, locked)
     found["second lock, levels"] = 255 * float((again - locked).abs().max())
     return found
@@ -111,11 +109,9 @@ def reduced_first(truth: torch.Tensor, upscaler: EagerUpscaler) -> Figures:
         f"PSNR to the truth, {name}, if reduced": psnr(each, truth)[0]
         for name, each in (("own", own), ("locked", locked))
     }
-    try:
-        width_of_own = edge_width(own)[0]
-        found["edge width, locked to own, if reduced, %"] = 100 * (edge_width(locked, own)[0] / width_of_own - 1)
-    except NotMeasurable:
-        pass
+    with suppress(NotMeasurable):
+        ratio = edge_width(locked, own)[0] / edge_width(own)[0]
+        found["edge width, locked to own, if reduced, %"] = 100 * (ratio - 1)
     return found
 
 
@@ -144,7 +140,7 @@ def worst(name: str, values: list[float]) -> float:
 
 
 def of_labels(upscalers: dict[str, EagerUpscaler]) -> str:
-    """How many words are read on the drawn labels."""
+    """How many words on the drawn labels are read correctly."""
     counts: dict[str, int] = defaultdict(int)
     for seed in range(LABELS):
         source, words = label(seed)

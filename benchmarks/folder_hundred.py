@@ -99,7 +99,7 @@ def run_with_kills(words: Sequence[str], output: Path, kills: Sequence[int]) -> 
 
 
 def check(pictures: Path, output: Path, model: str) -> list[str]:
-    """What is wrong with the results; each is compared with what is made from its source alone."""
+    """The faults of the results; each is compared with a result made from its source alone."""
     entries = {each["source"]: each for each in map(json.loads, lines_of(output / "manifest.jsonl"))}
     failed = sorted(name for name, entry in entries.items() if entry["status"] == "failed")
     problems = [f"failed: {failed}"] if failed != sorted(BROKEN) else []
@@ -121,7 +121,7 @@ def _compared(source: Path, result: Path, work: Path, model: str) -> list[str]:
     from backplate.model_loader.loaded import load_model
     from backplate.model_loader.precision import choose_device
 
-    # As the command runs it: another portion of rows may round a value the other way.
+    # As the command runs it: a different portion of rows may round a value the other way.
     upscaler = open_upscaler(load_model(find_model(model, default_folders(None))), choose_device(None))
     target = Target(fit=Fit.PAD, width=SIZE, height=SIZE)
     settings = PictureSettings(target=target, background=Background(Fill.COLOUR, "white"))

@@ -44,16 +44,8 @@ class Refused(Exception):
 
 def download(folder: Path, packages: Iterable[str], platforms: Iterable[str], abi: str = "") -> None:
     words = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--python-version",
-        "3.12",
-    ]
+        sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--python-version", "3.12",
+    ]  # fmt: skip
     words += ["--implementation", "py", "--abi", abi] if abi else ["--implementation", "cp"]
     for platform in platforms:
         words += ["--platform", platform]

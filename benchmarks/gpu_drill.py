@@ -1,4 +1,4 @@
-"""What the pack does on a CUDA card, proven or broken in minutes.
+"""Proves or disproves in minutes that the pack works on a CUDA card.
 
     python3 benchmarks/gpu_drill.py --minutes 7 -o OUT
 
@@ -31,7 +31,7 @@ from typing import IO
 from drill.limits import START_SECONDS, Emit, Planned, run_group
 from drill.report import Report
 from drill.rows import Row, Settings, serve
-from pack import ROOT, load_pack
+from pack import ROOT, load_pack, parser_of
 
 GROUPS = {
     "first": ("card", "checks"),
@@ -45,7 +45,7 @@ DRY_GROUPS = {"all": tuple(module for modules in GROUPS.values() for module in m
 
 
 def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--minutes", type=float, default=7.0, help="for everything; rows that do not fit are left out")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("--bundle", type=Path, default=ROOT / "gpu_bundle", help="what gather_for_gpu.py gathered")
@@ -129,7 +129,7 @@ def drill(options: argparse.Namespace) -> int:
 def run_one(group: str, parts: Sequence[int], settings: Settings, deadline: float, emit: Emit, log: IO[bytes]) -> None:
     try:
         rows = [row for row in rows_of(group, settings) if row.part in parts]
-    except Exception as error:  # noqa: BLE001  a package that is not there costs the rows that need it
+    except Exception as error:  # noqa: BLE001  a missing package costs only the rows that need it
         emit({"row": group, "part": 0, "status": "failed", "error": f"{type(error).__name__}: {error}"})
         return
     planned = [Planned(row.name, row.part, row.seconds) for row in rows]

@@ -19,38 +19,10 @@ SCALE = 4
 LETTERS = (9, 11, 13, 16, 20)
 """Heights of the type in source pixels, largest letters with their descenders."""
 WORDS = [
-    "ORIGINAL",
-    "HERBAL",
-    "BALSAM",
-    "organic",
-    "Lavender",
-    "Extract",
-    "250ml",
-    "contains",
-    "Glycerin",
-    "Vitamin",
-    "natural",
-    "Origin",
-    "shake",
-    "before",
-    "use",
-    "keep",
-    "away",
-    "from",
-    "children",
-    "Batch",
-    "L4827",
-    "best",
-    "before",
-    "03/2027",
-    "Recycle",
-    "Bottle",
-    "SENSITIVE",
-    "SKIN",
-    "Rosemary",
-    "Almond",
-    "Oil",
-]
+    "ORIGINAL", "HERBAL", "BALSAM", "organic", "Lavender", "Extract", "250ml", "contains", "Glycerin", "Vitamin",
+    "natural", "Origin", "shake", "before", "use", "keep", "away", "from", "children", "Batch", "L4827", "best",
+    "before", "03/2027", "Recycle", "Bottle", "SENSITIVE", "SKIN", "Rosemary", "Almond", "Oil",
+]  # fmt: skip
 
 
 def label(seed: int) -> tuple[torch.Tensor, list[str]]:
@@ -74,7 +46,7 @@ def label(seed: int) -> tuple[torch.Tensor, list[str]]:
 
 
 def words_read(picture: torch.Tensor, words: list[str]) -> int:
-    """How many of the words stand in what is read, letter by letter; spaces do not count."""
+    """How many of the words the recognised text contains, letter by letter; spaces do not count."""
     pixels = (255 * picture[0].clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()[..., ::-1]
     found, _ = _engine()(np.ascontiguousarray(pixels))
     text = "".join(line[1] for line in found or []).replace(" ", "")

@@ -1,4 +1,5 @@
-"""What the scripts of this folder share: the pack under its own name, ComfyUI, facts about the machine, and results."""
+"""Helpers shared by the scripts of this folder: the pack under its own name, ComfyUI, facts about the machine, and
+results."""
 
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ def facts_of(device: Any) -> dict[str, str]:
 
 
 def parser_of(doc: str | None) -> argparse.ArgumentParser:
-    """Whose help is the text of the script."""
+    """A parser whose help is the script's docstring."""
     return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
@@ -84,8 +85,8 @@ def write_results(folder: Path | None, name: str, text: str, content: Mapping[st
 
 
 def run_self(script: str, words: Sequence[str]) -> str:
-    """The last line that the script prints in a process of its own with these words; what it says on standard error is
-    seen. Raises ``CalledProcessError``."""
+    """The last line that the script prints in a process of its own with these words; its standard error is passed
+    through. Raises ``CalledProcessError``."""
     done = subprocess.run([sys.executable, script, *words], stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.splitlines()[-1]
 
@@ -114,10 +115,10 @@ def comfyui_model(path: Path) -> Any:
 
 
 def peak_megabytes() -> float:
-    """The most that was resident of this process. On Linux getrusage would carry over the peak of the process that
+    """Peak resident memory of this process. On Linux getrusage would carry over the peak of the process that
     started it."""
     status = Path("/proc/self/status")
-    # Not every kernel that calls itself Linux keeps it.
+    # Not every kernel that calls itself Linux has it.
     if status.is_file() and "VmHWM:" in (text := status.read_text()):
         return int(text.split("VmHWM:")[1].split()[0]) / 2**10
     import resource  # not on Windows

@@ -1,4 +1,4 @@
-"""What the known architectures cost for a pixel, and how much of the machine they get.
+"""What the known architectures cost per pixel, and how much of the machine they use.
 
     python benchmarks/roofline.py [--device cuda] [-o FOLDER]
 
@@ -16,10 +16,7 @@ all of the ceiling, which is that of a matrix product.
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -27,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pack import commit, device_name, load_pack
+from pack import facts_of, load_pack, parser_of, write_results
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -191,18 +188,8 @@ def tables(rows: list[dict[str, Any]], ceiling: Ceiling, facts: dict[str, str]) 
     return "\n".join([*lines, "", f"NVIDIA publishes {NVIDIA_VSR_MS} ms for its own, 720p to 1080p."]) + "\n"
 
 
-def facts_of(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
-    return {
-        "device": device_name(device),
-        "precision": str(dtype).removeprefix("torch."),
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "torch": torch.__version__,
-        "commit": commit(),
-    }
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("-o", "--output", type=Path, help="folder for the table")
     options = parser.parse_args()
@@ -211,14 +198,11 @@ def main() -> None:
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     ceiling = ceiling_of(device, dtype)
     rows = [measure(name, device, dtype, ceiling) for name in MODELS]
-    facts = facts_of(device, dtype)
+    facts = {"precision": str(dtype).removeprefix("torch."), **facts_of(device)}
     text = tables(rows, ceiling, facts)
     print(text)
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "roofline.md").write_text(text)
-        content = {**facts, "ceiling": asdict(ceiling), "rows": rows, "T4": [project(row) for row in rows]}
-        (options.output / "roofline.json").write_text(json.dumps(content, indent=1) + "\n")
+    content = {**facts, "ceiling": asdict(ceiling), "rows": rows, "T4": [project(row) for row in rows]}
+    write_results(options.output, "roofline", text, content)
 
 
 if __name__ == "__main__":

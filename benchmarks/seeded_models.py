@@ -1,7 +1,7 @@
 """One small network of every architecture that Spandrel knows for pictures, with weights drawn from a seed.
 
-They are loaded the way a file of a user is, so whatever Spandrel says about sizes holds. Their pictures mean nothing:
-they show how far a model looks, not how well it works.
+They are loaded the way a file of a user is, so whatever Spandrel says about sizes holds. Their results are meaningless:
+they show the receptive field of a model, not its quality.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ FULL_SIZE: dict[str, tuple[str, str, Options]] = {
     "rrdbnet": ("ESRGAN", "ESRGAN", {"num_filters": 64, "num_blocks": 23, "scale": 4}),
     "small compact x2": ("Compact", "Compact", {"num_feat": 16, "num_conv": 2, "upscale": 2}),
 }
-"""The same for what is timed, the first two in the shape of realesr-general-x4v3 and RealESRGAN_x4plus."""
+"""The same for the timed models, the first two in the shape of realesr-general-x4v3 and RealESRGAN_x4plus."""
 GAINS = {"RealCUGAN": 1.25}
 """Of the drawn convolutions, where without it nothing of the picture would arrive."""
 

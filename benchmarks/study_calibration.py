@@ -1,4 +1,4 @@
-"""Do the intervals, winners and the screening of a study hold what they promise? Simulated studies of known strengths,
+"""Do the intervals, winners and screening of a study keep their promises? Simulated studies of known strengths,
 with the real schedule, controls, screening and analysis. Prints one table.
 
     python benchmarks/study_calibration.py [--studies 300]

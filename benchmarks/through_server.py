@@ -39,7 +39,7 @@ def picture(width: int, height: int, number: int) -> np.ndarray:
 
 
 class Memory:
-    """The most that a process held since the last ``start``; 0 where the system does not tell."""
+    """Peak memory of a process since the last ``start``; 0 if the system does not report it."""
 
     def __init__(self, process: int) -> None:
         self.folder = Path("/proc", str(process))

@@ -172,7 +172,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
 
 
 def cases(options: argparse.Namespace, folder: Path) -> Any:
-    """(row, case, clip, target) one after the other; each clip is drawn when its turn comes."""
+    """(row, case, clip, target) one after the other; each clip is drawn when it is needed."""
     size, (short, long), new = size_of(options.size), options.seconds, next(iter(KINDS))
 
     def drawn(kind: str, frames: int) -> Path:
@@ -212,7 +212,8 @@ def table(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
 
 
 def growth_lines(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> list[str]:
-    """How memory grows with the length: measured for the stream, by the measured slope for those that hold all."""
+    """How memory grows with the length: measured for the stream, extrapolated from the measured slope for methods that
+    keep all frames in memory."""
     (short, long), (few, more), new = options.seconds, options.batch_frames, next(iter(KINDS))
     lines: list[str] = []
     ends = [found.get(f"streamed, {seconds} s, {new}") for seconds in (short, long)]

@@ -1,4 +1,4 @@
-"""Bars on a terminal, lines elsewhere: what all screens have in common."""
+"""Bars on a terminal, lines elsewhere: shared by all screens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Self = TypeVar("Self", bound="BarScreen")
 
 
 class BarScreen:
-    """To be used in a ``with`` block; ``bars`` show nothing where stderr is no terminal."""
+    """Use in a ``with`` block; ``bars`` show nothing if stderr is not a terminal."""
 
     def __init__(self, *columns: ProgressColumn) -> None:
         """``columns`` come after description, bar and count."""
@@ -54,7 +54,7 @@ class BarScreen:
             say(text)
 
     def grow(self, task: TaskID, steps: int) -> None:
-        """More steps of a task than were known at first."""
+        """Adds steps to a task that turned out to be longer."""
         self.bars.update(task, total=(self.bars.tasks[task].total or 0) + steps)
 
     def note(self, sentence: str) -> None:
@@ -62,7 +62,7 @@ class BarScreen:
 
 
 class TrainingScreen(BarScreen, Progress):
-    """Long work on one thing: one bar with the time that is left on a terminal; sentences everywhere."""
+    """A single long task: a bar with the time left on a terminal; sentences everywhere."""
 
     def __init__(self) -> None:
         super().__init__(TimeElapsedColumn(), TimeRemainingColumn())

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions(PictureOptions):
-    """Those of ``backplate upscale``, and where the work is done."""
+    """The options of ``backplate upscale``, and where to do the work."""
 
     engine: Annotated[
         str, typer.Option(metavar=ENGINES, help="What runs the model on each machine; see `backplate engines`.")
@@ -71,7 +71,7 @@ def batch(options: BatchOptions) -> None:
     if options.commercial:
         model.check_commercial_use()
     settings = settings_for_model(options, settings, model, facts.scale)
-    # The environment of this machine decides, not that of each worker.
+    # This machine's environment decides, not each worker's.
     tune = tuning_wanted(not options.no_tune)
     how = (options.device, precision.value, engine.value, options.tile_size)
     load: Loader = partial(_load, str(path.resolve()), *how, tune=tune)

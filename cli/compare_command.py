@@ -28,7 +28,7 @@ BELOW_THRESHOLD = 3
 
 @dataclass(frozen=True, kw_only=True)
 class MetricOptions:
-    """How results are held against references."""
+    """How results are compared with references."""
 
     vmaf_model: Annotated[str, typer.Option(metavar=VMAF_MODELS, help="VMAF model; shown with every score.")] = (
         "vmaf_v0.6.1"
@@ -130,7 +130,7 @@ def compare(options: CompareOptions) -> None:
 
 
 def requested_thresholds(below: list[str], above: list[str]) -> list[Threshold]:
-    """``psnr=30`` of each option. Raises ``UsageProblem`` for a metric that runs the other way."""
+    """``psnr=30`` of each option. Raises ``UsageProblem`` for a metric with the opposite direction."""
     from ..core.metrics.compare import Threshold
     from ..core.metrics.registry import METRICS, metric_names
 

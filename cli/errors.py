@@ -12,12 +12,12 @@ import typer
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 ALL_FAILED, SOME_FAILED = FAILED, 2
-"""Of a folder: nothing could be done; or some pictures failed or should be looked at."""
+"""For a folder: nothing could be done; or some pictures failed or need a look."""
 OURS = __name__.partition(".cli.")[0]
 
 
 class UsageProblem(Exception):
-    """The command line asks for something that makes no sense; nothing has been done."""
+    """The command line makes no sense; nothing was done."""
 
 
 def debugging() -> bool:
@@ -25,12 +25,12 @@ def debugging() -> bool:
 
 
 def say(sentence: str) -> None:
-    """A line on stderr, marked as ours."""
+    """Writes a line to stderr, prefixed with the program's name."""
     typer.echo(f"backplate: {sentence}", err=True)
 
 
 def sentence_for(error: BaseException) -> str:
-    """What to tell the user. Our own errors are sentences already; any other is a surprise and says so."""
+    """The message for the user. Our own errors are sentences already; any other is reported as unexpected."""
     if type(error).__module__.startswith(OURS):
         return str(error)
     text = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Which files a command reads and writes, settled before any work."""
+"""Determines which files a command reads and writes, before any work."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ SUFFIX_OF_FORMAT = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif
 
 
 def into_one_file(inputs: Sequence[Path], output: Path, file_format: str | None) -> FileTask | None:
-    """The task, if ``output`` is a file: it has the suffix of a picture and is no folder. Else None.
+    """The task, if ``output`` is a file: it has a picture suffix and is not a folder. Else None.
 
-    Raises ``UsageProblem`` for inputs that do not exist or do not go into one file, and for an output that is the
-    input.
+    Raises ``UsageProblem`` for inputs that do not exist or do not fit into one file, and if the output is the input.
     """
     _refuse_missing(inputs)
     if output.suffix.lower() not in READABLE_SUFFIXES or output.is_dir():
@@ -82,7 +81,7 @@ def _refuse_missing(inputs: Sequence[Path]) -> None:
 
 
 def _without_masks(inputs: Sequence[Path]) -> list[Path]:
-    """``*.png`` names the masks beside pictures as well; one that is named alone is meant as a picture."""
+    """``*.png`` matches the masks beside pictures as well; a mask named on its own counts as a picture."""
     wanted = [path for path in inputs if path.is_dir() or not is_sidecar(path)]
     return wanted or list(inputs)
 
@@ -94,7 +93,7 @@ def _pictures(given: Path, output: Path, recursive: bool) -> list[Source]:
 
 
 def _results_apart(given: Path, output: Path) -> Path | None:
-    """The folder of results, unless it is the one that was given."""
+    """The folder of the results, unless it is the input folder."""
     return output if output.resolve() != given.resolve() else None
 
 

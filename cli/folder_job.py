@@ -1,4 +1,4 @@
-"""A folder of pictures from the command line: what is shown, how it is interrupted, how it ends."""
+"""A folder of pictures from the command line: display, interruption and exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..core.jobs.folder.report_page import write_report
 from ..core.jobs.folder.summary import Summary, summarise
 from ..core.media.picture_folder import FileTask
 from .errors import ALL_FAILED, INTERRUPTED, SOME_FAILED, say
-from .screen import Screen
+from .screen import ModelScreen
 
 
 class RunJob(Protocol):
@@ -29,8 +29,8 @@ class RunJob(Protocol):
     def __call__(self, job: FolderJob, *, progress: FolderProgress) -> FolderRun: ...
 
 
-class FolderScreen(Screen, FolderProgress):
-    """Bars and lines for a folder. The first Ctrl-C asks the job to stop after the picture in hand."""
+class FolderScreen(ModelScreen, FolderProgress):
+    """Bars and lines for a folder. The first Ctrl-C stops the job after the current picture."""
 
     def __init__(self, tasks: Sequence[FileTask]) -> None:
         super().__init__(len(tasks))
@@ -64,9 +64,6 @@ class FolderScreen(Screen, FolderProgress):
             for note in entry.notes:
                 self.line(f"{task.source}: {note}")
         self.finish_file()
-
-    def note(self, sentence: str) -> None:
-        self.line(sentence)
 
 
 def run_folder_job(job: FolderJob, run_job: RunJob, *, report: bool) -> None:
@@ -103,8 +100,8 @@ def command_to_resume() -> str:
 
 
 def exit_code(summary: Summary) -> int:
-    """0 if all is there and nothing needs a look, 1 if nothing could be done, else 2; so also where results are there
-    and break the rules of a marketplace."""
+    """0 if everything is done and nothing needs a look, 1 if nothing could be done, else 2, also if results break the
+    rules of a marketplace."""
     if summary.complete:
         return 0
     return SOME_FAILED if summary.written or any(entry.rules for entry in summary.entries) else ALL_FAILED

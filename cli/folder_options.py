@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureOptions(EnlargeOptions):
-    """What is to be done to pictures, as written on the command line."""
+    """What to do to pictures, as written on the command line."""
 
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures and folders of pictures.")]
     output: Annotated[
@@ -125,7 +125,7 @@ def marketplace(options: PictureOptions) -> Rules | None:
 
 
 def settings_for_model(options: PictureOptions, settings: PictureSettings, model: Model, scale: int) -> PictureSettings:
-    """The settings with what only the model tells: its scale, and what files record as their maker."""
+    """The settings completed with what depends on the model: its scale, and the maker that files record."""
     from ..core.jobs.picture import own_scale
     from .picture_job import software_of
 
@@ -135,7 +135,7 @@ def settings_for_model(options: PictureOptions, settings: PictureSettings, model
 
 
 def folder_tasks(options: PictureOptions) -> list[FileTask]:
-    """What is read and what is written, in the part that ``--shard`` names. Raises ``UsageProblem``."""
+    """What to read and what to write, for the shard that ``--shard`` names. Raises ``UsageProblem``."""
     from ..core.jobs.marketplace.framing import check_outputs, suffixes_for
     from ..core.media.picture_folder import parse_shard, parse_template
     from .files import into_folder

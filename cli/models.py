@@ -135,7 +135,7 @@ class _Download:
 
 
 def _sorted_out(files: dict[str, Path]) -> tuple[dict[str, list[Path]], dict[str, Path]]:
-    """Files by the catalogue entry whose name they bear, and the other files by their own name."""
+    """Files by the catalogue entry of that name, and the other files by their own name."""
     known: dict[str, list[Path]] = {entry.file: [] for entry in CATALOGUE}
     others: dict[str, Path] = {}
     for name, path in files.items():

@@ -1,4 +1,4 @@
-"""What the options of the command line mean."""
+"""Parsing of command-line options."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def one_of(allowed: Sequence[Value], value: Value | None, option: str) -> Value 
 
 @contextmanager
 def as_usage() -> Generator[None]:
-    """Turns what our settings refuse into a problem of the command line."""
+    """Reports errors of the settings as errors of the command line."""
     try:
         yield
     except InputError as error:
@@ -45,7 +45,8 @@ def as_usage() -> Generator[None]:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """``2000x1000``, ``2000x`` and ``x1000`` (the other side is 0: from the aspect), ``2000`` (both sides)."""
+    """``2000x1000``, ``2000x`` and ``x1000`` (the other side is 0 and follows from the aspect), ``2000`` (both
+    sides)."""
     written = text.strip().lower()
     sides = written.split("x") if "x" in written else [written, written]
     if len(sides) != 2 or not all(re.fullmatch(r"\d{0,9}", side) for side in sides) or not any(map(_number, sides)):
@@ -89,7 +90,7 @@ def requested_target(
 
 
 def requested_background(text: str | None) -> Background | None:
-    """What lies behind and beside the picture: ``edge``, ``transparent`` or a colour; None if not said."""
+    """What lies behind and beside the picture: ``edge``, ``transparent`` or a colour; None if not given."""
     if text is None:
         return None
     if text.lower() in (Fill.EDGE.value, Fill.TRANSPARENT.value):
@@ -99,12 +100,12 @@ def requested_background(text: str | None) -> Background | None:
 
 
 def model_stem(name_or_path: str) -> str:
-    """How a model is called in the names of files."""
+    """The name of a model in file names."""
     name = name_or_path.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
 
 
 def refuse_for_one_picture(options: Mapping[str, object]) -> None:
-    """Raises ``UsageProblem`` for an option that was given although it is about folders."""
+    """Raises ``UsageProblem`` for an option that applies only to folders."""
     if given := [name for name, value in options.items() if value]:
         raise UsageProblem(f"{given[0]} works only with folders, and this is one picture; leave it out.")

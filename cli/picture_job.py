@@ -38,7 +38,8 @@ def load_upscaler(
     commercial: bool = False,
 ) -> tuple[Upscaler, Model]:
     """The upscaler of that model or exported model, and what the model is. ``pixels``: see ``EngineRequest``.
-    ``commercial`` refuses one that is not known to allow commercial use. Raises ``ModelError`` and ``InputError``."""
+    ``commercial`` refuses a model that is not known to allow commercial use. Raises ``ModelError`` and
+    ``InputError``."""
     path, where = find_model(name, default_folders(models_dir)), choose_device(device)
     if is_engine_file(path):
         opened = open_engine_file(path, where)
@@ -67,7 +68,7 @@ def software_of(model: Model) -> str:
 def run_picture(
     task: FileTask, upscaler: Upscaler, settings: PictureSettings, protect: ProtectSettings, *, overwrite: bool
 ) -> bool:
-    """Does the task and says so, or why not; whether it is done."""
+    """Does the task and reports success or the reason for failure; returns whether it succeeded."""
     with Screen(1) as screen:
         screen.start_file(task.source)
         started = time.monotonic()

@@ -1,4 +1,4 @@
-"""What the options of a command come to: what won a study, and the model if none was named."""
+"""Completes a command's options: with the winner of a study, and with a model if none was named."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ Options = TypeVar("Options")
 
 
 def with_preset(options: Options, written: frozenset[str]) -> Options:
-    """The options with what the file named by ``preset`` says; what was ``written`` on the command line stays. A
-    ``preset`` that is no path and no .json file is none of ours. Raises ``InputError`` and ``UsageProblem``."""
+    """The options with the settings of the file named by ``preset``; those ``written`` on the command line stay. A
+    ``preset`` that is neither a path nor a .json file is one of the encoder's. Raises ``InputError`` and
+    ``UsageProblem``."""
     given: Any = options
     named: Path | str | None = given.preset
     if not named or (isinstance(named, str) and not named.lower().endswith(".json")):

@@ -1,4 +1,4 @@
-"""What the user sees on stderr while pictures are worked on."""
+"""What the user sees on stderr while pictures are processed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .bars import BarScreen
 
 
 class RateColumn(ProgressColumn):
-    """How many a second, or how many seconds each."""
+    """Items per second, or seconds per item."""
 
     def render(self, task: Task) -> Text:
         speed = task.speed or 0.0

@@ -28,7 +28,7 @@ def plan(
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the simulation.")] = 0,
 ) -> None:
     """Say how many voters and pictures a study needs, from simulated studies."""
-    from ..core.study.simulate import Crowd, gap_for, voters_needed
+    from ..core.study.simulate import MOST_VOTERS, Crowd, gap_for, voters_needed
 
     crowd = Crowd(gap=gap_for(share / 100, Crowd()))
     typer.echo(
@@ -36,7 +36,7 @@ def plan(
     )
     for count in pictures or [10, 20, 30, 40, 60, 80]:
         voters = voters_needed(crowd, count, power / 100, seed=seed)
-        what = f"{voters} voters" if voters else "not even 200 voters; more pictures are needed"
+        what = f"{voters} voters" if voters else f"not even {MOST_VOTERS} voters; more pictures are needed"
         typer.echo(f"  {count:3d} pictures: {what}")
     typer.echo(
         f"Tastes (standard deviation {crowd.voter:g}) and pictures ({crowd.picture:g}, in log strengths) are taken to "

@@ -146,7 +146,7 @@ def _stored_target(target: Target, fit: Any) -> dict[str, Any]:
 
 
 def _side(options: NewOptions, name: str) -> tuple[Side, dict[str, Any]]:
-    """A side, and what a preset of it would say. Its file is looked for now, and opened when its turn comes."""
+    """A side and its preset. Its file is located now and opened when it is needed."""
     from ..core.engines.registry import Engine
     from ..core.study.preset import model_of, read_preset
     from ..core.study.scenes import Side

@@ -43,7 +43,7 @@ class TrainOptions:
 
     @property
     def given(self) -> list[str]:
-        """All flags as assignments, those with a name of their own last."""
+        """All flags as assignments, with the named options last."""
         named = {name: getattr(self, name) for name in ("steps", "batch", "seed", "device")}
         flags = {"data.folder": self.data, **named}.items()
         return [*(self.assignments or []), *(f"{name}={value}" for name, value in flags if value is not None)]
@@ -51,7 +51,7 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions(TrainOptions):
-    """Those of ``backplate train``, and what is trained further."""
+    """The options of ``backplate train``, and the model to train further."""
 
     model: WantedModel
     recipe: Annotated[

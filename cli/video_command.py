@@ -27,7 +27,7 @@ CODECS = "h264|hevc|av1|vp9|prores|ffv1|NAME"
 
 @dataclass(frozen=True, kw_only=True)
 class VideoOptions(EnlargeOptions):
-    """What is to be done to a video, as written on the command line."""
+    """What to do to a video, as written on the command line."""
 
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video file.")]
     output: Annotated[Path, typer.Option("--output", "-o", help="A .mp4, .mkv, .mov or .webm file.")]
@@ -121,7 +121,7 @@ def video(options: VideoOptions) -> None:
 
 
 def _settings(options: VideoOptions) -> VideoSettings:
-    """What is done to the video. Raises ``UsageProblem``."""
+    """The settings of the job. Raises ``UsageProblem``."""
     from ..core.image.frame_difference import FrameReuse
     from ..core.jobs.video.plan import VideoSettings
     from ..core.media.video.carry import Carry

@@ -1,4 +1,4 @@
-"""What the user sees on stderr while a video is worked on."""
+"""What the user sees on stderr while a video is processed."""
 
 from __future__ import annotations
 

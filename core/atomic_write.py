@@ -10,17 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _LONGEST = 100
-"""Bytes of the final name that the temporary one repeats, which leaves room within a file system's 255."""
+"""Bytes of the final name that the temporary one repeats, which leaves room within the 255 of file systems."""
 
 LONGEST_NAME = 255
-"""Bytes of a file's name that file systems take."""
+"""Longest file name that file systems accept, in bytes."""
 
 
 @contextmanager
 def whole_file(path: Path, *, keep: bool = True) -> Generator[Path]:
-    """A temporary path beside ``path``, to be written in the block. When the block ends well its content is brought to
-    the disk and takes the final name; otherwise, or unless ``keep``, it is removed, and what had the name before is
-    untouched.
+    """A temporary path beside ``path``, to be written in the block. If the block succeeds, the file is flushed to the
+    disk and takes the final name; otherwise, or without ``keep``, it is removed, and an existing file stays untouched.
 
     Raises ``OSError`` if the disk refuses.
     """
@@ -34,14 +33,14 @@ def whole_file(path: Path, *, keep: bool = True) -> Generator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _beginning(name: str, longest: int = _LONGEST) -> str:
-    """As much of the name as fits into so many bytes."""
+def _beginning(name: str) -> str:
+    """As much of the name as fits into ``_LONGEST`` bytes."""
     encoded = os.fsencode(name)
-    return name if len(encoded) <= longest else encoded[:longest].decode("utf-8", "ignore")
+    return name if len(encoded) <= _LONGEST else encoded[:_LONGEST].decode("utf-8", "ignore")
 
 
 def companion_name(name: str, ending: str) -> str:
-    """``.NAME`` and ``ending``; if that is longer than a file system takes, a name of its own that begins alike."""
+    """``.NAME`` and ``ending``; if that is too long for file systems, a unique name with the same beginning."""
     full = f".{name}{ending}"
     if len(os.fsencode(full)) <= LONGEST_NAME:
         return full
@@ -50,7 +49,7 @@ def companion_name(name: str, ending: str) -> str:
 
 
 def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
-    """A file of these bytes, whole or not at all; only its owner may read a ``private`` one. Raises ``OSError``."""
+    """Writes a file completely or not at all; only its owner may read a ``private`` one. Raises ``OSError``."""
     with whole_file(path) as temporary:
         if private:
             temporary.touch(0o600)
@@ -64,7 +63,7 @@ def fsync_file(path: Path) -> None:
 
 
 def remove_leftovers(outputs: Iterable[Path]) -> int:
-    """Removes the temporary files that a killed run left beside ``outputs``; how many there were."""
+    """Removes the temporary files that a killed run left beside ``outputs``, and returns their number."""
     removed = 0
     wanted: dict[Path, set[str]] = {}
     for output in outputs:

@@ -1,4 +1,4 @@
-"""What goes wrong in a way that a user can read and mend."""
+"""Errors that a user can read and fix."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from ..model_loader.errors import Named, one_line
 
 
 class OutOfMemory(Named, RuntimeError):
-    """The device could not hold the work for this tile. The pipeline answers with a smaller one."""
+    """The device ran out of memory on this tile. The pipeline retries with a smaller one."""
 
 
 class ModelOutputError(Named, RuntimeError):
-    """The model returned values that are no picture (NaN or infinite)."""
+    """The model returned values that are not a picture (NaN or infinite)."""
 
 
 class InputError(Named, ValueError):
-    """What the user gave cannot be worked with; the message is one sentence that says what to try."""
+    """Unusable input; the message is one sentence that says what to try."""
 
 
 EXPECTED = (ValueError, RuntimeError, OSError, MemoryError)
-"""What a bad file, model or picture raises; anything else, such as a request to stop, ends the work."""
+"""What a bad file, model or picture raises; anything else, such as a cancellation, ends the work."""
 
 
 def sentence_for(error: BaseException) -> str:
-    """An error of ours is a sentence already; any other is a surprise and says so."""
+    """The sentence of our own errors; any other error is marked as unexpected."""
     text = one_line(error)
     return text if isinstance(error, Named) else f"unexpected {type(error).__name__}: {text}"

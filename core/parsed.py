@@ -1,4 +1,4 @@
-"""What users write in files and on command lines, brought into dataclasses by pydantic; a refusal is one sentence."""
+"""Parses what users write in files and on command lines into dataclasses, with pydantic; errors are one sentence."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ LONGEST_VALUE = 60
 
 
 class Strict:
-    """Base of dataclasses that refuse names that they do not have, and numbers that are none."""
+    """Base of dataclasses that reject unknown names, NaN and infinity."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "allow_inf_nan": False}
 
 
 def parse(kind: type[T], data: Any, where: str = "", *, strict: bool = False) -> T:
-    """``data`` as the dataclass ``kind``, every name and type checked. Text stands for the number, the truth value or
-    the member that it spells, unless ``strict``, where types are those of JSON. Raises ``InputError``, which begins
-    with ``where``, about the first value that is refused."""
+    """``data`` as the dataclass ``kind``, with every name and type checked. Text is converted to the number, boolean or
+    enumeration member that it spells, unless ``strict``, which requires the types of JSON. Raises ``InputError``, which
+    starts with ``where``, about the first invalid value."""
     adapter = _adapter(kind)
     try:
         return adapter.validate_json(json.dumps(data), strict=True) if strict else adapter.validate_python(data)
@@ -36,7 +36,7 @@ def parse(kind: type[T], data: Any, where: str = "", *, strict: bool = False) ->
 
 
 def as_plain(value: object) -> Any:
-    """The reverse of ``parse``: nested plain values that YAML and JSON can hold, every field included."""
+    """The inverse of ``parse``: nested plain values for YAML and JSON, with every field."""
     return _adapter(type(value)).dump_python(value, mode="json")
 
 
@@ -46,17 +46,17 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def read_json(path: Path, hint: str) -> dict[str, Any]:
-    """The object in a JSON file. Raises ``InputError``, which ends with ``hint``, for any other file."""
+    """The object in a JSON file. Raises ``InputError``, which ends with ``hint``, for any other content."""
     try:
         if (size := path.stat().st_size) > LARGEST_FILE:
-            raise InputError(f"{path} has {size:,} bytes, which are too many; {hint}.")
+            raise InputError(f"{path} is too large ({size:,} bytes); {hint}.")
         data: Any = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); {hint}.") from error
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON ({error}); {hint}.") from error
+        raise InputError(f"{path} is not valid JSON ({error}); {hint}.") from error
     if not isinstance(data, dict):
-        raise InputError(f"{path} holds no object of JSON; {hint}.")
+        raise InputError(f"{path} does not contain a JSON object; {hint}.")
     return cast("dict[str, Any]", data)
 
 

@@ -1,4 +1,4 @@
-"""How long work tells its caller where it is, and how the caller stops it."""
+"""How long-running work reports progress to its caller, and how the caller stops it."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ class Cancelled(Exception):
 class Progress:
     """Receives progress; this base class ignores it and never stops the work.
 
-    A host (command line, ComfyUI) subclasses it. ``check`` is called before each tile or frame and may raise
+    Each host (command line, ComfyUI) has a subclass. ``check`` is called before each tile or frame and may raise
     whatever the host uses to interrupt; the exception passes through the work unchanged.
     """
 
     def begin(self, total: int, what: str = "") -> None:
-        """A stretch of work of ``total`` steps starts; ``what`` is a short label."""
+        """Work of ``total`` steps starts; ``what`` is a short label."""
 
     def advance(self, steps: int = 1) -> None:
         """``steps`` more steps are done. The total may have grown since ``begin``; see ``extend``."""
 
     def extend(self, steps: int) -> None:
-        """``steps`` more steps than announced turned out to be needed."""
+        """``steps`` more steps are needed than announced."""
 
     def show_rows(self, picture: torch.Tensor, rows: int) -> None:
-        """The first ``rows`` of a picture (1, C, H, W), 0 to 1, are finished; it must not be changed or kept."""
+        """The first ``rows`` of a picture (1, C, H, W), 0 to 1, are finished. The picture must not be changed or
+        kept."""
 
     def note(self, sentence: str) -> None:
-        """Something the user should know although the work continues (a smaller tile, another precision)."""
+        """Something that the user should know, although the work continues (a smaller tile, another precision)."""
 
     def check(self) -> None:
-        """Raise to stop the work."""
+        """Raises to stop the work."""
 
 
 STRETCH_STEPS = 1000
 
 
 class Stretch(Progress):
-    """A part of a longer work, which is ``share`` (0 to 1) of its ``STRETCH_STEPS`` steps, however many its own are."""
+    """A part of longer work: ``share`` (0 to 1) of its ``STRETCH_STEPS`` steps, whatever its own number of steps."""
 
     def __init__(self, whole: Progress, share: float) -> None:
         self._whole, self._share = whole, share

@@ -1,8 +1,8 @@
 """Sizes and boxes, and what a picture is.
 
 A *picture* is a ``torch.Tensor``: float, values 0 to 1, shape (B, C, H, W), RGB (C = 3) or grey (C = 1),
-sRGB-encoded. Alpha travels beside it as (B, 1, H, W), straight (not premultiplied). It is converted once
-on the way in and once on the way out. A picture that was handed to a function is never changed by it.
+sRGB-encoded. Alpha is passed separately as (B, 1, H, W), straight (not premultiplied). Pictures are converted once on
+the way in and once on the way out. No function changes a picture that it was given.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def ceil_to(length: int, multiple: int) -> int:
-    """The smallest multiple that is not below ``length``."""
+    """The smallest multiple that is at least ``length``."""
     return -(-length // multiple) * multiple
 
 
@@ -37,12 +37,12 @@ class Size(NamedTuple):
 
 
 def size_of(picture: torch.Tensor) -> Size:
-    """Of (..., H, W)."""
+    """The size of (..., H, W)."""
     return Size(picture.shape[-1], picture.shape[-2])
 
 
 class Box(NamedTuple):
-    """A rectangle of whole pixels: left-top corner, then extent."""
+    """A rectangle of whole pixels: its top left corner, then its extent."""
 
     x: int
     y: int
@@ -96,7 +96,7 @@ class SizeRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a model must be given to compute a region: ``halo`` pixels around it, cut at multiples of ``grid`` in the
+    """What a model needs to compute a region: ``halo`` pixels around it, cropped at multiples of ``grid`` in the
     picture, in a size that meets ``rule``. ``grid`` is a multiple of ``rule.multiple_of``."""
 
     halo: int = 0
@@ -110,7 +110,7 @@ class Context:
 
 
 class SizeFacts(Protocol):
-    """What a model's facts say about the sizes it accepts; ``model_loader`` knows them and nothing of this room."""
+    """What a model's facts say about the sizes it accepts, for ``model_loader``, which does not import this package."""
 
     @property
     def minimum_size(self) -> int: ...

@@ -1,1 +1,1 @@
-"""Finding, fetching and loading of upscale models. It knows nothing of the rest of the pack."""
+"""Finding, fetching and loading of upscale models. It is independent of the rest of the pack."""

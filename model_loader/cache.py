@@ -1,4 +1,4 @@
-"""Loaded models, kept while there is room for them."""
+"""A cache of loaded models, limited by memory."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class _Key(NamedTuple):
 class ModelCache:
     """Models by path, modification time and length of their files; thread-safe.
 
-    It keeps those used last, up to a limit on the memory of their weights; a model over the limit by itself is
-    not kept. A model that was dropped but is still in use somewhere is found again rather than loaded twice.
-    What it hands out is shared: see ``LoadedModel``.
+    It keeps those used last, up to a limit on the memory of their weights; a model that exceeds the limit alone is not
+    kept. A model that was dropped but is still in use somewhere is found again rather than loaded twice. The returned
+    models are shared: see ``LoadedModel``.
     """
 
     def __init__(self, limit_bytes: int | None = None) -> None:
@@ -48,7 +48,7 @@ class ModelCache:
 
     @property
     def used_bytes(self) -> int:
-        """Memory of the weights that the cache holds on to."""
+        """Memory of the weights in the cache."""
         with self._lock:
             return self._used()
 
@@ -63,7 +63,8 @@ class ModelCache:
         with self._lock:
             turn = self._loading.setdefault(key, threading.Lock())
         with turn:
-            model = self._find(key)
+            with self._lock:
+                model = self._kept.get(key) or self._in_use.get(key)
             if model is None:
                 model = load(path)
             with self._lock:
@@ -72,17 +73,13 @@ class ModelCache:
         return model
 
     def clear(self) -> None:
-        """Let go of every model; those in use elsewhere live on there."""
+        """Drop every model; those in use elsewhere stay alive there."""
         with self._lock:
             self._kept.clear()
 
     def __len__(self) -> int:
         with self._lock:
             return len(self._kept)
-
-    def _find(self, key: _Key) -> LoadedModel | None:
-        with self._lock:
-            return self._kept.get(key) or self._in_use.get(key)
 
     def _keep(self, key: _Key, model: LoadedModel, limit: int) -> None:
         for old in [other for other in self._kept if other.path == key.path and other != key]:

@@ -29,7 +29,7 @@ class CatalogueEntry:
     """One published file of weights."""
 
     file: str
-    """File name as published; the name it is saved under."""
+    """File name as published, and as saved."""
     url: str
     bytes: int
     sha256: str
@@ -40,7 +40,7 @@ class CatalogueEntry:
     architecture: str
     scale: int
     good_at: str
-    """One sentence for somebody who has to choose."""
+    """One sentence to help users choose."""
     mirror: str = ""
     """The same file on a host from which ComfyUI's front end downloads; empty if there is none, or ``url`` is such."""
 
@@ -172,12 +172,12 @@ def fetch(
     on_progress: Callable[[int, int], None],
     accept_non_commercial: bool = False,
 ) -> Path:
-    """Download ``entry`` into ``folder`` and return its path; a good file that is there is returned as it is.
+    """Download ``entry`` into ``folder`` and return its path; a valid file that is already there is returned.
 
-    An interrupted download is kept and continued by the next call. ``on_progress`` receives (bytes so far,
-    all bytes) and may raise to stop. Raises ``LicenceError`` before any download if the licence forbids
-    commercial use and ``accept_non_commercial`` is false, ``DownloadError`` for everything that goes wrong
-    on the way, a file of that name with other content included.
+    An interrupted download is kept and continued by the next call. ``on_progress`` receives (bytes so far, all bytes)
+    and may raise to stop. Raises ``LicenceError`` before any download if the licence forbids commercial use and
+    ``accept_non_commercial`` is false, ``DownloadError`` for anything that goes wrong during the download, including an
+    existing file of that name with other content.
     """
     target = Path(folder) / entry.file
     if target.exists():

@@ -1,4 +1,4 @@
-"""Why a model was refused. Every message is one sentence that ends with what to try."""
+"""Errors of model files. Every message is one sentence that ends with what to try."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Named:
         cls.__module__ = "backplate"
 
     home = ""
-    """The module that the class is in, by which it is found again where it was pickled."""
+    """The module that defines the class; unpickling needs it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         values: tuple[Any, ...] = getattr(self, "args", ())
@@ -60,7 +60,7 @@ class LicenceError(ModelError):
 
 
 class LicenceIndexError(ModelError):
-    """A list of licences that cannot be read, or is not what it should be."""
+    """A list of licences cannot be read or is not valid."""
 
 
 class DownloadError(ModelError):
@@ -68,13 +68,13 @@ class DownloadError(ModelError):
 
 
 class BlendError(ModelError):
-    """Two models that cannot be mixed."""
+    """The two models cannot be blended."""
 
 
 class DeviceError(ModelError):
-    """A device that this machine does not have."""
+    """This machine does not have the requested device."""
 
 
 def one_line(error: object, most: int | None = None) -> str:
-    """What an error of somebody else says, for a sentence of ours; ``most``: characters."""
+    """The message of a foreign error, shortened for use in our own sentence; ``most``: characters."""
     return " ".join(str(error).split())[:most]

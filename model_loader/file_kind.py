@@ -1,4 +1,4 @@
-"""What a file really is, from its first bytes and its table of contents; suffixes are not to be trusted."""
+"""What a file really is, from its first bytes and its table of contents; suffixes cannot be trusted."""
 
 from __future__ import annotations
 

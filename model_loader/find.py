@@ -1,4 +1,4 @@
-"""Model files in folders: stable names for them, and a file for the name that somebody typed."""
+"""Model files in folders: stable names for them, and the file for a name that a user typed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUNDLED = Path(__file__).parent / "bundled"
 """The models that come with this package."""
 
 AUTO = "auto"
-"""In place of a model's name: what ``preferred_model`` names."""
+"""Stands for the model that ``preferred_model`` chooses."""
 
 DEFAULT_MODEL = "backplate-standard-x4"
 """The bundled model for pictures when none is named and no Real-ESRGAN is installed."""
@@ -28,7 +28,7 @@ DEFAULT_VIDEO_MODEL = "backplate-lite-x4"
 """The same for video: small and fast."""
 
 FOR_ANY_PICTURE = ("RealESRGAN_x4plus", "RealESRNet_x4plus", "RealESRGAN_x2plus", "realesr-general-x4v3")
-"""Models of the catalogue that everybody may use and that are not for drawings alone, the most wanted first."""
+"""Models of the catalogue that everybody may use and that are not just for drawings, in order of preference."""
 
 _FOR_ANY_VIDEO = ("realesr-general-x4v3",)
 """Those of them that are small enough for video."""
@@ -63,7 +63,7 @@ def preferred_model(folders: Sequence[Path], *, video: bool = False) -> str:
     """The name, among ``folders``, of the model to use when none is named.
 
     The first of ``FOR_ANY_PICTURE`` that is there (for video only those that are small enough for it), else a bundled
-    one. Models for anime are never taken unasked: they wipe the texture of photographs away.
+    one. Models for anime are never chosen automatically: they wipe out the texture of photographs.
     """
     found: dict[str, str] = {}
     for name in model_files(folders):
@@ -75,10 +75,10 @@ def preferred_model(folders: Sequence[Path], *, video: bool = False) -> str:
 
 def model_files(folders: Sequence[Path], suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:
     """Every model file in ``folders`` and below, by its path within its folder (with ``/`` on all systems).
-    ``suffixes``: of the files that count, in small letters.
+    ``suffixes``: of the files to include, in lower case.
 
     Sorted by name without regard to case. Where two folders hold the same name, the earlier folder wins.
-    Hidden files and folders are left out, links are followed, folders that do not exist are passed over.
+    Hidden files and folders are left out, links are followed, folders that do not exist are skipped.
     """
     found: dict[str, Path] = {}
     for folder in folders:
@@ -92,7 +92,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     visited: set[str] = set()
     for root, subfolders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
-        if real in visited:  # a link that leads back up
+        if real in visited:  # a link to a parent folder
             subfolders.clear()
             continue
         visited.add(real)
@@ -156,7 +156,7 @@ def missing(name: str, files: dict[str, Path], folders: Sequence[Path]) -> Model
 
 
 def _file_within(name: str, folders: Sequence[Path]) -> Path | None:
-    """The file of that relative name, model or not, unless the name leads out of its folder."""
+    """The file of that relative name, whether a model or not, unless the name leads outside its folder."""
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or Path(name).is_absolute():
         return None

@@ -1,7 +1,7 @@
 """OpenModelDB's list of models with their hashes and licences, in the user's data folder if it was fetched.
 
 The list (https://openmodeldb.info, format: ``src/lib/schema.ts`` of its repository) is under GPL-3.0 and never comes
-with this package. It is read only when somebody says so, checked field by field, and kept as a table of hashes.
+with this package. It is read only on request, checked field by field, and kept as a table of hashes.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def index_path() -> Path:
 
 
 def fetch_index(url: str = INDEX_URL) -> Index:
-    """Reads the list from the web and keeps it. Raises ``LicenceIndexError``; what was kept before then stays."""
+    """Downloads and stores the list. Raises ``LicenceIndexError`` and then leaves the stored list unchanged."""
     if not url.startswith(("https://", "http://")):
         raise LicenceIndexError(f"{url} is not a web address; it must begin with https://.")
     request = urllib.request.Request(url, headers={"User-Agent": "backplate"})
@@ -125,8 +125,8 @@ def _rows_of_folder(folder: Path) -> list[Row]:
 
 
 def rows_of(content: bytes, source: str) -> list[Row]:
-    """The files of a list; ``source`` is what the errors name. Raises ``LicenceIndexError`` for the first field that is
-    not as it should be."""
+    """The files of a list; ``source`` is what the errors name. Raises ``LicenceIndexError`` for the first invalid
+    field."""
     if len(content) > LARGEST:
         raise LicenceIndexError(f"{source} is larger than {in_megabytes(LARGEST)}, too large for a list of models.")
     models = _parsed(content, source)
@@ -191,7 +191,7 @@ def _keep(rows: list[Row], source: str) -> Index:
 
 
 def _both(known: Indexed, row: Row) -> Indexed:
-    """One file under two names: both licences hold, and an unknown one leaves it unknown."""
+    """One file under two names: both licences apply, and if one is unknown, so is the result."""
     licences = sorted({known.licence, row.licence})
     return Indexed(known.model, "" if "" in licences else " AND ".join(licences))
 
@@ -215,7 +215,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def read_index() -> Index | None:
-    """The table that was kept; None if there is none. Raises ``LicenceIndexError`` for one that is damaged, or of
+    """The stored table; None if there is none. Raises ``LicenceIndexError`` for one that is damaged, or of
     another version."""
     path = index_path()
     try:
@@ -229,7 +229,7 @@ def read_index() -> Index | None:
 
 
 _read: dict[str, Any] = {}
-"""The table that was read last, and of which file."""
+"""The table that was read last, and its file."""
 
 
 def _read_from(path: Path, size: int) -> Index:
@@ -268,7 +268,7 @@ def has_index() -> bool:
 
 
 def index_note() -> str:
-    """What is to be said about the table: that it is damaged, or old. Empty if all is well, or there is none."""
+    """A note on the table if it is damaged or old; else empty."""
     try:
         index = read_index()
     except LicenceIndexError as error:

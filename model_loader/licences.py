@@ -18,11 +18,11 @@ from .find import BUNDLED
 from .licence_index import has_index, index_note, indexed
 
 FROM_NOTHING = "LicenseRef-trained-from-nothing"
-"""Of a model that somebody trained from random weights: no licence of another model hangs on it."""
+"""For a model trained from random weights: no other model's licence applies to it."""
 CARD_KEY = "backplate.model_card"
-"""Where a trained file says, in JSON, how it was made and from which model."""
+"""The field in which a trained file records, in JSON, how it was made and from which model."""
 OWN_LICENCE = "modelspec.license"
-"""Where files say their own licence (Stability AI's ModelSpec)."""
+"""The field in which files state their licence (Stability AI's ModelSpec)."""
 LONGEST_LICENCE = 200
 LARGEST_HEADER = 100_000_000
 """Bytes of the header of a safetensors file, by the format's own limit."""
@@ -38,8 +38,8 @@ FORBIDDEN = re.compile(r"(^|[-_ ])(NC|non-?commercial|academic|research-?only)([
 
 @dataclass(frozen=True)
 class Licence:
-    """``text``: an SPDX expression as a rule. ``commercial_use``: None where that is not known. ``source``: where it is
-    known from, an address as a rule."""
+    """``text``: usually an SPDX expression. ``commercial_use``: None if unknown. ``source``: where this is stated,
+    usually an address."""
 
     text: str
     commercial_use: bool | None
@@ -64,7 +64,7 @@ def _one(term: str) -> bool | None:
 
 
 def licence_of(sha256: str) -> Licence | None:
-    """Of the published file with that hash, as far as the table knows it."""
+    """The licence of the published file with that hash, if the table has it."""
     if entry := entry_by_hash(sha256):
         return Licence(entry.licence, entry.commercial_use, entry.url)
     if sha256 in _bundled_hashes():
@@ -75,7 +75,8 @@ def licence_of(sha256: str) -> Licence | None:
 
 
 def licence_of_file(path: Path, sha256: str) -> Licence | None:
-    """Of a file of weights: by its hash, or by what it says of itself and of the model that it was trained from."""
+    """The licence of a weights file: by its hash, or by what it states about itself and the model it was trained
+    from."""
     if path.parent.resolve() == BUNDLED.resolve():
         return Licence("Apache-2.0", True, "comes with Backplate")
     return licence_of(sha256) or _said_by(path)
@@ -99,7 +100,7 @@ def _said_by(path: Path) -> Licence | None:
 
 
 def said(licence: str, source: str) -> Licence | None:
-    """A licence that only its ``source`` vouches for; None if it says nothing."""
+    """A licence stated only by its ``source``; None if that states none."""
     return Licence(licence, allows_commercial_use(licence), source) if licence else None
 
 
@@ -122,7 +123,7 @@ def _metadata_of(path: Path) -> dict[str, Any]:
 
 
 def card_of(path: Path) -> dict[str, Any]:
-    """What a trained file says of its training; empty for others."""
+    """What a trained file records about its training; empty for other files."""
     try:
         card: Any = json.loads(_metadata_of(path).get(CARD_KEY, "{}"))
     except (ValueError, TypeError, RecursionError):
@@ -139,7 +140,7 @@ def licence_line(licence: str | None, commercial_use: bool | None, source: str =
 
 
 def refuse_unless_commercial(name: str, sha256: str, licence: str | None, commercial_use: bool | None) -> None:
-    """Raises ``LicenceError`` for a model that may not be used commercially, or of which nobody knows."""
+    """Raises ``LicenceError`` for a model whose commercial use is forbidden or unknown."""
     if commercial_use:
         return
     hashed = f"(SHA-256 {sha256})"

@@ -1,4 +1,4 @@
-"""How much a file of weights may ask for, before any of it is done: what real models have, with room to spare."""
+"""Limits on what a file of weights may request, checked in advance: what real models have, with room to spare."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 MOST_STEPS = 1_000_000
-"""Of a pickle; the checkpoint of a training with its optimiser takes some 100,000."""
+"""Steps of a pickle; a training checkpoint with its optimiser takes some 100,000."""
 MOST_NESTED = 10_000
 """Values in one tuple, those in its tuples included."""
 MOST_HEADER = 8 << 20
@@ -39,7 +39,7 @@ _INDEX = re.compile(r"(?:^|\.)(\d+)(?=\.|$)")
 
 
 class TooMuch(ValueError):
-    """The file asks for more than any model needs. The message is a clause with the numbers."""
+    """The file requests more than any model needs. The message is a clause with the numbers."""
 
 
 def check_archive(path: Path, archive: zipfile.ZipFile) -> None:
@@ -56,10 +56,10 @@ def check_archive(path: Path, archive: zipfile.ZipFile) -> None:
         raise TooMuch("it has two members of the same name")
 
 
-def check_names(content: object, deepest: int = 4) -> None:
+def check_names(content: object) -> None:
     """Raises ``TooMuch`` for too many names of tensors, or names with which telling the architecture, or building it,
     would not end."""
-    names = list(_names(content, deepest))
+    names = list(_names(content, 4))
     if len(names) > MOST_TENSORS:
         raise TooMuch(f"it has {len(names):,} names, and {MOST_TENSORS:,} are allowed")
     highest = min(HIGHEST_INDEX, 4 * len(names) + 100)

@@ -24,10 +24,10 @@ from .safe_load import Descriptor, picture_model, read_model
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What is known about a model. Sizes are in input pixels."""
+    """The known facts about a model. Sizes are in input pixels."""
 
     name: str
-    """File name without suffix; for a blend or somebody else's model, a description."""
+    """File name without suffix; for a blend or a foreign model, a description."""
     architecture: str
     tags: tuple[str, ...]
     """Size and variant in Spandrel's terms, such as ``64nf``, ``23nb``."""
@@ -45,7 +45,7 @@ class ModelFacts:
     """``supported``, ``discouraged`` (seams are likely) or ``internal`` (needs the whole picture)."""
     parameters: int
     size_bytes: int
-    """Memory that parameters and buffers take in the precision they have now."""
+    """Memory of parameters and buffers in their current precision."""
     sha256: str
     """Of the file; of the weights' names, shapes and values where there is no file."""
     licence: str | None
@@ -80,13 +80,13 @@ class ModelFacts:
 class LoadedModel:
     """A network and what is known about it. It is shared: by the cache, by other nodes, by other threads.
 
-    Whoever runs it must leave its weights where and as they are: ``descriptor.to()``, ``.half()`` and the like
-    change the one network that everybody has. To move or cast, copy ``descriptor.model`` first.
+    Code that runs it must not move or change its weights: ``descriptor.to()``, ``.half()`` and the like change the one
+    shared network. To move or cast, copy ``descriptor.model`` first.
     """
 
     descriptor: Descriptor
     path: Path | None
-    """None for a blend and for a model that somebody else loaded."""
+    """None for a blend and for a model that another node loaded."""
     facts: ModelFacts
 
 
@@ -103,7 +103,7 @@ def load_model(path: Path | str) -> LoadedModel:
 
 
 def describe_foreign(descriptor: object) -> LoadedModel:
-    """A ``LoadedModel`` around a descriptor that somebody else loaded, which is only read.
+    """A ``LoadedModel`` around a descriptor that another node loaded; the descriptor is only read.
 
     Its weights may be on any device and in any precision. They are hashed once for each network and
     precision; a network whose weights are changed in place afterwards keeps the hash. Raises

@@ -1,4 +1,4 @@
-"""What a pickle would do, found out without doing it.
+"""Finds out what a pickle would do, without doing it.
 
 A pickle is a program; ``torch.load(weights_only=True)`` runs it with a list of allowed names, which other
 code in the process may extend. Here it runs first with inert stand-ins for every name it asks for, so that a
@@ -78,7 +78,7 @@ class _Dict(dict[Any, Any]):
 
 
 class _Gathered(StandIn):
-    """Takes the place of a set or counter, which would hash what it is given."""
+    """Takes the place of a set or counter, which would hash its members."""
 
     def __init__(self, *args: object) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _Bytes(StandIn):
 
 
 class _Encoded(StandIn):
-    """Takes the place of ``_codecs.encode``, by which pickles of old hold bytes."""
+    """Takes the place of ``_codecs.encode``, with which old pickles store bytes."""
 
     def __init__(self, text: object, encoding: object = "utf-8", *rest: object) -> None:
         super().__init__()
@@ -196,7 +196,7 @@ class _DryRun(pickle._Unpickler):  # pyright: ignore[reportPrivateUsage]
 
 
 def _refuse_strange_keys(keys: Iterable[object]) -> None:
-    """Raises ``TooMuch`` for values to be hashed that are not plain."""
+    """Raises ``TooMuch`` for keys that are not plain values."""
     for key in keys:
         if not isinstance(key, (str, int, float, bytes, type(None))):
             raise TooMuch(f"it has a key of the type {type(key).__name__}")
@@ -208,7 +208,7 @@ def _key_of(pair: object) -> object:
 
 
 def _values_in(args: Iterable[object]) -> Iterator[object]:
-    """What is in the lists and tuples that something is made of."""
+    """The values in nested lists and tuples."""
     for arg in args:
         yield from cast("Iterable[object]", arg) if isinstance(arg, (list, tuple, dict)) else (arg,)
 

@@ -1,4 +1,4 @@
-"""Which device, and which float type on it."""
+"""The choice of device and of its float type."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _NATIVE_BFLOAT16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 def choose_dtype(requested: Precision, facts: ModelFacts, device: torch.device) -> tuple[torch.dtype, str | None]:
     """The float type to run the model in, and a sentence if that is not what was requested.
 
-    ``AUTO`` takes fp16 on CUDA devices that are fast and right in it, bf16 where only the model forbids fp16,
-    and fp32 everywhere else. Another one is followed if model and device can do it, and becomes fp32
-    otherwise. Whether half precision is faster, and good enough, on other devices (``may_gain_from_half``) only a
-    measurement tells: it is about a hundred times slower on a CPU without native support.
+    ``AUTO`` takes fp16 on CUDA devices that are fast and right in it, bf16 where only the model forbids fp16, and fp32
+    everywhere else. Any other is used if model and device support it, and becomes fp32 otherwise. Only a measurement
+    shows whether half precision is faster, and good enough, on other devices (``may_gain_from_half``): it is about a
+    hundred times slower on a CPU without native support.
     """
     requested = Precision(requested)
     if requested is Precision.FP32:
@@ -54,7 +54,7 @@ def choose_dtype(requested: Precision, facts: ModelFacts, device: torch.device) 
 
 
 def may_gain_from_half(facts: ModelFacts, device: torch.device) -> torch.dtype | None:
-    """The half precision that is worth a trial on a device for which ``choose_dtype`` takes fp32; None if there is
+    """The half precision worth trying on a device for which ``choose_dtype`` takes fp32; None if there is
     none. CPUs with bfloat16 instructions (AMX, AVX512-BF16) have bf16, MPS and XPU devices fp16."""
     if device.type == "cpu":
         native = any(getattr(torch.cpu, name, bool)() for name in _NATIVE_BFLOAT16)
@@ -102,15 +102,16 @@ def _objection(requested: Precision, facts: ModelFacts, device: torch.device) ->
 
 
 def choose_device(requested: str | None) -> torch.device:
-    """The device of that name (``cpu``, ``cuda``, ``cuda:1``, ``mps``), or the best there is for None and ``auto``.
+    """The device of that name (``cpu``, ``cuda``, ``cuda:1``, ``mps``), or the best available for None and ``auto``.
 
-    ``cuda`` without a number becomes the current CUDA device. Raises ``DeviceError`` that names what is there.
+    ``cuda`` without a number becomes the current CUDA device. Raises a ``DeviceError`` that lists the available
+    devices.
     """
     available = _available()
     wanted = (requested or "auto").strip().lower()
     if wanted == "auto":
         return torch.device(available[0])
-    # The first of its kind is the current one; "cpu:0" and "mps:0" are the only ones there are.
+    # The first of its kind is the current one; "cpu:0" and "mps:0" are the only ones.
     fitting = [name for name in available if wanted in {name, name.partition(":")[0], f"{name}:0"}]
     if not fitting:
         raise DeviceError(f"There is no device {requested} on this machine: use {' or '.join(available)}.")
@@ -118,7 +119,7 @@ def choose_device(requested: str | None) -> torch.device:
 
 
 def _available() -> list[str]:
-    """Names of the devices of this machine, the one to take by default first."""
+    """Names of this machine's devices, the default first."""
     devices: list[str] = []
     if torch.cuda.is_available():
         current = torch.cuda.current_device()

@@ -31,9 +31,9 @@ Descriptor = spandrel.ImageModelDescriptor[torch.nn.Module]
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     """The tensors in ``path`` on the CPU, in the precision they are stored in.
 
-    A wrapper (``params_ema``, ``params``, ``state_dict``, ...) and a prefix of all names (``module.``) are
-    taken off; what is not a tensor is left out. Weights that are clearly of something else than an upscale
-    model are refused by the names of their tensors before their content is read. Raises ``ModelError``.
+    A wrapper (``params_ema``, ``params``, ``state_dict``, ...) and a prefix common to all names (``module.``) are
+    removed; anything that is not a tensor is left out. Weights that clearly do not belong to an upscale model are
+    refused by the names of their tensors before their content is read. Raises ``ModelError``.
     """
     kind = recognise(require_file(path))
     content = _outline(path, kind)
@@ -53,7 +53,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _unwrap(content: object) -> dict[str, Any]:
-    """The state dict in what a file holds, found by the usual names or by being the only dict in there."""
+    """The state dict in a file's content, found by the usual names or because it is the only dict."""
     if not isinstance(content, dict):
         return {}
     state = spandrel.canonicalize_state_dict(_with_text_keys(cast("dict[Any, Any]", content)))
@@ -70,7 +70,7 @@ def _with_text_keys(content: Mapping[Any, Any]) -> dict[str, Any]:
 def read_model(path: Path) -> Descriptor:
     """The network in ``path`` with its weights: in evaluation mode, float32, on the CPU.
 
-    The result belongs to the caller. The random state of PyTorch is left as it was, and the weights can be
+    The caller owns the result. The random state of PyTorch is left as it was, and the weights can be
     used outside of inference mode even when they were loaded in it. Raises ``ModelError``.
     """
     with torch.inference_mode(False):
@@ -87,7 +87,7 @@ def read_model(path: Path) -> Descriptor:
 def build_model(state: Mapping[str, torch.Tensor], name: str) -> Descriptor:
     """The network whose weights ``state`` holds; ``name`` is what errors call it. Like ``read_model``."""
     support, state = _detect(dict(state), name)
-    # Networks are built with random weights first; whoever draws random numbers should not notice.
+    # Networks are built with random weights first; the caller's random state must not change.
     fork_rng = cast("Any", torch.random.fork_rng)  # pyright: ignore[reportUnknownMemberType]
     with torch.inference_mode(False), fork_rng(devices=[]):
         try:
@@ -95,7 +95,7 @@ def build_model(state: Mapping[str, torch.Tensor], name: str) -> Descriptor:
                 model = support.architecture.load(state)
         except TooMuch as error:
             raise WrongModelError(f"{name} is not an upscale model that can be used: {error}.") from error
-        except Exception as error:  # weights that only look like theirs can fail in any way
+        except Exception as error:  # weights that only look like a known network can fail in any way
             detail = one_line(error, 200)
             raise UnknownArchitectureError(
                 f"{name} looks like {support.architecture.name} but does not fit it ({type(error).__name__}:"
@@ -112,7 +112,7 @@ def build_model(state: Mapping[str, torch.Tensor], name: str) -> Descriptor:
 
 
 def _detect(state: dict[str, torch.Tensor], name: str) -> tuple[spandrel.ArchSupport, dict[str, torch.Tensor]]:
-    """The architecture of ``state``, if need be without one more prefix that all names share."""
+    """The architecture of ``state``, if necessary after removing one more prefix common to all names."""
     prefixes = {key.partition(".")[0] + "." for key in state}
     candidates = [state]
     if len(prefixes) == 1 and all("." in key for key in state):
@@ -142,7 +142,7 @@ def _read(path: Path, kind: FileKind) -> object:
         with _as_damage(path):
             _verify_checksums(path)
     try:
-        with path.open("rb") as file:  # given a path, torch.load goes by the suffix
+        with path.open("rb") as file:  # given a path, torch.load decides by the suffix
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a garbled file can fail in any way
         raise _unreadable(path, error) from error
@@ -169,7 +169,7 @@ def _outline(path: Path, kind: FileKind) -> object:
 
 @contextlib.contextmanager
 def _as_damage(path: Path) -> Generator[None, None, None]:
-    """Turn whatever a container library says about a garbled file into one sentence."""
+    """Turn any exception of a container library about a garbled file into one sentence."""
     try:
         yield
     except ModelError:
@@ -199,7 +199,7 @@ def _dry_run_zip(path: Path) -> object:
 
 
 def _stored(path: Path, info: zipfile.ZipInfo) -> bytes:
-    """The bytes of an uncompressed member, without the check that ``zipfile`` insists on.
+    """The bytes of an uncompressed member, without the check that ``zipfile`` enforces.
 
     ``torch.serialization.set_crc32_options(False)`` makes ``torch.save`` leave the checksums at 0.
     """
@@ -211,7 +211,7 @@ def _stored(path: Path, info: zipfile.ZipInfo) -> bytes:
 
 
 def _verify_checksums(path: Path) -> None:
-    """Raise if a tensor's bytes differ from their checksum, which ``torch.load`` does not look at."""
+    """Raise if a tensor's bytes differ from their checksum, which ``torch.load`` ignores."""
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if info.CRC:

@@ -1,4 +1,4 @@
-"""Weights of something else than an upscale model, told by the names of their tensors.
+"""Recognises weights that are not an upscale model by the names of their tensors.
 
 The patterns are specific enough that no network which Spandrel accepts as an upscaler has such names.
 """
@@ -98,9 +98,10 @@ _OTHERS = (
 
 
 def explain_keys(names: Iterable[str]) -> str | None:
-    """What weights with tensors of these names are and what to do, to follow the file name in a sentence.
+    """What weights with these tensor names are and what to do about it, as the end of a sentence that begins with the
+    file name.
 
-    None if they may well be an upscale model. A ``module.`` before all names is looked past.
+    None if they may be an upscale model. A ``module.`` prefix of all names is ignored.
     """
     lines = "\n".join(name.removeprefix("module.") for name in names)
     for other in _OTHERS:

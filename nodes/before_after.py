@@ -1,4 +1,5 @@
-"""The picture before and after, which ``web/js/before_after.js`` shows on the node, with a line that follows the mouse.
+"""The picture before and after, which ``web/js/before_after.js`` shows on the node, with a divider that follows the
+mouse.
 
 Not the front end's own ``io.ImageCompare``: it sends what it shows with the next prompt, so that the node would run
 again each time, and draws nothing where nodes are not drawn with Vue.
@@ -27,7 +28,7 @@ JPEG = {"quality": 92, "subsampling": 0}
 
 
 def of_resolution(received: Received, result: FitResult, target: Target) -> dict[str, Any]:
-    """Before: the source brought to the same frame without a model."""
+    """Before: the source fitted to the same frame without a model."""
     size = host.size_of_view(result.picture, LONGEST_SIDE)
     # A side that must be a multiple of something is cropped, as for cover.
     fit = target.fit if target.fit in (Fit.PAD, Fit.STRETCH) else Fit.COVER

@@ -1,4 +1,4 @@
-"""All that we borrow from ComfyUI: model folders, device and memory, progress, cancelling, where results go."""
+"""Everything that we use of ComfyUI: model folders, device and memory, progress, cancelling, where results go."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ logger = logging.getLogger(__name__)
 MODEL_FOLDER = "upscale_models"
 PREVIEW_SIDE = 512
 LIVE_PREVIEW = "backplate.preview"
-"""The message that ``web/js/text.js`` listens to."""
+"""The message that ``web/js/text.js`` listens for."""
 
 SECONDS_BETWEEN_VIEWS = 2.0
 UNFINISHED = 0.25
 """Grey of the rows that a view of the work does not have yet."""
 
 CHECKS = (0.6, 0.8)
-"""Greys of the checkerboard that shows what is transparent."""
+"""Greys of the checkerboard behind transparent areas."""
 CHECK_SIDE = 8
 
 
@@ -52,7 +52,7 @@ HANDLES = ("dynamic_pins", "dynamic_vbars", "dynamic_patchers")
 
 
 class UncopiedDict(dict[Any, Any]):
-    """A copy of a network that took such handles along would free them a second time, so it starts without."""
+    """A copy of a network that included such handles would free them a second time, so it starts without them."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[Any, Any]:
         return {}
@@ -66,9 +66,9 @@ class UncopiedSet(set[Any]):
 
 
 def model_names() -> list[str]:
-    """What ComfyUI offers, the first of which is its choice: those of ``FOR_ANY_PICTURE``, in that order, the bundled
-    models, other files that can hold weights for us (ncnn's ``.bin`` cannot), then exported models,
-    which ComfyUI does not list."""
+    """The models that ComfyUI offers, the first as the default: those of ``FOR_ANY_PICTURE``, in that order, the
+    bundled models, other files that can hold weights for us (ncnn's ``.bin`` cannot), then exported models, which
+    ComfyUI does not list."""
     names = folder_paths.get_filename_list(MODEL_FOLDER)
     found = [name for name in names if name.lower().endswith(SUFFIXES)]
     known = sorted((name for name in found if _rank(name) < len(FOR_ANY_PICTURE)), key=_rank)
@@ -78,7 +78,7 @@ def model_names() -> list[str]:
 
 
 def _rank(name: str) -> int:
-    """Place among ``FOR_ANY_PICTURE``; behind them for every other."""
+    """Position in ``FOR_ANY_PICTURE``; all others come after."""
     file = name.replace("\\", "/").rpartition("/")[2]
     places = (place for place, each in enumerate(FOR_ANY_PICTURE) if file == f"{each}.pth")
     return next(places, len(FOR_ANY_PICTURE))
@@ -97,7 +97,7 @@ def model_fingerprint(name: str) -> str:
     """Changes when the file behind the name is replaced."""
     path = folder_paths.get_full_path(MODEL_FOLDER, name)
     file = f"{path} {Path(path).stat().st_mtime_ns}" if path else name
-    # What the loader says of the licence may change with the table of licences.
+    # The licence that the loader reports may change with the table of licences.
     return f"{file} {index_path().stat().st_mtime_ns}" if index_path().is_file() else file
 
 
@@ -126,7 +126,7 @@ def leave_handles_out_of_copies(network: torch.nn.Module) -> None:
 
 
 def free_memory(device: torch.device, needed: int) -> None:
-    """Has ComfyUI unload models until so many bytes are free, for what is allocated past its count."""
+    """Makes ComfyUI unload models until this many bytes are free, for allocations that it does not count."""
     mm.free_memory(needed, device)
 
 
@@ -146,25 +146,26 @@ def place(descriptor: Any, device: torch.device) -> Any:
 
 
 def describe(model: LoadedModel, precision: Precision) -> str:
-    """The model's facts, and whether the wish for a precision can be followed on this device."""
+    """The model's facts, and whether this device supports the requested precision."""
     _, note = usable_dtype(precision, model, model_device())
     unknown = index_note() if model.facts.licence is None else ""
     return "\n".join(filter(None, [model.facts.text(), note, unknown]))
 
 
 def where() -> tuple[torch.device, torch.dtype]:
-    """Device and type that ComfyUI wants of images and masks between nodes."""
+    """Device and type that ComfyUI expects of images and masks between nodes."""
     dtype = mm.intermediate_dtype() if hasattr(mm, "intermediate_dtype") else torch.float32
     return mm.intermediate_device(), dtype
 
 
 def printable(text: str) -> str:
-    """File names that are no Unicode can be shown, and sent, only with marks in their place."""
+    """File names that are not valid Unicode can be shown and sent only with replacement characters."""
     return text.encode("utf-8", "replace").decode()
 
 
 def running_workflow(hidden: Any) -> tuple[tuple[str, str], ...]:
-    """Name and JSON of what a node runs in, from its hidden inputs; nothing under ComfyUI's --disable-metadata."""
+    """Name and JSON of the running workflow, from the node's hidden inputs; nothing under ComfyUI's
+    --disable-metadata."""
     if hidden is None or args.disable_metadata:
         return ()
     found = {"prompt": hidden.prompt} if hidden.prompt is not None else {}
@@ -193,8 +194,8 @@ def show_live(picture: torch.Tensor) -> None:
 
 
 class HostProgress(Progress):
-    """ComfyUI's progress bar and Cancel button; what is being done stands under the node, and notes go to the log and
-    to what the node shows in the end."""
+    """ComfyUI's progress bar and Cancel button; the current step is shown under the node, and notes go to the log and
+    into the node's final text."""
 
     def __init__(self) -> None:
         self.total, self.done = 0, 0
@@ -217,7 +218,8 @@ class HostProgress(Progress):
         self.total += steps
 
     def show_rows(self, picture: torch.Tensor, rows: int) -> None:
-        """Every few seconds what is finished so far, the rest grey; the view takes at most a twentieth of the time."""
+        """Shows every few seconds what is finished so far, the rest in grey; the view takes at most a twentieth of the
+        time."""
         now = time.monotonic()
         if now < self.next_view:
             return
@@ -242,7 +244,7 @@ class HostProgress(Progress):
         self.bar.update_absolute(total, total, ("JPEG", thumbnail(picture, alpha), PREVIEW_SIDE))
 
     def told(self, *lines: str) -> dict[str, Any]:
-        """What the node shows in the end, and ``/history`` keeps: these lines, then the notes that are not in them."""
+        """The node's final text, which ``/history`` keeps: these lines, then the notes that they do not contain."""
         text = "\n".join(lines)
         rest = [note for note in self.notes if note not in text]
         return {"text": (printable("\n".join([*lines, *rest])),)}

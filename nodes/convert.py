@@ -22,7 +22,7 @@ from ..core.image.validate import check_alpha, check_picture
 from ..core.types import FloatBox, Size, size_of
 
 Note: TypeAlias = "Callable[[str], None]"
-"""Hears a sentence about what was done to an input."""
+"""Receives a sentence about a change to an input."""
 
 NO_MASK = Size(64, 64)
 """An all-zero mask of this size comes from core's Load Image for a file without transparency."""
@@ -45,8 +45,8 @@ class Received:
 def receive(image: torch.Tensor, mask: torch.Tensor | None = None) -> Received:
     """Picture and alpha of an IMAGE, and of the MASK beside it if there is one.
 
-    Raises ``InputError`` for anything that is no IMAGE or MASK, for a mask of another size or batch, for values
-    that are not finite, and when both the image and the mask say what is transparent.
+    Raises ``InputError`` for anything that is not an IMAGE or MASK, for a mask of another size or batch, for values
+    that are not finite, and if both the image and the mask define transparency.
     """
     if not isinstance(image, torch.Tensor) or image.ndim != 4 or image.shape[3] not in (1, 3, 4):
         raise InputError(
@@ -69,7 +69,7 @@ def receive(image: torch.Tensor, mask: torch.Tensor | None = None) -> Received:
 
 
 def receive_area(mask: torch.Tensor | None, picture: torch.Tensor) -> torch.Tensor | None:
-    """A MASK as (B, 1, H, W) float32 beside ``picture``, 1 where it was painted; None if there is none.
+    """A MASK as (B, 1, H, W) float32 beside ``picture``, 1 where it was painted; None without a mask.
 
     Raises ``InputError`` as ``receive`` does.
     """
@@ -106,7 +106,7 @@ def scaled_mask(mask: torch.Tensor | None, picture: torch.Tensor, note: Note) ->
 
 
 def scaled_picture(picture: torch.Tensor, size: Size, what: str, note: Note) -> torch.Tensor:
-    """A picture (B, C, H, W) that covers ``size``, with what is over cut from both sides; ``what`` is its input."""
+    """A picture (B, C, H, W) that covers ``size``, with the excess cropped from both sides; ``what`` is its input."""
     given = size_of(picture)
     if given == size:
         return picture
@@ -125,7 +125,7 @@ def scaled_picture(picture: torch.Tensor, size: Size, what: str, note: Note) -> 
 def to_image(
     picture: torch.Tensor, alpha: torch.Tensor | None, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor:
-    """IMAGE (B, H, W, C); with an alpha it has a channel more (and grey becomes RGB)."""
+    """IMAGE (B, H, W, C); with alpha it has one more channel (and grey becomes RGB)."""
     if alpha is not None:
         picture = torch.cat([picture.expand(-1, 3, -1, -1), alpha], dim=1)
     return picture.to(device=device, dtype=dtype).movedim(1, 3)
@@ -145,7 +145,7 @@ def area_to_mask(area: torch.Tensor, device: torch.device, dtype: torch.dtype) -
 
 
 def _float(values: torch.Tensor) -> torch.Tensor:
-    """Half precision to single; whole numbers stay what they are, for the check to refuse."""
+    """Half precision to single; integers stay, so that the check refuses them."""
     return values.float() if values.is_floating_point() else values
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
@@ -11,11 +10,11 @@ from ..core.engines.export.export import ExportKind
 from ..core.jobs.export import ExportRequest, export_as_requested
 from . import comfy_host as host
 from . import paths as places
-from .schema import CATEGORY, searchable, values
+from .schema import CATEGORY, AlwaysRun, choice_input, searchable
 from .upscale_model import receive_model
 
 
-class ExportModel(io.ComfyNode):
+class ExportModel(AlwaysRun, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -27,10 +26,9 @@ class ExportModel(io.ComfyNode):
             "they compute the same. Files that differ too much are not written.",
             inputs=[
                 io.UpscaleModel.Input("upscale_model", tooltip="From any upscale model loader."),
-                io.Combo.Input(
+                choice_input(
                     "format",
-                    options=values(ExportKind),
-                    default=ExportKind.ONNX.value,
+                    ExportKind.ONNX,
                     tooltip="onnx: one file for ONNX Runtime, TensorRT and many others. ncnn: .param and .bin for "
                     "phones, single-board computers and Vulkan devices. tensorrt: an engine for NVIDIA GPUs like the "
                     "one in this machine, which takes minutes to build.",
@@ -52,13 +50,8 @@ class ExportModel(io.ComfyNode):
                 io.String.Output("file", tooltip="Path of the .onnx, .param or .engine file."),
             ],
             is_output_node=True,
-            **searchable("onnx", "ncnn", "tensorrt", "convert model", "edge device"),
+            **searchable("onnx, ncnn, tensorrt, convert model, edge device"),
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> int:
-        """Always new: the file may be gone."""
-        return time.time_ns()
 
     @classmethod
     def execute(

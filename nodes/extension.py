@@ -1,4 +1,4 @@
-"""What ComfyUI gets to see: the node classes of all families that could be imported."""
+"""What ComfyUI sees: the node classes of all families that could be imported."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ FAMILIES = (
 
 
 REPLACEMENTS: tuple[dict[str, Any], ...] = ()
-"""Of nodes that were renamed, what ``io.NodeReplace`` is given; saved workflows then open with the new node. None has
-been renamed so far."""
+"""Arguments of ``io.NodeReplace`` for renamed nodes, so that saved workflows open with the new node. None has been
+renamed so far."""
 
 
 class BackplateExtension(ComfyExtension):
@@ -50,7 +50,7 @@ def node_classes(families: tuple[str, ...]) -> list[type[io.ComfyNode]]:
     for family in families:
         try:
             module = importlib.import_module(f".{family}", __package__)
-        except Exception:  # whatever is broken in one family must not take the others away
+        except Exception:  # an error in one family must not disable the others
             logger.exception("Backplate: the nodes of %r could not be loaded and are missing.", family)
         else:
             classes += map(within_limits, module.NODES)

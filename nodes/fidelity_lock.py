@@ -1,4 +1,4 @@
-"""The node that makes an enlarged image agree with the one it was made of."""
+"""The node that makes an enlarged image agree with its source."""
 
 from __future__ import annotations
 
@@ -57,15 +57,8 @@ class FidelityLock(io.ComfyNode):
                 io.String.Output("report", tooltip="How well it agrees with its source, before and after, in dB."),
             ],
             **searchable(
-                "fidelity",
-                "consistency",
-                "back-projection",
-                "true to the source",
-                "hallucination",
-                "colour fix",
-                "color match",
-                "SUPIR",
-                "SeedVR2",
+                "fidelity, consistency, back-projection, true to the source, hallucination, colour fix, "
+                "color match, SUPIR, SeedVR2",
             ),
         )
 

@@ -1,8 +1,7 @@
-"""The node that brings a whole folder of pictures to a wanted size."""
+"""The node that brings a whole folder of pictures to a target size."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,10 +11,8 @@ import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.errors import InputError
-from ..core.image.dither import Dither
 from ..core.image.fit import Fit
 from ..core.image.sharpen import RANGES, SharpenSettings
-from ..core.image.tiling import Edge
 from ..core.jobs.folder.job import FolderJob, FolderProgress
 from ..core.jobs.folder.manifest import Entry, Status
 from ..core.jobs.folder.report_page import write_report
@@ -37,7 +34,6 @@ from ..core.media.picture_folder import (
     refuse_inputs_as_outputs,
 )
 from ..core.study.preset import read_preset
-from ..core.tiled.pipeline import TileSettings
 from . import comfy_host as host
 from . import paths as places
 from .protect import protect_inputs, settings_of_mask
@@ -51,7 +47,20 @@ from .provenance import (
     text_to_embed,
 )
 from .resolution import CheckedTarget, target_inputs, target_of
-from .schema import ADVANCED, CATEGORY, SLIDER, colours_input, fidelity_input, only_for, searchable, tile_inputs
+from .schema import (
+    ADVANCED,
+    CATEGORY,
+    SLIDER,
+    AlwaysRun,
+    colours_input,
+    dither_and_grain,
+    fidelity_input,
+    finish_of,
+    only_for,
+    searchable,
+    tile_inputs,
+    tiles_of,
+)
 from .upscale_model import identify, upscaler_for
 
 NO_PROFILE = "none"
@@ -182,21 +191,14 @@ def finish_inputs() -> list[io.Input]:
             "profile_file", default="", optional=True, extra_dict=ADVANCED,
             tooltip="Your own rules instead of a profile: a .json file in ComfyUI's input folder.",
         ),
-        io.Combo.Input(
-            "dither", options=[each.value for each in Dither], default=Dither.AUTO.value, optional=True,
-            extra_dict=ADVANCED,
-            tooltip="Noise of one level instead of banding in 8-bit results. auto: in smooth gradients only. Areas of "
-            "one colour are never dithered.",
-        ),
-        io.Combo.Input(
-            "grain", options=["off", "keep"], default="off", optional=True, extra_dict=ADVANCED,
-            tooltip="keep: measures the source's grain and restores what the model removed. Adds nothing where the "
-            "source has none.",
+        *dither_and_grain(
+            "in smooth gradients only. Areas of one colour are never dithered.",
+            ". Adds nothing where the source has none.",
         ),
     ]  # fmt: skip
 
 
-class UpscaleFolder(CheckedTarget, io.ComfyNode):
+class UpscaleFolder(AlwaysRun, CheckedTarget, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -236,24 +238,10 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
             ],
             is_output_node=True,
             **searchable(
-                "upscale folder",
-                "batch",
-                "folder",
-                "directory",
-                "product pictures",
-                "upscale many",
-                "resume",
-                "enlarge",
-                "resize many",
-                "esrgan",
-                "4k",
+                "upscale folder, batch, folder, directory, product pictures, upscale many, resume, "
+                "enlarge, resize many, esrgan, 4k",
             ),
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> int:
-        """Always new: the files may have changed, and resuming finds out which."""
-        return time.time_ns()
 
     @classmethod
     def validate_inputs(
@@ -279,7 +267,7 @@ class UpscaleFolder(CheckedTarget, io.ComfyNode):
         wanted = with_preset(wanted, identity)
         settings = settings_of(wanted, identity)
         if settings.profile is None:
-            # A shop is not to publish how its pictures were made.
+            # A shop should not publish how its pictures were made.
             settings = replace(settings, embedded=text_to_embed(cls, wanted))
         template = parse_template(wanted["name_template"], identity.name)
         pictures = list_pictures(source, recursive=subfolders, without=output)
@@ -338,8 +326,8 @@ def pictures_to_show(summary: Summary, output: Path) -> list[Path]:
 
 
 def with_preset(wanted: dict[str, Any], model: Model) -> dict[str, Any]:
-    """The inputs with what a preset says. Raises ``InputError`` for a file that is none, leads out of the folders that
-    may be read, or names another model."""
+    """The inputs with a preset's values. Raises ``InputError`` for a file that is not a preset, lies outside the
+    readable folders, or names another model."""
     name = str(wanted.get("preset") or "").strip()
     if not name:
         return wanted
@@ -353,7 +341,7 @@ def with_preset(wanted: dict[str, Any], model: Model) -> dict[str, Any]:
 
 
 def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
-    """What the inputs ask for. Raises ``InputError`` for values that make no sense."""
+    """The settings of the inputs. Raises ``InputError`` for values that make no sense."""
     target, background = target_of(wanted)
     profile = profile_of(wanted)
     by_sides = target.fit not in (Fit.MEGAPIXELS, Fit.FACTOR)
@@ -362,21 +350,17 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
     settings = PictureSettings(
         target=target,
         background=background,
-        tiles=TileSettings(
-            size=wanted["tile_size"], edge=Edge(wanted["edge"]), keep_colours=wanted.get("keep_colours", True)
-        ),
+        tiles=tiles_of(wanted),
         sharpen=SharpenSettings(amount=wanted["sharpen"]) if wanted["sharpen"] else None,
         trim=wanted["trim"],
         bit_depth=DEPTHS[wanted["bit_depth"]],
         quality=wanted["quality"],
         srgb=wanted["convert_to_srgb"],
         strip_gps=wanted["strip_gps"],
-        fidelity=wanted.get("fidelity", 0.0),
         software=model.software_tag(),
         strip_metadata=strips(wanted),
         source_type=source_type(wanted),
-        grain=wanted.get("grain") == "keep",
-        dither=Dither(wanted.get("dither") or Dither.AUTO),
+        **finish_of(wanted),
     )
     return for_marketplace(settings, profile) if profile else settings
 
@@ -386,7 +370,7 @@ def profile_of(wanted: dict[str, Any]) -> Profile | None:
     if name := str(wanted.get("profile_file") or "").strip():
         return read_profile(places.input_file(name))
     chosen = wanted.get("profile") or NO_PROFILE
-    if chosen not in (NO_PROFILE, *profile_names()):  # find_profile would take a path, which a graph may not choose
+    if chosen not in (NO_PROFILE, *profile_names()):  # find_profile would accept a path, which a graph must not choose
         raise InputError(f"{chosen!r} is not a profile; choose one of {', '.join(profile_names())}.")
     return None if chosen == NO_PROFILE else find_profile(chosen)
 

@@ -1,4 +1,4 @@
-"""The limits of inputs, for values that come over a link: ComfyUI checks only those that are typed into the node."""
+"""The limits of inputs, for values that arrive over a link: ComfyUI checks only values entered in the node."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from ..model_loader.errors import Named
 from . import comfy_host as host
 
 _LISTED_LATER = ("model_name", "folder")
-"""Choices that are looked up where they are used: files may have been added since the list was made."""
+"""Choices that are checked on use: files may have been added since the list was made."""
 
 
 def within_limits(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """A node that refuses numbers and choices that its schema does not have, and says on itself why it failed;
-    otherwise the same."""
+    """The node, made to refuse numbers and choices outside its schema and to show on itself why it failed."""
     execute: Callable[..., Any] = node.__dict__["execute"].__func__
     inputs = functools.cache(lambda: node.define_schema().inputs)
 
@@ -41,7 +40,7 @@ def within_limits(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
 
 def refuse_beyond_limits(inputs: Iterable[Any], values: Mapping[str, Any]) -> None:
-    """Raises ``InputError`` that names the first value which its input does not allow."""
+    """Raises an ``InputError`` that names the first value not allowed by its input."""
     for each in inputs:
         value = values.get(each.id)
         if value is None:

@@ -14,7 +14,7 @@ from ..model_loader.blend import blend_models
 from ..model_loader.loaded import load_model
 from ..model_loader.precision import Precision
 from . import comfy_host as host
-from .schema import CATEGORY, SLIDER, searchable
+from .schema import CATEGORY, SLIDER, choice_input, searchable
 from .upscale_model import ExportedModel, Received, receive_model, send_model
 
 
@@ -35,19 +35,17 @@ class LoadUpscaleModel(io.ComfyNode):
                     "backplate-standard for pictures, or the faster backplate-lite for video. "
                     "For more invented detail, get Real-ESRGAN.",
                 ),
-                io.Combo.Input(
+                choice_input(
                     "precision",
-                    options=[each.value for each in Precision],
-                    default=Precision.AUTO.value,
+                    Precision.AUTO,
                     tooltip="The precision in which the Backplate nodes run the model. auto takes the "
                     "fastest that is safe for this model on this device. If fp16 or bf16 is "
                     "not possible, fp32 is used and facts says so. Other nodes always get the "
                     "model in fp32.",
                 ),
-                io.Combo.Input(
+                choice_input(
                     "engine",
-                    options=[each.value for each in Engine],
-                    default=Engine.AUTO.value,
+                    Engine.AUTO,
                     optional=True,
                     tooltip="What runs the model in the Backplate nodes. auto: pytorch on a GPU; on a CPU the fastest "
                     "engine that computes the same, measured once for each model when a job is long enough. An engine "
@@ -59,7 +57,7 @@ class LoadUpscaleModel(io.ComfyNode):
                 io.UpscaleModel.Output("upscale_model", tooltip="Works with every node that takes an upscale model."),
                 io.String.Output("facts", tooltip="Architecture, scale, size, licence and hash of the model."),
             ],
-            **searchable("load esrgan", "esrgan", "upscale model", "4x model", "super resolution model"),
+            **searchable("load esrgan, esrgan, upscale model, 4x model, super resolution model"),
         )
 
     @classmethod
@@ -113,7 +111,7 @@ class BlendUpscaleModels(io.ComfyNode):
                 io.UpscaleModel.Output("upscale_model", tooltip="The blend, with the precision and engine of model_a."),
                 io.String.Output("facts", tooltip="Architecture, scale, size, licence and hash of the blend."),
             ],
-            **searchable("interpolate models", "merge upscale models", "mix"),
+            **searchable("interpolate models, merge upscale models, mix"),
         )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Nodes that say in figures how good an image is: held against a reference, or against the image it was made from."""
+"""Nodes that say in figures how good an image is: compared with a reference, or with its source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..model_loader.errors import Named
 from . import comfy_host as host
 from . import convert
 from .before_after import of_same_frame
-from .schema import ADVANCED, CATEGORY, searchable, values
+from .schema import ADVANCED, CATEGORY, choice_input, searchable
 
 REFERENCE_FIGURES = ("psnr", "ssim", "ms_ssim", "lpips", "vmaf")
 """Outputs of a published node: a metric that is new to the registry does not shift them."""
@@ -49,7 +49,7 @@ PLAIN = {
 
 
 class QualityMissed(Named, RuntimeError):
-    """A result is not as good as was asked for, and the prompt is to end there."""
+    """A result misses the required quality, and the prompt ends there."""
 
 
 def figures(report: ComparisonReport, names: tuple[str, ...]) -> list[float]:
@@ -64,7 +64,7 @@ def shown(text: str, report: ComparisonReport) -> dict[str, Any]:
 
 
 def on_cpu(picture: torch.Tensor | None) -> torch.Tensor | None:
-    """Metrics are worked out on the CPU, wherever this ComfyUI keeps its images."""
+    """Metrics are computed on the CPU, wherever this ComfyUI keeps its images."""
     return None if picture is None else picture.cpu()
 
 
@@ -76,10 +76,10 @@ def known_metrics(metrics: str | None) -> bool | str:
         return str(error)
 
 
-def metrics_input(default: str) -> io.Input:
+def metrics_input() -> io.Input:
     return io.String.Input(
         "metrics",
-        default=default,
+        default="psnr,ssim",
         tooltip=f"What to measure, separated by commas: {', '.join(WITH_REFERENCE)}. psnr and ssim compare pixels; "
         "lpips and vmaf are closer to what people see, take longer, and need extra packages (the text says which).",
     )
@@ -99,11 +99,10 @@ class CompareToReference(io.ComfyNode):
                 io.Image.Input(
                     "reference", tooltip="What it should look like: the originals, in the same size and number."
                 ),
-                metrics_input("psnr,ssim"),
-                io.Combo.Input(
+                metrics_input(),
+                choice_input(
                     "channel",
-                    options=values(Channel),
-                    default=Channel.RGB.value,
+                    Channel.RGB,
                     tooltip="What PSNR and SSIM compare. rgb: all colours. y: brightness only, as papers report it.",
                 ),
                 io.Int.Input(
@@ -113,26 +112,23 @@ class CompareToReference(io.ComfyNode):
                     max=256,
                     tooltip="Pixels to leave out on every side. Papers leave out as many as the scale: 4 for x4.",
                 ),
-                io.Combo.Input(
+                choice_input(
                     "align",
-                    options=values(Align),
-                    default=Align.NONE.value,
+                    Align.NONE,
                     extra_dict=ADVANCED,
                     tooltip="What to do if the sizes differ. none: stop with an error. crop: cut both "
                     "to their common size, from the top left. resize: resample the image to "
                     "the size of the reference.",
                 ),
-                io.Combo.Input(
+                choice_input(
                     "lpips_net",
-                    options=values(LpipsNet),
-                    default=LpipsNet.ALEX.value,
+                    LpipsNet.ALEX,
                     extra_dict=ADVANCED,
                     tooltip="The network behind lpips: alex is the usual one for reports, vgg is slower.",
                 ),
-                io.Combo.Input(
+                choice_input(
                     "vmaf_model",
-                    options=values(VmafModel),
-                    default=VmafModel.HD.value,
+                    VmafModel.HD,
                     extra_dict=ADVANCED,
                     tooltip="The model behind vmaf: for HD, for 4K, or neg, which sharpening cannot fool.",
                 ),
@@ -156,7 +152,7 @@ class CompareToReference(io.ComfyNode):
                 io.String.Output("text", tooltip="All figures, for each image, and how they were computed."),
             ],
             is_output_node=True,
-            **searchable("psnr", "ssim", "lpips", "vmaf", "quality metric", "measure", "difference"),
+            **searchable("psnr, ssim, lpips, vmaf, quality metric, measure, difference"),
         )
 
     @classmethod
@@ -265,7 +261,7 @@ class FidelityReport(io.ComfyNode):
                 io.String.Output("text", tooltip="All figures, for each image, and which limits were missed."),
             ],
             is_output_node=True,
-            **searchable("ringing", "overshoot", "sharpness", "quality gate", "no reference", "measure", "stop"),
+            **searchable("ringing, overshoot, sharpness, quality gate, no reference, measure, stop"),
         )
 
     @classmethod
@@ -297,7 +293,7 @@ class FidelityReport(io.ComfyNode):
 
 
 def verdict(misses: list[str], thresholds: list[Threshold]) -> str:
-    """What is to be known first. A result is only called good in what a limit was set for."""
+    """The headline. A result is called good only where a limit was set."""
     if misses:
         return "\n".join(misses)
     limits = [METRICS[each.metric].label for each in thresholds if each.metric != "defects"]
@@ -308,7 +304,7 @@ def verdict(misses: list[str], thresholds: list[Threshold]) -> str:
 
 
 def plainly(report: ComparisonReport) -> str:
-    """A line for each figure, as somebody reads it who makes pictures; of several images the mean and the worst."""
+    """A line for each figure, in plain words; for several images the mean and the worst."""
     lines: list[str] = []
     for name, mean in report.means.items():
         metric = METRICS[name]

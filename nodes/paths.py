@@ -1,4 +1,4 @@
-"""Folders that a graph may name: ComfyUI's input and output folder, and those that the user adds."""
+"""Folders that a graph can name: ComfyUI's input and output folder, and those that the user adds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def extra_roots() -> list[Path]:
 
 
 def picture_folders() -> list[str]:
-    """What may be read: ComfyUI's input folder, its sub-folders, the extra roots and the folders directly in them."""
+    """The readable folders: ComfyUI's input folder, its sub-folders, the extra roots and the folders directly in
+    them."""
     below = [
         name for name in folder_paths.get_input_subfolders() if not any(p.startswith(".") for p in name.split("/"))
     ]
@@ -68,7 +69,7 @@ def listed(paths: Iterable[Path]) -> list[dict[str, str]]:
 
 
 def shown(path: Path) -> str:
-    """The file as its user finds it: from ComfyUI's folder on, if it lies there."""
+    """The path as the user knows it: relative to ComfyUI's folder, if the file lies there."""
     for base in (folder_paths.get_output_directory(), folder_paths.get_temp_directory()):
         if within(path, [Path(base)]):
             return f"{Path(base).name}/{path.resolve().relative_to(Path(base).resolve()).as_posix()}"
@@ -90,7 +91,7 @@ def numbered_name(prefix: str, base: str, width: int = 0, height: int = 0) -> tu
     """Where the next file or folder of that prefix goes, as ComfyUI numbers its own: the folder, the name without a
     suffix, and the sub-folder of ``base``. ``%width%`` and ``%height%`` in a prefix become the sides.
 
-    Raises ``InputError`` for a prefix that is no name, or leads out of ``base``, also through a link.
+    Raises ``InputError`` for a prefix that is not a name, or leads out of ``base``, also through a link.
     """
     if fault := _fault(prefix):
         raise InputError(f"filename_prefix {prefix[:60]!r} {fault}; try video/backplate.")
@@ -105,7 +106,7 @@ def numbered_name(prefix: str, base: str, width: int = 0, height: int = 0) -> tu
 
 
 def _fault(prefix: str) -> str:
-    """Why a prefix is no name of a file."""
+    """Why a prefix is not a valid file name."""
     if any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in prefix):
         return "has a character that no name may have"
     parts = prefix.replace("\\", "/").split("/")

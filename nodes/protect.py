@@ -1,4 +1,4 @@
-"""The inputs that say what is not to be invented, and what they mean."""
+"""The inputs that protect regions from invented detail, and their meaning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.image.protect import Protection, ProtectMode, fitted_mask
 from ..core.jobs.protect import Mask, ProtectSettings
 from ..core.types import size_of
 from .convert import Note
-from .schema import ADVANCED, values
+from .schema import ADVANCED, choice_input
 
 NAME = "connected to protect"
 
@@ -27,10 +27,9 @@ def protect_inputs(what: str = "The image") -> list[io.Input]:
             "larger. For a label, a logo or a face. Paint it in the mask editor or connect a segmentation node. It is "
             "not transparency.",
         ),
-        io.Combo.Input(
+        choice_input(
             "protect_mode",
-            options=values(ProtectMode),
-            default=ProtectMode.RESAMPLE.value,
+            ProtectMode.RESAMPLE,
             optional=True,
             extra_dict=ADVANCED,
             tooltip="How the protected area is made. resample: the source, magnified (Lanczos) and sharpened, without "
@@ -41,7 +40,7 @@ def protect_inputs(what: str = "The image") -> list[io.Input]:
 
 def protection_of(mask: torch.Tensor | None, mode: str, picture: torch.Tensor, note: Note) -> Protection | None:
     """What a MASK protects of pictures (B, C, H, W); None if that is nothing. One of another size is fitted, and
-    ``note`` hears of it where its shape is another.
+    ``note`` is told if its aspect differs.
 
     Raises ``InputError`` for what is no MASK, of another shape, or neither one nor one for each picture.
     """

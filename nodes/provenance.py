@@ -1,4 +1,4 @@
-"""Inputs about where a result comes from and what may be done with it, for nodes that write files."""
+"""Inputs about the origin and permitted use of a result, for nodes that write files."""
 
 from __future__ import annotations
 

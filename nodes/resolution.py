@@ -1,4 +1,4 @@
-"""Nodes that bring images to a wanted size, with a model and without."""
+"""Nodes that bring images to a target size, with and without a model."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .schema import (
     ADVANCED,
     CATEGORY,
     LARGEST_SIDE,
+    choice_input,
     colours_input,
     mask_input,
     only_for,
     searchable,
     tile_inputs,
-    values,
 )
 from .upscale_model import upscaler_for
 
@@ -46,27 +46,25 @@ def image_inputs() -> list[io.Input]:
 
 
 def target_inputs() -> list[io.Input]:
-    """What size is wanted, and what to do where the aspects differ."""
+    """The target size, and what to do if the aspects differ."""
     side = {"default": 2048, "min": 0, "max": LARGEST_SIDE, "step": 1}
     return [
         io.Int.Input("width", **side, tooltip="Target width in pixels. 0 follows from the height and the proportions."),
         io.Int.Input(
             "height", **side, tooltip="Target height in pixels. 0 follows from the width and the proportions."
         ),
-        io.Combo.Input(
+        choice_input(
             "fit",
-            options=values(Fit),
-            default=Fit.CONTAIN.value,
+            Fit.CONTAIN,
             tooltip="contain: the largest size inside width x height; nothing is cropped. cover: fill "
             "width x height and crop the rest. pad: contain, padded to width x height. "
             "stretch: distort. longest: the longer side becomes the larger number. shortest: "
             "the shorter side becomes the smaller number. megapixels: a given area. factor: a "
             "given enlargement.",
         ),
-        io.Combo.Input(
+        choice_input(
             "anchor",
-            options=values(Anchor),
-            default=Anchor.CENTER.value,
+            Anchor.CENTER,
             extra_dict=only_for(fit=[Fit.COVER.value, Fit.PAD.value]),
             tooltip="Which part to keep when cropping, or where to place the image when padding.",
         ),
@@ -97,10 +95,9 @@ def target_inputs() -> list[io.Input]:
             tooltip="Makes both sides multiples of this, by a small crop or padding, never by "
             "distortion. Video and diffusion models need 8, 16 or 64.",
         ),
-        io.Combo.Input(
+        choice_input(
             "pad_with",
-            options=values(Fill),
-            default=Fill.EDGE.value,
+            Fill.EDGE,
             extra_dict=only_for(fit=[Fit.PAD.value]),
             tooltip="What fills the bars of fit pad. edge: the border pixels, repeated. colour: "
             "pad_colour. transparent: an alpha channel that is 0 in the bars.",
@@ -154,7 +151,7 @@ def known_target(inputs: list[io.Input], **given: Any) -> bool | str:
     try:
         refuse_beyond_limits(inputs, given)
         if given["pad_colour"] is not None and given["pad_with"] in (None, Fill.COLOUR.value):
-            what = "pad_colour: "  # ComfyUI writes the sentence beside every input that is looked at here
+            what = "pad_colour: "  # ComfyUI shows the sentence beside every input that is checked here
             parse_colour(given["pad_colour"])
             what = ""
         sides, fit = (given["width"], given["height"]), given["fit"]
@@ -166,7 +163,7 @@ def known_target(inputs: list[io.Input], **given: Any) -> bool | str:
 
 
 class CheckedTarget:
-    """What is known of ``target_inputs`` before the run is refused before the run."""
+    """Rejects invalid values of ``target_inputs`` before the run, where they are known."""
 
     @classmethod
     def validate_inputs(
@@ -239,19 +236,8 @@ class UpscaleToResolution(CheckedTarget, io.ComfyNode):
             ],
             outputs=fitted_outputs(),
             **searchable(
-                "upscale",
-                "upscale to size",
-                "4k",
-                "8k",
-                "enlarge",
-                "resize",
-                "resize with model",
-                "delivery size",
-                "super resolution",
-                "esrgan",
-                "360",
-                "panorama",
-                "seamless texture",
+                "upscale, upscale to size, 4k, 8k, enlarge, resize, resize with model, delivery size, "
+                "super resolution, esrgan, 360, panorama, seamless texture",
                 essentials="Image Tools",
                 keeps_view=True,
             ),
@@ -304,9 +290,7 @@ class FitToResolution(CheckedTarget, io.ComfyNode):
             "or pads. Proportions are kept unless fit is stretch.",
             inputs=[*image_inputs(), *target_inputs(), mask_beside()],
             outputs=fitted_outputs(),
-            **searchable(
-                "resize", "scale", "crop", "pad", "outpaint padding", "downscale", "fit", "canvas", keeps_view=True
-            ),
+            **searchable("resize, scale, crop, pad, outpaint padding, downscale, fit, canvas", keeps_view=True),
         )
 
     @classmethod

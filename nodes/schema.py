@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import time
 from enum import Enum
 from typing import Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from ..core.image.dither import Dither
 from ..core.image.tiling import Edge
+from ..core.tiled.pipeline import TileSettings
 
 CATEGORY = "Backplate"
 LARGEST_SIDE = 16384
@@ -26,15 +29,28 @@ SLIDER = io.NumberDisplay.slider
 """How the front end draws an amount. *gradient_slider* of newer ComfyUI paints colours, which these are not."""
 
 
+class AlwaysRun:
+    """A node that reads or writes files that may have changed: it runs every time."""
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: Any) -> int:
+        return time.time_ns()
+
+
 def values(choices: type[Enum]) -> list[str]:
     return [each.value for each in choices]
 
 
-def searchable(*aliases: str, essentials: str = "", keeps_view: bool = False) -> dict[str, Any]:
-    """What only newer versions of ``io.Schema`` know, where this one does: words to find the node by, its group in the
-    sidebar's *Essentials*, and whether what it shows survives a reload of the page."""
+def choice_input(name: str, default: Enum, **more: Any) -> io.Input:
+    """A choice among the members of an enumeration."""
+    return io.Combo.Input(name, options=values(type(default)), default=default.value, **more)
+
+
+def searchable(aliases: str, essentials: str = "", keeps_view: bool = False) -> dict[str, Any]:
+    """Options that only newer versions of ``io.Schema`` have, where this one does: words to find the node by, separated
+    by commas, its group in the sidebar's *Essentials*, and whether what it shows survives a reload of the page."""
     wanted = {
-        "search_aliases": list(aliases),
+        "search_aliases": aliases.split(", "),
         "essentials_category": essentials or None,
         "has_intermediate_output": keeps_view,
     }
@@ -55,16 +71,21 @@ def tile_inputs() -> list[io.Input]:
             tooltip="Side of a tile in input pixels. 0 chooses one that suits the model and the "
             "device. It does not affect the result; smaller tiles need less memory.",
         ),
-        io.Combo.Input(
+        choice_input(
             "edge",
-            options=values(Edge),
-            default=Edge.PLAIN.value,
+            Edge.PLAIN,
             extra_dict=ADVANCED,
             tooltip="What the model sees beyond the border. plain: nothing, as the model was trained. "
             "replicate: the border pixels repeated. wrap horizontal: the opposite side, for 360-degree panoramas. "
             "wrap both: for textures that tile in both directions.",
         ),
     ]
+
+
+def tiles_of(wanted: dict[str, Any]) -> TileSettings:
+    """What ``tile_inputs`` and ``colours_input`` ask for."""
+    edge, keep_colours = Edge(wanted["edge"]), wanted.get("keep_colours", True)
+    return TileSettings(size=wanted["tile_size"], edge=edge, keep_colours=keep_colours)
 
 
 def colours_input() -> io.Input:
@@ -91,6 +112,36 @@ def fidelity_input() -> io.Input:
         tooltip="Locks each result to its source: at 1, a result scaled back down equals the source; at 0, it stays as "
         "the model made it. See Fidelity Lock.",
     )
+
+
+def dither_and_grain(gradients: str, grain: str) -> list[io.Input]:
+    """``gradients``: where auto dithers. ``grain``: more about keep."""
+    return [
+        choice_input(
+            "dither",
+            Dither.AUTO,
+            optional=True,
+            extra_dict=ADVANCED,
+            tooltip=f"Noise of one level instead of banding in 8-bit results. auto: {gradients}",
+        ),
+        io.Combo.Input(
+            "grain",
+            options=["off", "keep"],
+            default="off",
+            optional=True,
+            extra_dict=ADVANCED,
+            tooltip=f"keep: measures the source's grain and restores what the model removed{grain}",
+        ),
+    ]
+
+
+def finish_of(wanted: dict[str, Any]) -> dict[str, Any]:
+    """What ``fidelity_input`` and ``dither_and_grain`` ask for, for the settings of a job."""
+    return {
+        "fidelity": wanted.get("fidelity", 0.0),
+        "dither": Dither(wanted.get("dither") or Dither.AUTO),
+        "grain": wanted.get("grain") == "keep",
+    }
 
 
 def mask_input(tooltip: str) -> io.Input:

@@ -1,4 +1,4 @@
-"""The node that sharpens, or lays the detail of one picture over another."""
+"""The node that sharpens, or adds the detail of one picture to another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .before_after import of_same_frame
 from .schema import CATEGORY, SLIDER, mask_input, searchable
 
 FINE = ("radius", "threshold")
-"""Of wide ranges only a small part is of use: these are typed, not dragged."""
+"""Only a small part of these wide ranges is useful: they are typed, not dragged."""
 
 
 def setting(name: str, default: float, step: float, tooltip: str) -> io.Input:
@@ -86,12 +86,7 @@ class SharpenBlend(io.ComfyNode):
                 io.Mask.Output("acted", tooltip="Where the image changed: 1 means by four or more levels of 255."),
             ],
             **searchable(
-                "sharpen",
-                "sharpen without halos",
-                "unsharp mask",
-                "detail transfer",
-                "crisp",
-                "halo",
+                "sharpen, sharpen without halos, unsharp mask, detail transfer, crisp, halo",
                 essentials="Image Tools",
                 keeps_view=True,
             ),

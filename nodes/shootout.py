@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,8 @@ from ..core.shootout.contact_sheet import contact_sheet
 from ..core.shootout.report_files import write_report
 from ..core.shootout.results import ShootoutResult
 from ..core.shootout.run import ModelEntry, ShootoutSettings, run_shootout
-from ..core.shootout.samples import (
-    Degrade,
-    Sample,
-    SampleFile,
-    degraded_sample,
-    describe_samples,
-    paired_sample,
-)
+from ..core.shootout.samples import Degrade, SampleFile, describe_samples, sample_file
 from ..core.tiled.pipeline import TileSettings
-from ..core.upscaler import Upscaler
 from ..model_loader.errors import ModelError
 from . import comfy_host as host
 from . import convert
@@ -87,7 +79,7 @@ class ModelShootout(io.ComfyNode):
                     tooltip="Every result is enlarged by this factor, whatever the model's own, so "
                     "that all can be compared.",
                 ),
-                metrics_input("psnr,ssim"),
+                metrics_input(),
                 io.String.Input(
                     "names",
                     default="",
@@ -122,7 +114,7 @@ class ModelShootout(io.ComfyNode):
                 io.String.Output("report_folder", tooltip="Folder with report.html, report.csv and report.json."),
             ],
             is_output_node=True,
-            **searchable("compare models", "benchmark", "side by side", "which upscaler", "contact sheet", "psnr"),
+            **searchable("compare models, benchmark, side by side, which upscaler, contact sheet, psnr"),
         )
 
     @classmethod
@@ -168,7 +160,7 @@ class ModelShootout(io.ComfyNode):
 
 
 def contestants_of(models: list[Any], names: str, progress: Progress, tile: int) -> list[ModelEntry]:
-    """A entry for each model. What is no model is refused when its turn comes, and the others still run."""
+    """An entry for each model. What is not a model is refused when its turn comes, and the others still run."""
     given = [name.strip() for name in names.split(",")] if names.strip() else [""] * len(models)
     if len(given) != len(models):
         raise InputError(
@@ -181,7 +173,7 @@ def contestants_of(models: list[Any], names: str, progress: Progress, tile: int)
             label = f"{label} ({number})"
         if label in found:
             raise InputError(f"names has {label!r} twice; give each model its own name.")
-        found[label] = ModelEntry(label, opener(model, progress, tile))
+        found[label] = ModelEntry(label, partial(upscaler_for, model, progress, tile))
     return list(found.values())
 
 
@@ -192,14 +184,11 @@ def name_of(model: Any, number: int) -> str:
         return f"model_{number}"
 
 
-def opener(model: Any, progress: Progress, tile: int) -> Callable[[], Upscaler]:
-    return lambda: upscaler_for(model, progress, tile)
-
-
 def samples_of(
     images: torch.Tensor, references: torch.Tensor | None, how: Degrade | None, scale: int, seed: int
 ) -> list[SampleFile]:
-    """A sample for each image. Raises ``InputError`` for references beside a degradation, and for another number."""
+    """A sample for each image. Raises ``InputError`` for references together with a degradation, or another number of
+    them."""
     if references is not None and how is not None:
         raise InputError(
             "With references the images are not degraded; set degrade to none, or disconnect the references."
@@ -212,27 +201,16 @@ def samples_of(
         )
     samples: list[SampleFile] = []
     for index in range(len(pictures)):
-        name, one = f"image {index + 1}", slice(index, index + 1)
-        original = None if originals is None else originals[one]
-        samples.append(SampleFile(name, loader(name, pictures[one], original, how, scale, seed)))
+        one = partial(pictures.narrow, 0, index, 1)
+        original = None if originals is None else partial(originals.narrow, 0, index, 1)
+        samples.append(sample_file(f"image {index + 1}", one, original, how, scale, seed))
     return samples
 
 
-def loader(
-    name: str, picture: torch.Tensor, reference: torch.Tensor | None, how: Degrade | None, scale: int, seed: int
-) -> Callable[[], Sample]:
-    def load() -> Sample:
-        if how is not None:
-            return degraded_sample(picture, name, how, scale, seed)
-        return Sample(picture, None) if reference is None else paired_sample(picture, reference, scale)
-
-    return load
-
-
 def report_folder(output: Path, prefix: str) -> Path:
-    """The next numbered folder of that name in ComfyUI's output folder, named as ComfyUI numbers its files; it is
-    made when the report is written. Raises ``InputError`` for a name that leads out of it, also through a link, and
-    for none."""
+    """The next numbered folder of that name in ComfyUI's output folder, numbered like ComfyUI's files; it is created
+    when the report is written. Raises ``InputError`` for an empty name, and for one that leads out of the folder, even
+    through a link."""
     folder, name, _ = places.numbered_name(prefix, str(output))
     return folder / name
 
@@ -245,7 +223,7 @@ def refuse_without_results(result: ShootoutResult, entries: list[ModelEntry]) ->
 
 
 def short_text(result: ShootoutResult, folder: Path) -> str:
-    """Which model to use first, then where the report is, then the figures; how they came about is in the report."""
+    """First which model to use, then where the report is, then the metrics; the report says how they were computed."""
     parts = [
         "\n".join(result.advice),
         f"Report: {places.shown(folder / 'report.html')}",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
@@ -19,7 +17,7 @@ from ..core.study.tally import Tally, tally
 from . import comfy_host as host
 from . import convert
 from . import paths as places
-from .schema import ADVANCED, CATEGORY, searchable
+from .schema import ADVANCED, CATEGORY, AlwaysRun, searchable
 
 SIDES = ("a", "b", "c", "d")
 DEFAULT = "backplate/study"
@@ -29,7 +27,7 @@ def study_input(tooltip: str) -> io.Input:
     return io.String.Input("study", default=DEFAULT, tooltip=tooltip)
 
 
-class StudyAdd(io.ComfyNode):
+class StudyAdd(AlwaysRun, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         first, second, *others = (
@@ -76,13 +74,8 @@ class StudyAdd(io.ComfyNode):
                 io.String.Output("folder", tooltip="The folder of the study, with page.html for voters."),
             ],
             is_output_node=True,
-            **searchable("ab test", "a/b test", "blind test", "vote", "compare prompts", "survey"),
+            **searchable("ab test, a/b test, blind test, vote, compare prompts, survey"),
         )  # fmt: skip
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> int:
-        """Always new: what is in the folder may have changed."""
-        return time.time_ns()
 
     @classmethod
     def execute(
@@ -113,7 +106,7 @@ class StudyAdd(io.ComfyNode):
 
 
 def labels_of(text: str, count: int) -> list[str]:
-    """Raises ``InputError`` for another number of names, or one twice."""
+    """Raises ``InputError`` for a wrong number of names, or a duplicate."""
     names = [name.strip() for name in text.split(",")] if text.strip() else [side.upper() for side in SIDES[:count]]
     if len(names) != count or len(set(names)) != count or not all(names):
         raise InputError(
@@ -159,7 +152,7 @@ def scenes_of(
     ]
 
 
-class StudyResult(io.ComfyNode):
+class StudyResult(AlwaysRun, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -180,13 +173,8 @@ class StudyResult(io.ComfyNode):
                 ),
                 io.String.Output("text", tooltip="The verdict, who was left out and why, and warnings."),
             ],
-            **searchable("ab test", "votes", "winner", "blind test"),
+            **searchable("ab test, votes, winner, blind test"),
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> int:
-        """Always new: more votes may have come."""
-        return time.time_ns()
 
     @classmethod
     def execute(cls, study: str) -> io.NodeOutput:

@@ -1,4 +1,4 @@
-"""An UPSCALE_MODEL as our nodes give it and take it."""
+"""An UPSCALE_MODEL as our nodes send and receive it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from . import comfy_host as host
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A model, and how it is wished to be run."""
+    """A model, and the requested way to run it."""
 
     model: LoadedModel
     precision: Precision = Precision.AUTO
@@ -35,7 +35,8 @@ class NoNetwork(WrongModelError, AttributeError):
 
 class ExportedModel:
     """An UPSCALE_MODEL without a network of PyTorch: a file that an engine runs in our nodes. It is opened on use, so
-    that it takes no memory between runs. Nodes of others that ask for the network read why there is none."""
+    that it takes no memory between runs. Other packs' nodes that access the network get the reason why there is
+    none."""
 
     def __init__(self, path: Path, opened: OpenedFile, precision: Precision) -> None:
         self.path, self.precision = path, precision
@@ -70,7 +71,7 @@ class ExportedModel:
 
 
 def send_model(received: Received) -> Any:
-    """An UPSCALE_MODEL for our nodes and for all others: the shared model in single precision, with the patcher
+    """An UPSCALE_MODEL for our nodes and all other packs': the shared model in single precision, with the patcher
     that core asks for and, for us, ``.backplate``."""
     host.attach_patcher(received.model.descriptor, host.model_device())
     descriptor: Any = copy.copy(received.model.descriptor)
@@ -79,7 +80,7 @@ def send_model(received: Received) -> Any:
 
 
 def receive_model(upscale_model: Any) -> Received:
-    """What any loader's UPSCALE_MODEL is to us. Raises ``ModelError`` if it is none, or has no network."""
+    """Any loader's UPSCALE_MODEL in our form. Raises ``ModelError`` if it is not one, or has no network."""
     if isinstance(upscale_model, ExportedModel):
         raise upscale_model.refusal()
     ours = getattr(upscale_model, "backplate", None)
@@ -87,12 +88,12 @@ def receive_model(upscale_model: Any) -> Received:
 
 
 def is_foreign(upscale_model: Any) -> bool:
-    """Whether a loader of others gave it, so that nobody knows its file."""
+    """Whether it comes from another pack's loader, so that its file is unknown."""
     return not isinstance(upscale_model, ExportedModel) and getattr(upscale_model, "backplate", None) is None
 
 
 def identify(upscale_model: Any) -> Model:
-    """What is recorded about the model that made a result. Raises ``ModelError`` if it is none."""
+    """What is recorded about the model that made a result. Raises ``ModelError`` if it is not one."""
     if isinstance(upscale_model, ExportedModel):
         given = upscale_model
         return exported_model(given.name, given.sha256, given.precision, given.record)

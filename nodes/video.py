@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from comfy_api.latest import InputImpl, io  # pyright: ignore[reportMissingImports]
 
-from ..core.image.dither import Dither
 from ..core.jobs.video.frame import Finished
 from ..core.jobs.video.plan import VideoJob, identity_of, pixels_of, plan_video
 from ..core.jobs.video.report import VideoReport as Report
@@ -23,7 +22,7 @@ from . import paths as places
 from .protect import protect_inputs, still_mask
 from .provenance import check_licence, commercial_input, metadata_input, text_to_embed
 from .resolution import CheckedTarget, target_inputs
-from .schema import ADVANCED, CATEGORY, colours_input, fidelity_input, searchable, tile_inputs
+from .schema import CATEGORY, colours_input, dither_and_grain, fidelity_input, searchable, tile_inputs
 from .upscale_model import identify, upscaler_for
 from .video_inputs import encoding_inputs, file_inputs, held_inputs, settings_of
 from .video_results import RESULTS, result_file, result_folder
@@ -74,24 +73,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
                 fidelity_input(),
                 metadata_input(),
                 commercial_input(),
-                io.Combo.Input(
-                    "dither",
-                    options=[each.value for each in Dither],
-                    default=Dither.AUTO.value,
-                    optional=True,
-                    extra_dict=ADVANCED,
-                    tooltip="Noise of one level instead of banding in 8-bit results. auto: in smooth gradients of "
-                    "sources with more bits.",
-                ),
-                io.Combo.Input(
-                    "grain",
-                    options=["off", "keep"],
-                    default="off",
-                    optional=True,
-                    extra_dict=ADVANCED,
-                    tooltip="keep: measures the source's grain and restores what the model removed, different in every "
-                    "frame.",
-                ),
+                *dither_and_grain("in smooth gradients of sources with more bits.", ", different in every frame."),
                 *protect_inputs("Every frame"),
             ],  # fmt: skip
             outputs=[
@@ -101,16 +83,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
             ],
             is_output_node=True,
             **searchable(
-                "video",
-                "upscale video",
-                "anime",
-                "1080p",
-                "4k",
-                "4k video",
-                "enlarge",
-                "resize video",
-                "esrgan",
-                "held frames",
+                "video, upscale video, anime, 1080p, 4k, 4k video, enlarge, resize video, esrgan, held frames",
                 essentials="Video Tools",
             ),
         )
@@ -156,7 +129,7 @@ class UpscaleVideo(CheckedTarget, io.ComfyNode):
 
 
 def short_text(report: Report, codec: str) -> list[str]:
-    """What became of the video and where it lies, without the times of its stages."""
+    """What was done and where the file is, without the times of the stages."""
     lines = [line for line in report.text().split("\n") if not line.startswith("milliseconds a frame")]
     file = f"File: {places.shown(report.output)}"
     if not plays_in_browsers(codec, report.encoding.pixel_format, report.output.suffix):

@@ -7,17 +7,14 @@ from typing import Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from ..core.image.dither import Dither
 from ..core.image.frame_difference import LARGEST_THRESHOLD, FrameReuse
-from ..core.image.tiling import Edge
 from ..core.jobs.video.plan import VideoSettings
 from ..core.media.video.carry import Carry
 from ..core.media.video.decode import ReadSettings
 from ..core.media.video.encode import EncodeSettings
-from ..core.tiled.pipeline import TileSettings
 from .provenance import strips
 from .resolution import target_of
-from .schema import ADVANCED, only_for
+from .schema import ADVANCED, finish_of, only_for, tiles_of
 
 CODECS = ("h264", "hevc", "av1", "vp9", "prores", "ffv1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
 CONTAINERS = ("mp4", "mkv", "mov", "webm")
@@ -126,9 +123,7 @@ def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
     return VideoSettings(
         target=target,
         background=background,
-        tiles=TileSettings(
-            size=wanted["tile_size"], edge=Edge(wanted["edge"]), keep_colours=wanted.get("keep_colours", True)
-        ),
+        tiles=tiles_of(wanted),
         held=FrameReuse(reuse=held != OFF, threshold=wanted["held_threshold"] if held == NOISE else 0.0),
         read=replace(part, deinterlace=wanted["deinterlace"]),
         encode=EncodeSettings(
@@ -138,7 +133,5 @@ def settings_of(wanted: dict[str, Any], part: ReadSettings) -> VideoSettings:
         ),
         carry=Carry(audio=wanted["audio"], subtitles=wanted["subtitles"], tags=not strips(wanted)),
         round_even=wanted["round_even"],
-        fidelity=wanted.get("fidelity", 0.0),
-        dither=Dither(wanted.get("dither") or Dither.AUTO),
-        grain=wanted.get("grain") == "keep",
+        **finish_of(wanted),
     )

@@ -1,4 +1,4 @@
-"""The node that looks a result over."""
+"""The node that inspects a result."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class VideoReport(io.ComfyNode):
                 io.Boolean.Output("kept", tooltip="Whether frames, times and sound are those of the source."),
             ],
             is_output_node=True,
-            **searchable("vmaf", "flicker", "compare video", "frame times"),
+            **searchable("vmaf, flicker, compare video, frame times"),
         )
 
     @classmethod
@@ -73,7 +73,7 @@ class VideoReport(io.ComfyNode):
 
 
 def verdict(found: VideoComparison) -> str:
-    """What is to be known first."""
+    """The headline."""
     known = {"frame times": found.times_kept, "sound": found.sound_kept}
     lost = [name for name, kept in known.items() if kept is False]
     kept = [name for name, kept in known.items() if kept]

@@ -1,4 +1,4 @@
-"""Where results of the video node lie, and whether they still do."""
+"""Where the video node's results are, and whether they still exist."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ NIGHT, GLOW, PLATE = (24, 30, 44), (246, 190, 92), (236, 240, 246)
 
 
 def sky(size: tuple[int, int], turns: float = 1.0) -> Image.Image:
-    """A soft evening that meets itself at its left and right side."""
+    """A soft evening sky that wraps around at its left and right side."""
     width, height = size
     x, y = np.meshgrid(np.linspace(0, 2 * math.pi * turns, width, endpoint=False), np.linspace(0, 1, height))
     wave = 0.5 + 0.25 * np.sin(x) + 0.25 * np.sin(2 * x + 1 + 3 * y)
@@ -52,7 +52,7 @@ def scene(size: tuple[int, int]) -> Image.Image:
 
 
 def texture(size: tuple[int, int]) -> Image.Image:
-    """Tiles that go on over every border."""
+    """Tiles that continue across every border."""
     width, height = size
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     period = width / 6

@@ -1,6 +1,6 @@
-"""Lays out a template: nodes in columns, with room for what a run adds to them.
+"""Lays out a template: nodes in columns, with room for what they show after a run.
 
-A template is a list of columns, each a list of ``Node``; links are written at the input that they end in, as
+A template is a list of columns, each a list of ``Node``; links are written at the input where they end, as
 ``("name of the node", "output")``. What a node type has for inputs and outputs comes from ``object_info``.
 """
 
@@ -20,10 +20,10 @@ without the bar of its title."""
 
 TITLE, GAP_X, GAP_Y, MARGIN = 30, 60, 50, 24
 SCREEN, BARS = (1600, 1000), (120, 110)
-"""A window, and what the bars of the front end take of its left and upper side."""
+"""A window, and the space that the front end's bars take at its left and top."""
 
 CHANGE_ME = {"color": "#232", "bgcolor": "#353"}
-"""For what nearly everybody sets: green, as the front end calls it."""
+"""For nodes that nearly everybody changes: the front end's green."""
 GROUP_COLOURS = {"Input": "#3f789e", "Upscale": "#8A8", "Result": "#b58b2a", "Generate": "#88A", "Compare": "#a1309b"}
 
 

@@ -1,7 +1,7 @@
 """Brings ``tests/object_info`` up to date: ``python tools/object_info.py http://127.0.0.1:8188`` for each version.
 
-Asks a running ComfyUI with this pack in it for what it says of the nodes of our workflows. Lists of files are kept as
-they are there: those of the machine that is asked are not everybody's.
+Asks a running ComfyUI with this pack for the descriptions of the nodes in our workflows. Lists of files are kept from
+the stored version, because those of the machine are not everybody's.
 """
 
 from __future__ import annotations

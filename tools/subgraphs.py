@@ -1,6 +1,6 @@
 """Writes the subgraph blueprints: ``python tools/subgraphs.py`` makes ``subgraphs/*.json`` anew.
 
-ComfyUI lists them among its own blueprints; what is in one is laid out as templates are (see ``layout``).
+ComfyUI lists them among its own blueprints; their content is laid out like templates (see ``layout``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layout import OBJECT_INFO, Column, Node, connect, described, place
+from layout import OBJECT_INFO, Column, Node, column, connect, described, place
 from templates import BUNDLED, loader, size
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +41,11 @@ class Blueprint:
     outputs: list[Socket]
 
 
+def upscaled(name: str, target: list[Any]) -> Node:
+    inputs = {"upscale_model": ("model", "upscale_model")}
+    return Node(type="BackplateUpscaleToResolution", name=name, values=[*target, 0, "plain"], inputs=inputs)
+
+
 MODEL = Socket(name="model_name", type="COMBO", node="model", socket="model_name", value=BUNDLED)
 SHARPEN = Node(
     type="BackplateSharpenBlend", values=[0.4, 1.5, 0.0, 0.0, True, 0.0], inputs={"base": ("sized", "image")}
@@ -49,18 +54,9 @@ UPSCALE_AND_SHARPEN = Blueprint(
     title="Upscale and sharpen to size (Backplate)",
     description="Enlarges an image to exactly the wanted size with an upscale model and sharpens it without halos.",
     columns=[
-        Column(group="Input", nodes=[loader(BUNDLED)]),
-        Column(
-            group="Upscale",
-            nodes=[
-                Node(
-                    type="BackplateUpscaleToResolution", name="sized",
-                    values=[*size(2048, 2048, "longest"), 0, "plain"],
-                    inputs={"upscale_model": ("model", "upscale_model")},
-                )
-            ],
-        ),
-        Column(group="Result", nodes=[SHARPEN]),
+        column("Input", loader(BUNDLED)),
+        column("Upscale", upscaled("sized", size(2048, 2048, "longest"))),
+        column("Result", SHARPEN),
     ],
     inputs=[
         Socket(name="image", type="IMAGE", node="sized", socket="image"),
@@ -76,43 +72,28 @@ PRODUCT = Blueprint(
     title="Product on a background 2000 (Backplate)",
     description="Brings a background to 2000 x 2000 and sets a product cutout into its middle, at 80 % of the frame.",
     columns=[
-        Column(group="Input", nodes=[loader(BUNDLED)]),
-        Column(
-            group="Upscale",
-            nodes=[
-                Node(
-                    type="BackplateUpscaleToResolution", name="ground",
-                    values=[*size(2000, 2000, "cover"), 0, "plain"],
-                    inputs={"upscale_model": ("model", "upscale_model")},
-                ),
-                Node(
-                    type="BackplateUpscaleToResolution", name="product",
-                    values=[*size(1600, 1600, "contain"), 0, "plain"],
-                    inputs={"upscale_model": ("model", "upscale_model")},
-                ),
-            ],
+        column("Input", loader(BUNDLED)),
+        column(
+            "Upscale",
+            upscaled("ground", size(2000, 2000, "cover")),
+            upscaled("product", size(1600, 1600, "contain")),
         ),
-        Column(
-            group="Result",
-            nodes=[
-                Node(
-                    type="BackplateFitToResolution", name="placed", values=size(2000, 2000, "pad", "transparent"),
-                    inputs={"image": ("product", "image"), "mask": ("product", "mask")},
-                ),
-                Node(type="InvertMask", inputs={"mask": ("placed", "mask")}),
-            ],
+        column(
+            "Result",
+            Node(
+                type="BackplateFitToResolution", name="placed", values=size(2000, 2000, "pad", "transparent"),
+                inputs={"image": ("product", "image"), "mask": ("product", "mask")},
+            ),
+            Node(type="InvertMask", inputs={"mask": ("placed", "mask")}),
         ),
-        Column(
-            group="Result",
-            nodes=[
-                Node(
-                    type="ImageCompositeMasked", values=[0, 0, False],
-                    inputs={
-                        "destination": ("ground", "image"), "source": ("placed", "image"),
-                        "mask": ("InvertMask", "MASK"),
-                    },
-                )
-            ],
+        column(
+            "Result",
+            Node(
+                type="ImageCompositeMasked", values=[0, 0, False],
+                inputs={
+                    "destination": ("ground", "image"), "source": ("placed", "image"), "mask": ("InvertMask", "MASK"),
+                },
+            ),
         ),
     ],
     inputs=[

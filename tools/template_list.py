@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from layout import Node, Template, column, note
-from templates import BUNDLED, folder_job, loader, painted, picture, save, sharpened, size, sized, tiled, video
+from templates import (
+    BUNDLED,
+    fitted,
+    folder_job,
+    loader,
+    painted,
+    picture,
+    save,
+    sharpened,
+    size,
+    sized,
+    stitched,
+    tiled,
+    upscaled_video,
+    video,
+)  # fmt: skip
 
 PLUS, ULTRA = "RealESRGAN_x4plus.pth", "4x-UltraSharp.pth"
 GENERAL, DENOISING, ANIME = "realesr-general-x4v3.pth", "realesr-general-wdn-x4v3.pth", "realesr-animevideov3.pth"
@@ -80,9 +95,7 @@ BACKGROUND = Template(
         *painted(
             "empty oak table top in front of a softly blurred kitchen at morning, product photography backplate, "
             "natural window light",
-            "people, text, watermark, product, clutter",
-            1344,
-            768,
+            "people, text, watermark, product, clutter", 1344, 768,
         ),
         column(
             "Upscale",
@@ -97,30 +110,23 @@ BACKGROUND = Template(
         ),
         column("Upscale", tiled("", "model", ("painted", "IMAGE"))),
         column("Upscale", sharpened([0.4, 1.5, 0.01, 0.0, True, 0.0], ("tiled", "image"))),
-        column(
-            "Result",
-            Node(
-                type="BackplateFitToResolution", name="fit", values=size(3840, 2160, "cover"),
-                inputs={"image": ("sharpen", "image")}, change_me=True,
-            )
-        ),
+        column("Result", fitted(size(3840, 2160, "cover"), change_me=True, image=("sharpen", "image"))),
         column("Result", save(("fit", "image"), "backplate/background_4k")),
     ],
 )  # fmt: skip
 
+CUTOUT, PART = "Product cutout (PNG with transparency)", "Product, 80 % of the frame"
 PRODUCT = Template(
     title="Product on generated background 2000 (Backplate)",
     prompt="product_on_background_2000",
     columns=[
         *painted(
             "round stone pedestal in front of a pastel wall, soft studio light, product photography backplate",
-            "people, text, watermark, product",
-            1024,
-            1024,
+            "people, text, watermark, product", 1024, 1024,
         ),
         column(
             "Input",
-            picture("Product cutout (PNG with transparency)"),
+            picture(CUTOUT),
             loader(PLUS),
             note(
                 "# Product cutout on a generated background, 2000 x 2000\nThe background is painted by SDXL, the "
@@ -134,26 +140,13 @@ PRODUCT = Template(
         column(
             "Upscale",
             sized(size(2000, 2000, "cover"), ("painted", "IMAGE"), "Background to 2000 x 2000"),
-            Node(
-                type="BackplateUpscaleToResolution", title="Product, 80 % of the frame",
-                values=[*size(1600, 1600, "contain"), 0, "plain"],
-                inputs={
-                    "upscale_model": ("model", "upscale_model"),
-                    "image": ("Product cutout (PNG with transparency)", "IMAGE"),
-                    "mask": ("Product cutout (PNG with transparency)", "MASK"),
-                },
-                change_me=True,
-            ),
+            sized(size(1600, 1600, "contain"), (CUTOUT, "IMAGE"), PART, mask=(CUTOUT, "MASK")),
         ),
         column(
             "Result",
-            Node(
-                type="BackplateFitToResolution", title="Product in its place",
-                values=size(2000, 2000, "pad", "transparent"),
-                inputs={
-                    "image": ("Product, 80 % of the frame", "image"),
-                    "mask": ("Product, 80 % of the frame", "mask"),
-                },
+            fitted(
+                size(2000, 2000, "pad", "transparent"), "Product in its place",
+                image=(PART, "image"), mask=(PART, "mask"),
             ),
             Node(type="InvertMask", inputs={"mask": ("Product in its place", "mask")}),
         ),
@@ -172,13 +165,14 @@ PRODUCT = Template(
     ],
 )  # fmt: skip
 
+LABEL = "Product picture, label painted over"
 PROTECTED = Template(
     title="Product with a protected label (Backplate)",
     prompt="product_protected_label",
     columns=[
         column(
             "Input",
-            picture("Product picture, label painted over"),
+            picture(LABEL),
             loader(PLUS),
             note(
                 "# A label that is not invented\nModels draw letters where they cannot read them. Choose your "
@@ -191,22 +185,10 @@ PROTECTED = Template(
                 480,
             ),
         ),
-        column(
-            "Upscale",
-            Node(
-                type="BackplateUpscaleToResolution", name="upscale",
-                values=[*size(2000, 2000, "longest"), 0, "plain"],
-                inputs={
-                    "upscale_model": ("model", "upscale_model"),
-                    "image": ("Product picture, label painted over", "IMAGE"),
-                    "protect": ("Product picture, label painted over", "MASK"),
-                },
-                change_me=True,
-            )
-        ),
+        column("Upscale", sized(size(2000, 2000, "longest"), (LABEL, "IMAGE"), protect=(LABEL, "MASK"))),
         column("Result", save(("upscale", "image"), "backplate/protected_label")),
     ],
-    app=([("Product picture, label painted over", "image"), ("upscale", "width")], ["save"]),
+    app=([(LABEL, "image"), ("upscale", "width")], ["save"]),
 )  # fmt: skip
 
 COMPARE = Template(
@@ -344,6 +326,8 @@ MARKETPLACE = Template(
     app=([("folder", "folder"), ("folder", "output_folder"), ("folder", "profile")], ["folder"]),
 )  # fmt: skip
 
+ONE, OTHER = "Enlarged by Real-ESRGAN", "Enlarged by 4x-UltraSharp"
+BOTH = "Detail of UltraSharp over Real-ESRGAN"
 AGAINST = Template(
     title="Real-ESRGAN against UltraSharp (Backplate)",
     prompt="real_esrgan_against_ultrasharp",
@@ -362,41 +346,30 @@ AGAINST = Template(
         ),
         column(
             "Upscale",
-            tiled("Enlarged by Real-ESRGAN", "Real-ESRGAN", ("Picture", "IMAGE")),
-            tiled("Enlarged by 4x-UltraSharp", "4x-UltraSharp", ("Picture", "IMAGE")),
+            tiled(ONE, "Real-ESRGAN", ("Picture", "IMAGE")),
+            tiled(OTHER, "4x-UltraSharp", ("Picture", "IMAGE")),
         ),
         column(
             "Compare",
-            Node(
-                type="ImageStitch", values=["right", False, 16, "white"],
-                inputs={
-                    "image1": ("Enlarged by Real-ESRGAN", "image"),
-                    "image2": ("Enlarged by 4x-UltraSharp", "image"),
-                },
-            ),
-            sharpened(
-                [0.6, 1.5, 0.0, 0.0, True, 0.0], ("Enlarged by Real-ESRGAN", "image"),
-                "Detail of UltraSharp over Real-ESRGAN", detail=("Enlarged by 4x-UltraSharp", "image"),
-            ),
+            stitched("right", 16, (ONE, "image"), (OTHER, "image")),
+            sharpened([0.6, 1.5, 0.0, 0.0, True, 0.0], (ONE, "image"), BOTH, detail=(OTHER, "image")),
         ),
         column(
             "Result",
             save(("ImageStitch", "IMAGE"), "backplate/side_by_side", "Left Real-ESRGAN, right 4x-UltraSharp"),
-            save(
-                ("Detail of UltraSharp over Real-ESRGAN", "image"), "backplate/both",
-                "Both: UltraSharp's detail without its ringing",
-            ),
+            save((BOTH, "image"), "backplate/both", "Both: UltraSharp's detail without its ringing"),
         ),
     ],
 )  # fmt: skip
 
+RECORDING = "720p recording"
 VIDEO = Template(
     title="Upscale video 720p to 1080p (Backplate)",
     prompt="video_720p_to_1080p",
     columns=[
         column(
             "Input",
-            video("720p recording", "match_720p.mp4"),
+            video(RECORDING, "match_720p.mp4"),
             loader(GENERAL),
             note(
                 "# 720p to 1080p\nChoose your video first; ComfyUI comes with none.\n\nThe video is read, "
@@ -408,24 +381,19 @@ VIDEO = Template(
         ),
         column(
             "Upscale",
-            Node(
-                type="BackplateUpscaleVideo", name="video", change_me=True,
-                values=[
-                    *size(1920, 1080, "cover"), "h264", -1, "mp4", "as source", "exact", 1.5, "output",
-                    "backplate/match_1080p", True, True, True, False, False, 0, "plain",
-                ],
-                inputs={"upscale_model": ("model", "upscale_model"), "video": ("720p recording", "VIDEO")},
-            )
+            upscaled_video(
+                RECORDING, size(1920, 1080, "cover"), "h264", "mp4", "as source", "exact", "backplate/match_1080p"
+            ),
         ),
         column(
             "Result",
             Node(
                 type="BackplateVideoReport", name="report",
-                inputs={"result": ("video", "video"), "source": ("720p recording", "VIDEO")},
+                inputs={"result": ("video", "video"), "source": (RECORDING, "VIDEO")},
             )
         ),
     ],
-    app=([("720p recording", "file"), ("video", "width"), ("video", "height")], ["video"]),
+    app=([(RECORDING, "file"), ("video", "width"), ("video", "height")], ["video"]),
 )  # fmt: skip
 
 EPISODE = Template(
@@ -447,14 +415,9 @@ EPISODE = Template(
         ),
         column(
             "Upscale",
-            Node(
-                type="BackplateUpscaleVideo", name="video", change_me=True,
-                values=[
-                    *size(3840, 2160, "contain"), "hevc", -1, "mkv", "10", "within noise", 1.5, "output",
-                    "backplate/episode_4k", True, True, True, False, False, 240, "plain",
-                ],
-                inputs={"upscale_model": ("model", "upscale_model"), "video": ("Episode", "VIDEO")},
-            )
+            upscaled_video(
+                "Episode", size(3840, 2160, "contain"), "hevc", "mkv", "10", "within noise", "backplate/episode_4k", 240
+            ),
         ),
     ],
 )  # fmt: skip
@@ -484,6 +447,7 @@ PANORAMA = Template(
     ],
 )
 
+TWICE = "Twice beside itself"
 TEXTURE = Template(
     title="Upscale seamless texture (Backplate)",
     prompt="seamless_texture",
@@ -504,24 +468,13 @@ TEXTURE = Template(
         column("Upscale", tiled("", "model", ("Texture that tiles", "IMAGE"), "wrap both")),
         column(
             "Compare",
-            Node(
-                type="ImageStitch", title="Twice beside itself", values=["right", False, 0, "white"],
-                inputs={"image1": ("tiled", "image"), "image2": ("tiled", "image")},
-            ),
-            Node(
-                type="ImageStitch", title="Twice below itself", values=["down", False, 0, "white"],
-                inputs={
-                    "image1": ("Twice beside itself", "IMAGE"),
-                    "image2": ("Twice beside itself", "IMAGE"),
-                },
-            ),
+            stitched("right", 0, ("tiled", "image"), ("tiled", "image"), TWICE),
+            stitched("down", 0, (TWICE, "IMAGE"), (TWICE, "IMAGE"), "Twice below itself"),
         ),
         column(
             "Result",
             save(("tiled", "image"), "backplate/texture"),
-            Node(
-                type="PreviewImage", title="Four of it", inputs={"images": ("Twice below itself", "IMAGE")}
-            ),
+            Node(type="PreviewImage", title="Four of it", inputs={"images": ("Twice below itself", "IMAGE")}),
         ),
     ],
 )  # fmt: skip

@@ -65,12 +65,37 @@ def tiled(title: str, model: str, source: tuple[str, str], edge: str = "plain") 
 
 
 def sized(
-    values: list[Any], source: tuple[str, str], title: str = "", edge: str = "plain", model: str = "model"
-) -> Node:
-    inputs = {"upscale_model": (model, "upscale_model"), "image": source}
+    values: list[Any], source: tuple[str, str], title: str = "", edge: str = "plain", model: str = "model",
+    **more: tuple[str, str],
+) -> Node:  # fmt: skip
+    inputs = {"upscale_model": (model, "upscale_model"), "image": source, **more}
     return Node(
         type="BackplateUpscaleToResolution", title=title, name=title or "upscale", values=[*values, 0, edge],
         inputs=inputs, change_me=True,
+    )  # fmt: skip
+
+
+def fitted(values: list[Any], title: str = "", *, change_me: bool = False, **inputs: tuple[str, str]) -> Node:
+    return Node(
+        type="BackplateFitToResolution", title=title, name=title or "fit", values=values, inputs=inputs,
+        change_me=change_me,
+    )  # fmt: skip
+
+
+def stitched(side: str, gap: int, one: tuple[str, str], other: tuple[str, str], title: str = "") -> Node:
+    """``other`` on that side of ``one``."""
+    inputs = {"image1": one, "image2": other}
+    return Node(type="ImageStitch", title=title, values=[side, False, gap, "white"], inputs=inputs)
+
+
+def upscaled_video(
+    source: str, target: list[Any], codec: str, container: str, depth: str, held: str, prefix: str, tile: int = 0
+) -> Node:
+    """``depth``: bits per channel. ``held``: how similar frames must be to be computed only once."""
+    values = [*target, codec, -1, container, depth, held, 1.5, "output", prefix, True, True, True, False, False]
+    inputs = {"upscale_model": ("model", "upscale_model"), "video": (source, "VIDEO")}
+    return Node(
+        type="BackplateUpscaleVideo", name="video", values=[*values, tile, "plain"], inputs=inputs, change_me=True
     )  # fmt: skip
 
 
@@ -80,7 +105,7 @@ def sharpened(values: list[Any], source: tuple[str, str], title: str = "", **mor
 
 
 def folder_job(title: str, *values: Any, **named: Any) -> list[Column]:
-    """The pictures of ``input/products`` through the model, and what became of them."""
+    """The pictures of ``input/products`` through the model, and a report."""
     node = Node(
         type="BackplateUpscaleFolder", title=title, name="folder",
         values=["products", True, *values, "as source", "{stem}", False, False, True, False, 2, 0, "plain"],

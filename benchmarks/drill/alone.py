@@ -1,4 +1,4 @@
-"""Part 4: the same model alone, so that what the pack adds is visible, and the ways in which a plan could run it."""
+"""Part 4: the same model alone, so that the pack's overhead is visible, and the ways in which a plan could run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Part 1: what the machine is, and what it reaches at best."""
+"""Part 1: what the machine is, and its peak performance."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        # A bundled package is a folder beside its metadata; anything else is not there.
+        # Bundled packages are unpacked with their metadata; any other without it is missing.
         return str(getattr(sys.modules.get(name), "__version__", ""))
 
 

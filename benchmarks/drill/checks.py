@@ -1,4 +1,4 @@
-"""Part 2: the tests that need a card, in the process that pytest makes of them."""
+"""Part 2: the tests that need a card, run by pytest in its own process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rows(settings: Settings) -> list[Row]:
 
 
 def files() -> list[Path]:
-    """Test files that have such tests, so that a bare machine need not import the others; the longest comes first."""
+    """Files with such tests, so that a bare machine need not import the others; the longest comes first."""
     found = [path for path in (ROOT / "tests").rglob("test_*.py") if MARK in path.read_text(encoding="utf-8")]
     return sorted(found, key=lambda path: (path.name != FIRST, path))
 
@@ -38,21 +38,11 @@ def files() -> list[Path]:
 def run(settings: Settings, paths: list[Path] | None = None, seconds: float = SECONDS) -> Facts:
     """What pytest says is read as far as it came when the time is over."""
     words = [
-        sys.executable,
-        "-u",
-        "-m",
-        "pytest",
-        "-m",
-        "cuda",
-        "-v",
-        "-rfEs",
-        "--color=no",
-        "--tb=short",
-        "--durations=8",
-    ]
-    words += ["--show-capture=no", "--continue-on-collection-errors", "-p", "no:cacheprovider"]
-    words += map(str, files() if paths is None else paths)
-    # There the tests look for real weights; what the bundle lacks is skipped. Lines must not be folded.
+        sys.executable, "-u", "-m", "pytest", "-m", "cuda", "-v", "-rfEs", "--color=no", "--tb=short", "--durations=8",
+        "--show-capture=no", "--continue-on-collection-errors", "-p", "no:cacheprovider",
+        *map(str, files() if paths is None else paths),
+    ]  # fmt: skip
+    # The tests look for real weights there; those missing from the bundle are skipped. Lines must not be wrapped.
     environment = {
         "BACKPLATE_SHARED": str(settings.bundle),
         **os.environ,
@@ -78,7 +68,7 @@ def outcome(lines: list[str], ended: int | None, *, dry: bool) -> Facts:
     tests = {match[1]: KINDS[match[2]] for line in lines if (match := TEST.match(line))}
     counts = Counter(tests.values())
     shown = f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped"
-    # A file that cannot be imported is named without a reason.
+    # pytest names a file that cannot be imported without giving a reason.
     seen = next((line[1:].strip() for line in lines if line.startswith("E ")), "")
     reasons = {match[1]: match[2] or seen for line in lines if (match := REASON.match(line))}
     failed = [

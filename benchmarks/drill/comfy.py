@@ -26,7 +26,7 @@ from pack import comfyui_home
 from .rows import LeftOut, Settings
 
 ABSENT = ("torchaudio", "scipy", "transformers")
-"""What core imports on the way to its upscaling node and never calls there."""
+"""Modules that core imports for its upscaling node but never calls there."""
 
 
 class _Empty(type):
@@ -65,7 +65,7 @@ class _EmptyModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @contextmanager
 def empty_in_place_of(names: Sequence[str]) -> Generator[list[str]]:
-    """Gives the names that are not installed. Afterwards nobody finds the empty modules any more."""
+    """Gives the names that are not installed. Afterwards the empty modules are gone again."""
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     finder = _EmptyModules(missing)
     sys.meta_path.append(finder)
@@ -101,7 +101,7 @@ def core(settings: Settings) -> Core:
 
 
 class Core:
-    """What a user of core's nodes does. ``empty``: packages that were replaced by nothing."""
+    """What a user of core's nodes does. ``empty``: packages replaced by empty modules."""
 
     def __init__(self, node: Any, empty: list[str]) -> None:
         self._node, self.empty = node, empty

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 START_SECONDS = 90.0
-"""For a new process to import PyTorch and to open the device."""
+"""Seconds for a new process to import PyTorch and to open the device."""
 
 LEAST_SECONDS = 3.0
 """Time left below which no row is begun."""
@@ -59,7 +59,7 @@ def run_group(
 def _one_process(
     command: Sequence[str], rows: list[Planned], deadline: float, emit: Emit, log: IO[bytes], start: float
 ) -> tuple[list[Planned], str]:
-    """The rows that are still to be done when the process has ended, and why it ended before its first row."""
+    """The rows still to be run after the process ended, and why it ended before its first row."""
     names = [row.name for row in rows]
     child = subprocess.Popen([*command, *names], stdout=subprocess.PIPE, stderr=log, start_new_session=True)
     lines: queue.Queue[bytes | None] = queue.Queue()
@@ -74,8 +74,9 @@ def _one_process(
                 reason = f"it took longer than {time.monotonic() - begun_at:.0f} s"
                 break
             if line is None:
-                child.wait()
-                reason = f"its process ended with {_ending(child.returncode)}"
+                code = child.wait()
+                ending = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+                reason = f"its process ended with {ending}"
                 break
             record = json.loads(line)
             if "begin" in record:
@@ -103,14 +104,10 @@ def _pump(child: subprocess.Popen[bytes], lines: queue.Queue[bytes | None]) -> N
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """With all that it started."""
+    """Ends the process with all its children."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-
-
-def _ending(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def _record(row: Planned, status: str, error: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def _capped_row(name: str, model: str, cap: int, settings: Settings) -> Row:
 
 @dataclass
 class Made:
-    """A result; ``device``: megabytes at most on the card; ``process``: those by which the process grew."""
+    """A result; ``device``: megabytes at most on the card; ``process``: megabytes by which the process grew."""
 
     picture: torch.Tensor
     device: float | None
@@ -87,18 +87,6 @@ def capped(name: str, cap: int, reported: bool, settings: Settings) -> Facts:
     return facts
 
 
-class LittleCard:
-    """``torch.cuda.get_device_properties`` of this card, with less memory."""
-
-    def __init__(self, total: int) -> None:
-        self._real, self._total = torch.cuda.get_device_properties, total
-
-    def __call__(self, device: Any = None) -> Any:
-        real = self._real(device)
-        facts = {name: getattr(real, name) for name in dir(real) if not name.startswith("_")}
-        return SimpleNamespace(**facts | {"total_memory": self._total})
-
-
 @contextmanager
 def _card_of(gigabytes: int, reported: bool, settings: Settings) -> Generator[None]:
     if settings.dry:
@@ -108,6 +96,10 @@ def _card_of(gigabytes: int, reported: bool, settings: Settings) -> Generator[No
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(min(1.0, most / total), 0)
 
+    real = torch.cuda.get_device_properties(0)
+    facts = {name: getattr(real, name) for name in dir(real) if not name.startswith("_")}
+    small = SimpleNamespace(**facts | {"total_memory": most})
+
     def little(device: Any = None) -> tuple[int, int]:
         return max(0, most - torch.cuda.memory_reserved(device)), most
 
@@ -115,14 +107,14 @@ def _card_of(gigabytes: int, reported: bool, settings: Settings) -> Generator[No
         if not reported:
             yield
             return
-        with patch("torch.cuda.mem_get_info", little), patch("torch.cuda.get_device_properties", LittleCard(most)):
+        with patch("torch.cuda.mem_get_info", little), patch("torch.cuda.get_device_properties", lambda _=None: small):
             yield
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, 0)
 
 
 def with_ours(name: str, settings: Settings, smaller: int = 1) -> Made:
-    """Everything opened anew, in the room that there is."""
+    """Opens everything anew, in the available memory."""
     device, notes = torch.device(settings.device), list[str]()
     upscaler, fit = open_ours(load(name, settings)[0], device), ours("core.image.fit")
     width, height = (side // smaller for side in _target(settings))

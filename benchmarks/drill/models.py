@@ -21,18 +21,14 @@ CALIBRATION_SIDE = 48
 COUNT_SIDE = 32
 
 
-def weights_folders(settings: Settings) -> list[Path]:
-    shared = Path(os.environ.get("BACKPLATE_SHARED", ROOT.parent / "shared"))
-    return [settings.bundle / "weights", ROOT / "weights", shared / "weights"]
-
-
 def real_weights(name: str, settings: Settings) -> Path | None:
-    paths = (folder / f"{REAL_WEIGHTS[name]}.safetensors" for folder in weights_folders(settings))
+    shared = Path(os.environ.get("BACKPLATE_SHARED", ROOT.parent / "shared"))
+    paths = (folder / "weights" / f"{REAL_WEIGHTS[name]}.safetensors" for folder in (settings.bundle, ROOT, shared))
     return None if settings.dry else next((path for path in paths if path.is_file()), None)
 
 
 def model_path(name: str, settings: Settings) -> tuple[Path, str]:
-    """The file, and what is said about it. Raises ``KeyError`` for real weights that are not there."""
+    """The file, and a note about it. Raises ``KeyError`` for real weights that are missing."""
     if name == "lite-x2":
         return ROOT / "model_loader" / "bundled" / "backplate-lite-x2.safetensors", "bundled"
     if name in REAL_WEIGHTS and (path := real_weights(name, settings)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -49,13 +48,14 @@ def race(name: str, width: int, height: int, settings: Settings) -> Facts:
         works["core"] = _core_work(name, source, results, facts, settings)
     except LeftOut as reason:
         facts["without core"] = str(reason)
-    except Exception as error:  # noqa: BLE001  ours is measured whatever happens to the other
+    except Exception as error:  # noqa: BLE001  ours is measured even if the other fails
         facts |= {"status": "failed", "error": f"core: {type(error).__name__}: {error}"}
     seconds = alternate(works, device)
     facts |= {f"{who} s": round(each, 4) for who, each in seconds.items()}
     if "core" in seconds:
         facts["times core"] = round(seconds["core"] / seconds["ours"], 2)
-    facts |= _peaks(works, device)
+    peaks = {who: device_peak(work, device)[1] for who, work in works.items()}
+    facts |= {f"{who} peak MB": round(peak) for who, peak in peaks.items() if peak is not None}
     facts["precision"] = precision_of(upscaler)
     facts["TFLOP"] = operations_of_pixel(model_path(name, settings)[0]) * source.shape[2] * source.shape[3] / 1e12
     return facts | _differences(model, source, results, device)
@@ -74,11 +74,6 @@ def _core_work(
         results["core"] = core.upscale(opened, image).movedim(-1, 1)
 
     return work
-
-
-def _peaks(works: Mapping[str, Work], device: torch.device) -> Facts:
-    peaks = {f"{who} peak MB": device_peak(work, device)[1] for who, work in works.items()}
-    return {key: round(value) for key, value in peaks.items() if value is not None}
 
 
 def _differences(model: Any, source: torch.Tensor, results: dict[str, torch.Tensor], device: torch.device) -> Facts:

@@ -19,7 +19,7 @@ BARS: dict[str, tuple[tuple[str, str, float], ...]] = {
     "folder": (("card busy", ">=", 0.8),),
     "memory core": (("process, times ours", ">=", 5.0), ("device, times ours", ">=", 5.0)),
 }
-"""What is wanted on a card of the H100's class, by row: fact, direction, value."""
+"""Targets for a card of the H100's class, by row: fact, direction, value."""
 
 
 class Report:
@@ -31,7 +31,7 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The row with what follows from those before it."""
+        """Adds the row, completed with what follows from earlier rows."""
         row = self._with_core_peak(self._with_share(row))
         if not self._dry and row.get("status") == "ok" and (bars := _bars(row)):
             row = {**row, "bars": bars}
@@ -45,7 +45,7 @@ class Report:
         (self._folder / f"{name}.md").write_text(self.table())
 
     def card_name(self) -> str:
-        """Of the card, fit for a file."""
+        """The card's name, suitable for a file name."""
         card = next((str(row["card"]) for row in self.rows if "card" in row), "unknown")
         return ("dry-" if self._dry else "") + re.sub(r"[^a-z0-9]+", "-", card.lower()).strip("-")
 

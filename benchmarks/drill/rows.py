@@ -1,4 +1,4 @@
-"""What a row of the drill is, and the process that runs a group of them and says what became of each."""
+"""The rows of the drill, and the process that runs a group of them and reports the outcome of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REAL_WEIGHTS = {
     "animevideov3": "realesr-animevideov3",
     "real rrdbnet": "RealESRGAN_x4plus",
 }
-"""File names, without suffix, of models of the drill; what is not there is drawn by chance, in the same shape."""
+"""File names, without suffix, of models of the drill; missing weights are replaced by random ones of the same shape."""
 
 
 class LeftOut(Exception):
@@ -57,7 +57,7 @@ class Row:
 
 def serve(rows: Sequence[Row], wanted: Sequence[str], settings: Settings) -> None:
     """Runs the wanted rows one after the other. Standard output carries one JSON line when a row begins and one when
-    it ends, and nothing else: whatever else is printed goes to standard error."""
+    it ends, and nothing else: all other output goes to standard error."""
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for row in rows:
@@ -69,8 +69,8 @@ def serve(rows: Sequence[Row], wanted: Sequence[str], settings: Settings) -> Non
 
 
 def _leave_card() -> None:
-    """What a row held there is given back. Ends the process if the card does not answer it any more, as after a fault
-    in a kernel, so that the next rows get a new one."""
+    """What a row held there is given back. Ends the process if the card no longer responds, as after a fault in a
+    kernel, so that the next rows get a new process."""
     import torch
 
     gc.collect()
@@ -94,7 +94,7 @@ def run_row(row: Row, settings: Settings) -> Facts:
         facts: Facts = {"status": "ok", **row.work()}
     except LeftOut as reason:
         facts = {"status": "left out", "error": str(reason)}
-    except Exception as error:  # noqa: BLE001  whatever happens to one row happens to that one
+    except Exception as error:  # noqa: BLE001  a failure must not affect the other rows
         traceback.print_exc(file=sys.stderr)
         facts = {"status": "failed", "error": f"{type(error).__name__}: {error}"[:LONGEST_ERROR]}
     return {"row": row.name, "part": row.part, "took": round(time.perf_counter() - started, 2), **facts}

@@ -1,4 +1,4 @@
-"""How long work takes on a device, how much memory, and how much of the time the device is busy."""
+"""Measures the time and memory that work takes on a device, and the share of the time in which the device is busy."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ def seconds_of(work: Work, device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def median_seconds(work: Work, device: torch.device, rounds: int = 5, most: float = 5.0) -> float:
-    """After one run that does not count; fewer rounds where they would take longer than ``most`` seconds."""
-    first = seconds_of(work, device)
-    rounds = max(1, min(rounds, int(most / max(first, 1e-6))))
-    return statistics.median(seconds_of(work, device) for _ in range(rounds))
+def median_seconds(work: Work, device: torch.device, most: float = 5.0) -> float:
+    """``alternate`` of a single work."""
+    return alternate({"": work}, device, most)[""]
 
 
-def alternate(works: Mapping[str, Work], device: torch.device, rounds: int = 5, most: float = 8.0) -> dict[str, float]:
-    """The median of each, run in turns, after a first run of each that does not count."""
+def alternate(works: Mapping[str, Work], device: torch.device, most: float = 8.0) -> dict[str, float]:
+    """The median of each in up to five rounds, run in turns, after a first run of each that does not count; fewer
+    rounds if they would take longer than ``most`` seconds."""
     first = sum(seconds_of(work, device) for work in works.values())
-    rounds = max(1, min(rounds, int(most / max(first, 1e-6))))
+    rounds = max(1, min(5, int(most / max(first, 1e-6))))
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
@@ -44,7 +43,7 @@ def alternate(works: Mapping[str, Work], device: torch.device, rounds: int = 5, 
 
 
 def device_peak(work: Work, device: torch.device) -> tuple[Any, float | None]:
-    """What the work gives, and the most megabytes that were allocated on the device meanwhile; None on the CPU."""
+    """The result of the work, and the peak of megabytes allocated on the device meanwhile; None on the CPU."""
     if device.type != "cuda":
         return work(), None
     torch.cuda.empty_cache()
@@ -70,7 +69,7 @@ def busy_share(work: Work, device: torch.device) -> float | str | None:
         on_card = [event for event in events if "cuda" in str(event.device_type()).lower()]
         spans = ((event.start_ns(), event.start_ns() + event.duration_ns()) for event in on_card)
         return round(covered(spans) / 1e9 / taken, 3)
-    except Exception as error:  # noqa: BLE001  what was measured before is worth more than this
+    except Exception as error:  # noqa: BLE001  a failure here must not lose earlier measurements
         return f"unknown ({type(error).__name__}: {error})"
 
 

@@ -15,10 +15,10 @@ _ALMOST_NOTHING = 1e-8
 
 
 def bleed(picture: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """The picture with the colour of visible pixels continued under the transparent ones.
+    """Extends the colour of the visible pixels under the transparent ones.
 
-    Pixels with an alpha of at least 2/255 stay as they are, to the bit. The others take an average of visible
-    ones, near ones first, so that a model or a filter that looks across the border of a cutout sees its own colour.
+    Pixels with an alpha of at least 2/255 stay as they are, to the bit. The others take an average of visible ones,
+    near ones first, so that a model or a filter that looks across the border of a cutout sees the cutout's own colour.
     A picture without any visible pixel stays as it is. ``alpha`` is (B or 1, 1, H, W).
 
     Push-pull: averages weighted by visibility are pooled until none is empty, then filled back down (Gortler et
@@ -53,7 +53,7 @@ def _fill(weighted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 def _halve(plane: torch.Tensor) -> torch.Tensor:
-    """Sums of 2x2 blocks; what lies beyond the border counts nothing."""
+    """Sums of 2x2 blocks; pixels beyond the border count as 0."""
     height, width = plane.shape[-2:]
     return avg_pool2d(pad(plane, (0, width % 2, 0, height % 2)), 2) * 4
 

@@ -15,7 +15,7 @@ from .fit import FitPlan
 
 
 class Fill(str, Enum):
-    """What fills the canvas around a picture. EDGE: its border pixels go on outward. COLOUR: one colour.
+    """What fills the canvas around a picture. EDGE: its border pixels, repeated outward. COLOUR: one colour.
     TRANSPARENT: nothing, the alpha is 0 there."""
 
     EDGE = "edge"
@@ -58,8 +58,8 @@ def place(
     """The picture and its alpha on the plan's canvas.
 
     ``picture`` has the size of ``plan.placed``. A grey picture becomes RGB where the colour around it is not grey.
-    Around it alpha is 1 on a colour, goes on outward like the pixels with EDGE, and is 0 with TRANSPARENT, which
-    gives a picture without alpha one. Raises ``InputError`` for a colour that cannot be read.
+    Around the picture, alpha is 1 on a colour, is repeated outward like the pixels with EDGE, and is 0 with
+    TRANSPARENT, which adds alpha to a picture without it. Raises ``InputError`` for an invalid colour.
     """
     if not plan.padded:
         return picture, alpha

@@ -1,4 +1,4 @@
-"""Brightness and colour: the few conversions that several rooms need."""
+"""Brightness and colour: the few conversions that several packages need."""
 
 from __future__ import annotations
 

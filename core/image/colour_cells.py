@@ -1,11 +1,11 @@
-"""What an enlarged picture misses of its source's colours, gathered in cells of a few source pixels.
+"""How an enlarged picture's colours differ from its source's, gathered in cells of a few source pixels.
 
 Cells hold sums of differences and sums of weights, so that means over several cells are a normalised convolution
 (Knutsson and Westin, "Normalized and differential convolution", CVPR 1993): pixels weigh as much as their surroundings
-are flat, and an edge that the model moved, or made steeper, is not taken for a colour and has no glow. Dark, middle and
-bright pixels are summed apart, as in a bilateral grid (Chen, Paris and Durand, "Real-time edge-aware image processing
-with the bilateral grid", SIGGRAPH 2007), so that what a dark object misses does not shine onto the background beside
-it.
+are flat, and an edge that the model moved, or made steeper, is not taken for a colour and does not glow. Dark, middle
+and bright pixels are summed separately, as in a bilateral grid (Chen, Paris and Durand, "Real-time edge-aware image
+processing with the bilateral grid", SIGGRAPH 2007), so that what a dark object misses does not shine onto the
+background beside it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from .resize import full_precision
 CELL = 4
 """Side in source pixels of the cells that the difference is averaged over first."""
 TONES = 8
-"""Levels of brightness that have a mean of their own; between them it changes evenly."""
+"""Levels of brightness with a separate mean each; between them it is interpolated."""
 OTHER_TONES = 0.01
-"""Weight of pixels of all other tones, so that a tone without anything flat nearby gets a mean as well."""
+"""Weight of pixels of all other tones, so that a tone without flat pixels nearby gets a mean as well."""
 FLAT = 8 / 255
 """Range of values in 5x5 source pixels at which a pixel weighs a quarter."""
 FLAT_REACH = 2
 MOST = 16 / 255
-"""Mean differences of a cell up to this are taken for a moved colour; those from half as much again on are a fault of
-another kind, such as a black tile, which nothing is to cover up."""
+"""Mean differences of a cell up to this are taken for a colour shift; those of 1.5 times as much and more are another
+kind of fault, such as a black tile, which must not be covered up."""
 LEAST_WEIGHT = 1e-3
-"""Of a pixel that is not flat at all, so that a place without anything flat gets a mean as well."""
+"""Weight of a pixel that is not flat at all, so that a place without flat pixels gets a mean as well."""
 
 
 def reduced(planes: torch.Tensor, factor: int) -> torch.Tensor:
@@ -54,7 +54,7 @@ def sums_of_cells(source: torch.Tensor, means: torch.Tensor, top: int) -> torch.
     miss in each channel times its weight in each tone, and the weights."""
     missing = source[:, :, top : top + means.shape[2]].to(means) - means
     weights = _by_cell(_flatness(source, top, means.shape[2]).to(means) * (tones_of(means) + OTHER_TONES))
-    # What is not flat is texture: its bright and its dark pixels are not to be drawn together.
+    # What is not flat is texture: its bright and dark pixels must not be pulled together.
     least = _by_cell(_least_weight(missing))
     differences = _by_cell(missing)
     terms = torch.cat([differences, _by_cell(torch.ones_like(missing[:, :1]))], dim=2)
@@ -66,13 +66,13 @@ def sums_of_cells(source: torch.Tensor, means: torch.Tensor, top: int) -> torch.
 
 
 def tones_of(picture: torch.Tensor) -> torch.Tensor:
-    """(1, TONES, h, w) the share of each pixel in the two tones that are nearest."""
+    """(1, TONES, h, w) the share of each pixel in its two nearest tones."""
     tones = torch.arange(TONES, device=picture.device, dtype=picture.dtype)[:, None, None]
     return (1 - (luma(picture) * (TONES - 1) - tones).abs()).clamp_(min=0)
 
 
 def _flatness(source: torch.Tensor, top: int, height: int) -> torch.Tensor:
-    """(1, 1, height, W) weights of source rows from ``top`` on: 1 in flat surroundings, next to nothing on edges."""
+    """(1, 1, height, W) weights of source rows from ``top`` on: 1 in flat surroundings, almost 0 on edges."""
     above = max(top - FLAT_REACH, 0)
     part = source[:, :, above : top + height + FLAT_REACH].float()
     span = (local_maximum(part, FLAT_REACH) - local_minimum(part, FLAT_REACH)).amax(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""A part of a picture together with what lies around it, as far as the edge provides it."""
+"""Resizes a part of a picture together with its surroundings, as far as the edge mode provides them."""
 
 from __future__ import annotations
 

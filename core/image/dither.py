@@ -1,4 +1,4 @@
-"""Rounding to 8 bits without bands.
+"""Rounding to 8 bits without banding.
 
 A smooth gradient that is rounded shows steps. Noise that is added before rounding turns them into grain too fine to
 see: with a triangular distribution two levels wide the error has neither a mean nor a variance that depends on the
@@ -26,23 +26,23 @@ from .hash_noise import uniform
 Floats = npt.NDArray[np.float32]
 
 REACH = 4
-"""Pixels in every direction over which values are compared."""
+"""Radius in pixels over which values are compared."""
 PERIOD = 16
 """Pixels over which a mean is taken: a multiple of the pattern that a model of scale 2, 4 or 8 leaves on flat areas."""
 CONTEXT = 2 * REACH + PERIOD
 STILL = 2
-"""Pixels of the source in every direction that have to be of one colour."""
+"""Radius in source pixels that must be of one colour."""
 STEEP = 2.0
 """Levels within ``REACH`` from which on bands would be under five pixels wide, and do not show."""
 FLAT, SLOWEST = 1e-3, 5e-3
 """Levels within ``REACH`` up to which pixels, and means of them, count as one colour."""
 OFF_GRID = 2e-3
-"""Levels from the nearest whole one: what was read from 8 bits and not computed since is closer."""
+"""Distance in levels from the nearest whole one; values read from 8 bits and unchanged since are closer."""
 
 
 class Dither(str, Enum):
-    """AUTO: smooth gradients between whole levels only. ON: wherever values lie between whole levels, but for areas of
-    one colour. OFF: nowhere."""
+    """AUTO: smooth gradients between whole levels only. ON: wherever values lie between whole levels, except in areas
+    of one colour. OFF: nowhere."""
 
     AUTO = "auto"
     ON = "on"
@@ -51,9 +51,9 @@ class Dither(str, Enum):
 
 @dataclass(frozen=True)
 class Still:
-    """Where the source of a picture is of one colour: a model does not return such areas quite as even as they were,
-    and what it adds there is no gradient. ``mask`` is (H, W) of the source, ``rows`` and ``columns`` say for those of
-    the result which of the source they show, -1 for none, where there is only background."""
+    """Where the source of a picture is of one colour: a model does not return such areas perfectly uniform, and what it
+    adds there is not a gradient. ``mask`` is (H, W) of the source, ``rows`` and ``columns`` say for those of the result
+    which of the source they show, -1 where there is only background."""
 
     mask: npt.NDArray[np.bool_]
     rows: npt.NDArray[np.intp]
@@ -88,8 +88,8 @@ def to_levels(
 ) -> npt.NDArray[np.uint8]:
     """Rows ``top`` to ``bottom`` of a picture (1, C, H, W), 0 to 1, as (rows, W, C) levels of 255.
 
-    What a pixel becomes depends on the picture around it, on its place and on ``seed``, not on which rows are asked
-    for. White and black stay white and black; an area of one colour, here or in the source, is only rounded.
+    The value of a pixel depends on the picture around it, its position and ``seed``, not on the requested rows. White
+    and black stay white and black; an area of one colour, here or in the source, is only rounded.
     """
     first, last = max(0, top - CONTEXT), min(picture.shape[2], bottom + CONTEXT)
     levels = _levels(picture, first, last) if dither is not Dither.OFF else _levels(picture, top, bottom)
@@ -134,7 +134,7 @@ def _chosen(levels: Floats, dither: Dither) -> npt.NDArray[np.bool_]:
 
 
 def _range(levels: Floats) -> Floats:
-    """The largest less the smallest value within ``REACH``."""
+    """The largest minus the smallest value within ``REACH``."""
     return _grown(levels) + _grown(-levels)
 
 

@@ -36,7 +36,7 @@ def local_maximum(picture: Tensor, reach: int) -> Tensor:
         side = 2 * min(reach, length - 1) + 1
         edge = side // 2
         grown = pad(picture, (edge, edge, 0, 0) if dim == -1 else (0, 0, edge, edge), value=-math.inf)
-        # Each round doubles the span of pixels that one element answers for.
+        # Each round doubles the span of pixels that an element covers.
         while span < side:
             step = min(span, side - span)
             kept = grown.shape[dim] - step

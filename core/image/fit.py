@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..types import Box, FloatBox, Size
 
 MAX_SIDE = 65_500
-"""Longest side of a result in pixels; libjpeg writes no longer one (its JPEG_MAX_DIMENSION)."""
+"""Longest side of a result in pixels; the longest that libjpeg writes (its JPEG_MAX_DIMENSION)."""
 MAX_PIXELS = 1_000_000_000
 MAX_PASSES = 6
 PASS_TOLERANCE = 0.005
@@ -23,7 +23,7 @@ PASS_TOLERANCE = 0.005
 
 
 class Fit(str, Enum):
-    """How a picture meets a wished size."""
+    """How a picture is fitted to the requested size."""
 
     COVER = "cover"
     CONTAIN = "contain"
@@ -36,7 +36,7 @@ class Fit(str, Enum):
 
 
 class Anchor(str, Enum):
-    """The side or corner that stays in place when something is cropped away or padded."""
+    """The side or corner that stays in place when the picture is cropped or padded."""
 
     CENTER = "center"
     TOP = "top"
@@ -105,13 +105,13 @@ class Sides(NamedTuple):
 def plan_fit(source: Size, target: Target) -> FitPlan:
     """Works out canvas, place and shown part for a picture of size ``source``.
 
-    cover       The canvas is width x height; the picture fills it and what hangs over is cropped. The crop is
-                exact to fractions of a pixel, so the aspect is exact; ``anchor`` says what stays.
+    cover       The canvas is width x height; the picture fills it and the overhang is cropped. The crop is
+                exact to fractions of a pixel, so the aspect is exact; ``anchor`` says which part stays.
     contain     The largest size of the same aspect that fits inside width x height; that is the canvas.
     pad         As contain, on a canvas of width x height, placed by ``anchor``; the rest is background.
-    stretch     The canvas is width x height and the whole picture fills it, whatever becomes of the aspect.
+    stretch     The canvas is width x height and the whole picture fills it, regardless of the aspect.
     longest     The longer side becomes the larger of width and height.
-    shortest    The shorter side becomes the smaller of width and height, of those given.
+    shortest    The shorter side becomes the smaller of the width and height given.
     megapixels  The area becomes ``megapixels`` million pixels, within the rounding of the sides.
     factor      Both sides grow by ``factor``.
 
@@ -121,10 +121,10 @@ def plan_fit(source: Size, target: Target) -> FitPlan:
     the canvas are rounded to its nearest multiple, halves up, never under one multiple; contain rounds down to
     stay inside width x height, and pad rounds up and takes the difference as background. If that moves a side by
     less than a pixel, the whole picture is shown. Otherwise it is scaled to cover the canvas and the overhang is
-    cropped as ``anchor`` says; stretch alone distorts. So, but for stretch, the sides are either exactly those of
+    cropped as ``anchor`` says; stretch alone distorts. So, except for stretch, the sides are either exactly those of
     a uniformly scaled part of the picture, or within one pixel of the uniformly scaled whole.
 
-    Raises ``InputError`` for a size that is not positive, a wish that says nothing, and a result over 65,500 px a
+    Raises ``InputError`` for a size that is not positive, an empty request, and a result over 65,500 px a
     side or 1 gigapixel.
     """
     if min(source) < 1:
@@ -181,7 +181,7 @@ def count_passes(magnification: float, scale: int) -> int:
 
 
 def _wished_sides(source: Size, target: Target) -> Sides:
-    """Width and height as asked, one that is 0 worked out from the source's aspect."""
+    """The requested width and height; one that is 0 follows from the source's aspect."""
     _check_sides(target)
     width, height = Fraction(target.width), Fraction(target.height)
     return Sides(
@@ -221,7 +221,7 @@ def _ideal_scale(source: Size, target: Target) -> Fraction:
 
 
 def _checked_number(name: str, value: float, largest: int) -> Fraction:
-    """The number as it is written in decimals: 0.35 is 35/100, not the nearest binary fraction."""
+    """The number exactly as written in decimals: 0.35 is 35/100, not the nearest binary fraction."""
     if not 0 < value <= largest:
         raise InputError(f"{name} is {value:g}; give a number above 0 and up to {largest:,}")
     return Fraction(str(float(value)))

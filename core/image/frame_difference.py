@@ -1,4 +1,5 @@
-"""Is this frame, or this tile, still the one before? Drawn animation holds each drawing for two or three frames."""
+"""Tells whether a frame or tile is the same as the one before. Drawn animation holds each drawing for two or three
+frames."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from ..errors import InputError
 from .colour import rgb_to_ycbcr
 
 BLOCK = 8
-"""Side in pixels of the blocks on which noise is told from change; a coding block of most video formats."""
+"""Side in pixels of the blocks on which noise is distinguished from change; a coding block of most video formats."""
 
 LARGEST_THRESHOLD = 16.0
 
@@ -20,7 +21,7 @@ LARGEST_THRESHOLD = 16.0
 class FrameReuse:
     """``reuse`` is whether results are reused at all. ``threshold`` is the largest mean difference of brightness in
     any block of 8x8 pixels, in levels of 255, at which two pictures still count as the same; 0 asks for equality to
-    the last bit. The noise of a clean encode lies near 1, that of a film scan over 3."""
+    the last bit. The noise of a clean encode is near 1, that of a film scan over 3."""
 
     reuse: bool = True
     threshold: float = 0.0

@@ -1,11 +1,11 @@
-"""Film grain and sensor noise: measured in a source, given back to a result that has lost it.
+"""Film grain and sensor noise: measured in a source and added to a result that has lost it.
 
-Measured on flat patches only: where a plane fits, and what is left of it has neither a direction nor coarse structure,
-it is noise (the idea of Liu, Tanaka and Okutomi, "Single-Image Noise Level Estimation for Blind Denoising", 2013, who
-look for patches of weak texture by the covariance of their gradients). Its strength is kept by brightness, its look as
-the correlation between neighbouring pixels, as AV1's film grain does (Norkin and Birkbeck, "Film Grain Synthesis for
-AV1 Video Codec", 2018). What is given back has that strength and correlation in pixels of the result: grain as fine as
-if the shot had been taken at that size. It is brightness alone, the same in every channel.
+Measured on flat patches only: where a plane fits and the residual has neither direction nor coarse structure, the
+residual is noise (the idea of Liu, Tanaka and Okutomi, "Single-Image Noise Level Estimation for Blind Denoising", 2013,
+who look for patches of weak texture by the covariance of their gradients). Its strength is kept by brightness, its look
+as the correlation between neighbouring pixels, as AV1's film grain does (Norkin and Birkbeck, "Film Grain Synthesis for
+AV1 Video Codec", 2018). The added grain has that strength and correlation in pixels of the result: grain as fine as if
+the shot had been taken at that size. It is brightness alone, the same in every channel.
 """
 
 # OpenCV publishes partial types.
@@ -29,13 +29,13 @@ Floats = npt.NDArray[np.float64]
 
 PATCH, STEP = 16, 8
 BINS = 8
-"""Ranges of brightness from 0 to 1 that have a strength of their own."""
+"""Number of brightness ranges from 0 to 1, each with its own strength."""
 LAGS = 4
-"""Pixels over which grain hangs together at most."""
+"""Largest distance in pixels over which grain is correlated."""
 LEAST = 0.5 / 255
-"""Weaker noise is what rounding to 8 bits leaves, and no grain."""
+"""Weaker noise comes from rounding to 8 bits and is not grain."""
 FEWEST, FEWEST_IN_BIN = 24, 12
-"""Flat patches without which nothing is said."""
+"""Fewest flat patches for a measurement."""
 COARSE = 5.0
 """How many times more than white noise the means of 4x4 pixels of grain may vary; texture varies more."""
 ROUND = 0.6
@@ -44,14 +44,14 @@ below."""
 SAME = 1.6
 """Patches whose variance is up to so many times that of the quietest fifth count as equally flat."""
 ALIKE = 0.6
-"""Least ratio between the variances of the quietest twentieth and fifth of a brightness: noise has a floor at which
-many patches lie, the quietest of textures are all different."""
+"""Least ratio between the variances of the quietest twentieth and fifth of a brightness: noise has a floor shared by
+many patches, while the quietest patches of a texture all differ."""
 MOST = 12 / 255
 """Stronger noise is texture."""
 SPREAD = 2.5
 """How many times stronger noise may be at one brightness than at another."""
 FADE = 8 / 255
-"""Below white and above black grain fades out over so much."""
+"""Distance from white and from black over which grain fades out."""
 MOST_PIXELS = 4_000_000
 """Of larger sources the middle is measured."""
 LUMA = (0.2126, 0.7152, 0.0722)
@@ -60,7 +60,7 @@ LUMA = (0.2126, 0.7152, 0.0722)
 @dataclass(frozen=True)
 class Grain:
     """``levels``: the standard deviation for brightness 1/16, 3/16 ... 15/16, with values from 0 to 1. ``kernel``:
-    (9, 9) weights whose squares sum to 1; white noise filtered with it hangs together as the grain does."""
+    (9, 9) weights whose squares sum to 1; white noise filtered with it is correlated like the grain."""
 
     levels: tuple[float, ...]
     kernel: tuple[tuple[float, ...], ...]
@@ -73,8 +73,8 @@ class Grain:
 
 @dataclass(frozen=True)
 class _Patches:
-    """Flat patches of one picture: brightness and variance of each, what is left after their planes (N, 16, 16), and
-    where they lie (indices into the grid of patches)."""
+    """Flat patches of one picture: brightness and variance of each, their residuals from the fitted planes (N, 16, 16),
+    and their positions (indices into the grid of patches)."""
 
     brightness: Floats
     variance: Floats
@@ -89,8 +89,8 @@ def measure_grain(source: torch.Tensor) -> Grain | None:
 
 
 def missing_grain(source: torch.Tensor, result: torch.Tensor, box: FloatBox | None = None) -> Grain | None:
-    """The grain of a source that a result, which shows ``box`` of it, does not have any more: its variance less that
-    of the result on the same flat patches, when it is reduced to the source's size."""
+    """The grain of a source that a result, which shows ``box`` of it, has lost: its variance minus that of the result
+    on the same flat patches, when it is reduced to the source's size."""
     if box is not None:
         x, y = round(box.x), round(box.y)
         source = source[..., y : y + max(1, round(box.height)), x : x + max(1, round(box.width))]
@@ -109,7 +109,7 @@ def missing_grain(source: torch.Tensor, result: torch.Tensor, box: FloatBox | No
 
 
 def add_grain(picture: torch.Tensor, grain: Grain, seed: int = 0, still: Still | None = None) -> torch.Tensor:
-    """A picture (1, C, H, W), 0 to 1, with grain that depends on the place and on ``seed`` alone. White and black get
+    """A picture (1, C, H, W), 0 to 1, with grain that depends only on the position and ``seed``. White and black get
     none, nor does what is ``still``: where the source is of one colour."""
     result = torch.empty_like(picture)
     for top in range(0, picture.shape[2], 256):
@@ -160,7 +160,7 @@ def _middle(picture: torch.Tensor) -> torch.Tensor:
 
 
 def _residuals(brightness: Floats) -> tuple[Floats, Floats]:
-    """What planes leave of all patches (N, 16, 16), and the patches themselves."""
+    """The residuals of all patches from their fitted planes (N, 16, 16), and the patches themselves."""
     if min(brightness.shape) < PATCH:
         empty = np.empty((0, PATCH, PATCH))
         return empty, empty
@@ -230,15 +230,15 @@ def _grain_of(patches: _Patches | None) -> Grain | None:
 
 
 def _plausible(levels: list[float], centres: list[float]) -> tuple[list[float], list[float]]:
-    """Without brightnesses at which there is far more than at the quietest: that is a texture."""
+    """Drops brightnesses with far more noise than the quietest one: that is texture."""
     most = SPREAD * max(min(levels, default=0.0), 1 / 255)
     kept = [(level, centre) for level, centre in zip(levels, centres, strict=True) if level <= most]
     return [level for level, _ in kept] or [0.0], [centre for _, centre in kept] or [0.5]
 
 
 def _kernel_of(residual: Floats) -> tuple[tuple[float, ...], ...]:
-    """The filter whose output has the mean correlation of the patches: the root of its spectrum, of which what is
-    below 0 comes from the end of the sequence and is left out."""
+    """The filter whose output has the mean correlation of the patches: the root of its spectrum, whose negative values
+    come from truncating the sequence and are dropped."""
     residual = residual / np.maximum(residual.std(axis=(1, 2), keepdims=True), 1e-6)
     side = 2 * LAGS + 1
     correlation = np.zeros((side, side))

@@ -1,4 +1,5 @@
-"""Random numbers that are a function of the place: the same for a pixel whatever tile, band or machine asks for it."""
+"""Random numbers that are a function of the position: the same for a pixel in every tile and band and on every
+machine."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ Uniform = npt.NDArray[np.float32]
 
 
 def uniform(rows: range, columns: range, seed: int) -> Uniform:
-    """(rows, columns) in [0, 1), white; each value depends on its row, its column and ``seed`` alone. Rows and columns
+    """(rows, columns) in [0, 1), white; each value depends only on its row, its column and ``seed``. Rows and columns
     may be negative. The mixing is the finaliser of MurmurHash3 (Appleby, 2011), over a line and then along it."""
     wrap = 0xFFFFFFFF
     lines = _mixed(np.array([(row * 0x9E3779B1 + seed * 0x85EBCA77) & wrap for row in rows], np.uint32))

@@ -3,7 +3,7 @@
 The lines are found with the black top-hat (closing minus picture; Serra, Image Analysis and Mathematical
 Morphology, 1982). Steepening is in spirit a toggle mapping (Kramer and Bruckner, 1975: each pixel towards the
 nearer of the local extremes), but continuous, and with the extremes taken across the line (the direction of the
-structure tensor; Foerstner and Guelch, 1987), one side each, so that the paint on its far side has no say.
+structure tensor; Foerstner and Guelch, 1987), one side each, so that the paint on its far side has no influence.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from .filters import gaussian, local_maximum, local_minimum
 STEPS = 8
 """Samples on each side of a pixel, across the line."""
 SHARPEST_SLOPE = 0.7
-"""Difference between neighbours at a step of height 1 blurred by half a pixel: steepening stops there, short of
-jagged edges."""
+"""Difference between neighbours at a step of height 1 blurred by half a pixel: steepening stops there, before edges
+become jagged."""
 QUIET = 0.25 / 255
-"""Least grain reckoned with: the rounding of 8-bit pictures."""
+"""Least grain assumed: the rounding of 8-bit pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Structure:
-    """What ``find_structure`` saw in (1, 1, H, W).
+    """What ``find_structure`` found in (1, 1, H, W).
 
     lines: 0 to 1; 1 on dark structures up to about 8 * radius wide (blur included) and on their slopes.
-    edges: 0 to 1; 1 on slopes that stand out of the grain, 0 in flat paint.
+    edges: 0 to 1; 1 on slopes that stand out from the grain, 0 in flat paint.
     grain: edge strength of the grain, in picture values.
     """
 
@@ -85,7 +85,7 @@ def steepen(
     """Steeper slopes in (N, 1, H, W), each plane on its own.
 
     Every pixel is placed between the floor and the ceiling of the slope it lies on: the extremes met when walking
-    down and up across the line for 2.5 * ``radius`` pixels, as long as the way stays monotonous but for ``grain``.
+    down and up across the line for 2.5 * ``radius`` pixels, as long as the path stays monotonic except for ``grain``.
     Its relative height t becomes t^g / (t^g + (1-t)^g): 0, 1/2 and 1 stay, so the slope turns about its half-depth
     point, keeps its ends and makes no new extremes. g is ``gain``, less where the slope would get steeper than an
     antialiased edge. What the walks meet is averaged along the line and over its neighbours, so that grain neither
@@ -117,7 +117,7 @@ def gradient(planes: Tensor) -> tuple[Tensor, Tensor]:
 def _uphill(planes: Tensor, radius: float) -> tuple[Tensor, Tensor]:
     """Unit vectors across lines and edges, towards the brighter side.
 
-    The plain gradient will not do: in the middle of a line it runs along it, towards wherever the line is darker.
+    The plain gradient does not suffice: in the middle of a line it runs along the line, towards its darker parts.
     """
     x, y = gradient(gaussian(planes, max(0.5, radius / 2)))
     xx, yy, xy = (gaussian(product, 0.7 * radius) for product in (x * x, y * y, x * y))
@@ -136,7 +136,7 @@ def _neighbour_difference(planes: Tensor) -> Tensor:
 def _climb(
     ground: Tensor, start: Tensor, x: Tensor, y: Tensor, slack: float, step_done: Callable[[], None] | None
 ) -> Tensor:
-    """Highest value met from each pixel in steps of (x, y), until the way falls by more than ``slack``."""
+    """Highest value met from each pixel in steps of (x, y), until the path falls by more than ``slack``."""
     highest = start
     rising = torch.ones_like(start, dtype=torch.bool)
     for i in range(1, STEPS + 1):

@@ -1,8 +1,9 @@
-"""Regions of an enlarged picture that show the source, magnified without invention, in the place of what a model drew.
+"""Regions of an enlarged picture that show the magnified source, without invented detail, instead of the model's
+result.
 
 ``RESAMPLE`` lays the Lanczos magnification of the source over the result, on the same pixel grid as the model's and
 brought to the final size in one step, sharpened within the range that the magnification has around each pixel.
-``ANCHOR`` keeps the model's edges and takes everything that the source can tell from the source (``fidelity_lock``).
+``ANCHOR`` keeps the model's edges and takes everything that the source determines from the source (``fidelity_lock``).
 """
 
 from __future__ import annotations
@@ -38,27 +39,27 @@ AMOUNT, RADIUS = 0.5, 0.45
 BAND_PIXELS = 2**21
 """Pixels of the result that are worked on at a time, so that no whole one is held besides it."""
 OTHER_SHAPE = 0.1
-"""Difference of aspect from which a mask is taken for that of another picture."""
+"""Difference of aspect from which a mask is assumed to belong to another picture."""
 
 
 class ProtectMode(str, Enum):
-    """What stands in a protected region; see the module."""
+    """What a protected region shows; see the module."""
 
     RESAMPLE = "resample"
     ANCHOR = "anchor"
 
 
 class FittedMask(NamedTuple):
-    """``note`` says that the mask was stretched, where it was; else it is empty."""
+    """``note`` says so if the mask was stretched; otherwise it is empty."""
 
     mask: torch.Tensor
     note: str = ""
 
 
 def fitted_mask(mask: torch.Tensor, size: Size, what: str = "The mask") -> FittedMask:
-    """A mask (B, 1, h, w), 0 to 1, at the size of the picture that it is for. ``what`` begins the sentences.
+    """A mask (B, 1, h, w), 0 to 1, at the size of its picture. ``what`` begins the sentences.
 
-    Raises ``InputError`` if its shape is another by more than a tenth: it would protect something else.
+    Raises ``InputError`` if its aspect differs by more than a tenth: it would protect the wrong place.
     """
     given = size_of(mask)
     if given == size:
@@ -97,7 +98,7 @@ class Protection:
     def of(
         cls, mask: torch.Tensor | None, picture: torch.Tensor, mode: ProtectMode = ProtectMode.RESAMPLE
     ) -> Protection | None:
-        """None if nothing is protected. Raises ``InputError`` for a mask that does not go with the picture."""
+        """None if nothing is protected. Raises ``InputError`` for a mask that does not fit the picture."""
         if mask is None:
             return None
         check_alpha(mask, picture, "protect mask")
@@ -116,15 +117,15 @@ class Protection:
 
     @property
     def needed(self) -> torch.Tensor | None:
-        """(H, W) source pixels at which something of the model's is seen in some picture; None if that is all."""
+        """(H, W) source pixels at which the model's result shows in any picture; None if at all of them."""
         return None if self.mode is ProtectMode.ANCHOR else (self.weight < 1).any(dim=0)[0]
 
     def to(self, device: torch.device) -> Protection:
         return replace(self, mask=self.mask.to(device), weight=self.weight.to(device), _enlarged={})
 
     def enlarged(self, box: FloatBox, size: Size, edge: Edge) -> torch.Tensor:
-        """(B or 1, 1, h, w) the weight of what is protected in ``box`` of the picture at ``size``; kept for the next
-        picture, as those of a video are all of one size."""
+        """(B or 1, 1, h, w) the weight of the protection in ``box`` of the picture at ``size``; cached, because the
+        frames of a video all have one size."""
         key = (box, size, edge)
         if key not in self._enlarged:
             self._enlarged.clear()
@@ -133,7 +134,7 @@ class Protection:
 
     @property
     def sha256(self) -> str:
-        """Of all that shapes the result."""
+        """A hash of everything that affects the result."""
         levels = (self.mask * 65535).round().to(torch.int32).cpu().contiguous().numpy().tobytes()
         return hashlib.sha256(f"{self.mode.value} {tuple(self.mask.shape)} ".encode() + levels).hexdigest()
 
@@ -155,7 +156,7 @@ def lay_over(
 def lay_over_fitted(
     canvas: torch.Tensor, picture: torch.Tensor, protection: Protection, plan: FitPlan | None, edge: Edge
 ) -> None:
-    """``lay_over`` for the picture on its ``canvas``, placed as ``plan`` says; None is the whole."""
+    """``lay_over`` for the picture on its ``canvas``, placed as ``plan`` says; None is the whole picture."""
     if plan is None:
         lay_over(canvas, picture, protection, FloatBox(0, 0, picture.shape[3], picture.shape[2]), edge)
         return
@@ -163,8 +164,8 @@ def lay_over_fitted(
 
 
 def split_by_lock(protection: Protection | None, *, locking: bool) -> tuple[Protection | None, Protection | None]:
-    """What is laid over the model's result, and what over that result when it has been locked to its source: locking
-    would change the protected part. Where the source alone makes the result there is nothing to lock."""
+    """The protection to lay over the model's result, and the one for after that result was locked to its source:
+    locking would change the protected part. Where the source alone makes the result there is nothing to lock."""
     if protection is None or not locking or protection.alone:
         return protection, None
     return None, protection
@@ -233,7 +234,7 @@ def magnified(
 
 
 def sharpening(magnification: float) -> SharpenSettings:
-    """What is done to a magnified source: nothing leaves the range that its surroundings have already."""
+    """What is done to a magnified source: no pixel leaves the range of its surroundings."""
     return SharpenSettings(amount=AMOUNT, radius=min(max(RADIUS * magnification, 0.3), 50.0))
 
 

@@ -1,8 +1,8 @@
-"""A shift and a colour that moved everywhere, found between an enlarged picture and its source, and taken off.
+"""Finds a global shift and colour change between an enlarged picture and its source, and removes them.
 
 The shift starts from the peak of the phase correlation (Kuglin and Hines, 1975) of the picture, reduced to the source's
-size, and is refined to parts of a pixel by least squares (Lucas and Kanade, 1981). The colour is a 3x3 matrix and an
-offset, fitted by iteratively reweighted least squares, so that what else differs has little say in it.
+size, and is refined to sub-pixel precision by least squares (Lucas and Kanade, 1981). The colour is a 3x3 matrix and an
+offset, fitted by iteratively reweighted least squares, so that other differences have little influence.
 """
 
 # torch publishes partial types.
@@ -26,25 +26,26 @@ from .resize import resize
 MOST_SHIFT = 2.0
 """Source pixels."""
 SEEN_SHIFT = 0.05
-"""Source pixels; less is left as it is, because moving costs sharpness."""
+"""Source pixels; a smaller shift is left alone, because moving costs sharpness."""
 SEARCH = 8
-"""Source pixels within which a shift is looked for, so that one that is too large is known by its figure."""
+"""Search range in source pixels, larger than what is corrected, so that the error can state the size of a larger
+shift."""
 SEEN_COLOUR = 2 / 255
-"""Mean change that is worth taking off; and it has to take off ``SEEN_GAIN`` of the error."""
+"""Smallest mean change worth removing; removing it must also reduce the error by ``SEEN_GAIN``."""
 SEEN_GAIN = 0.15
 LEAST_CORRELATION = 0.7
-"""Of brightness, below which the two do not show the same thing."""
+"""Correlation of brightness below which the two do not show the same thing."""
 FLAT = 2 / 255
-"""Standard deviation of brightness below which there is nothing to compare by."""
+"""Standard deviation of brightness below which there is nothing to compare."""
 ROBUST = 4 / 255
-"""Error at which a pixel has half its say in the colour."""
+"""Error at which a pixel's weight in the colour fit is halved."""
 ROUNDS = 8
 
 
 @dataclass(frozen=True)
 class Found:
-    """``shift``: source pixels (right, down) by which the picture lay off; ``colour``: mean change of the colours that
-    was taken off, in levels of 255. 0 where nothing was."""
+    """``shift``: source pixels (right, down) by which the picture was offset; ``colour``: mean colour change removed,
+    in levels of 255. 0 if nothing was removed."""
 
     shift: tuple[float, float] = (0.0, 0.0)
     colour: float = 0.0
@@ -57,7 +58,7 @@ class Found:
 
 
 def registered(result: Tensor, source: Tensor) -> tuple[Tensor, Found]:
-    """``result`` (1, C, H, W) at the place of ``source`` (1, C, h, w) and in its colours.
+    """``result`` (1, C, H, W) moved to the position and colours of ``source`` (1, C, h, w).
 
     Raises ``InputError`` with the figure for a shift of more than two source pixels and for a picture of something
     else.
@@ -87,7 +88,7 @@ def registered(result: Tensor, source: Tensor) -> tuple[Tensor, Found]:
 
 
 def find_shift(picture: Tensor, source: Tensor) -> tuple[float, float]:
-    """Pixels (right, down) by which ``picture`` (1, C, h, w) lies off ``source`` of the same size."""
+    """Pixels (right, down) by which ``picture`` (1, C, h, w) is offset from ``source`` of the same size."""
     first, second = (gaussian(luma(each.float()), 1.0) for each in (source, picture))
     if min(float(each.std()) for each in (first, second)) < FLAT:
         return 0.0, 0.0
@@ -103,7 +104,7 @@ def find_shift(picture: Tensor, source: Tensor) -> tuple[float, float]:
 
 
 def moved(picture: Tensor, x: float, y: float) -> Tensor:
-    """The picture with what lies (x, y) pixels to the right and below brought back; the border goes on outward."""
+    """The picture with what lies (x, y) pixels to the right and below moved back; the border is repeated outward."""
     height, width = picture.shape[-2:]
     margin = math.ceil(max(abs(x), abs(y))) + 4
     larger = pad(picture, (margin,) * 4, mode="replicate")
@@ -125,12 +126,12 @@ def _peak(first: Tensor, second: Tensor) -> tuple[int, int]:
 
 
 def _refinement(first: Tensor, second: Tensor) -> tuple[float, float]:
-    """Parts of a pixel that ``second`` still lies off."""
+    """The remaining sub-pixel offset of ``second``."""
     inner = slice(2, -2)
     across = ((second[..., 2:] - second[..., :-2]) / 2)[..., inner, 1:-1].double()
     down = ((second[..., 2:, :] - second[..., :-2, :]) / 2)[..., 1:-1, inner].double()
     difference = (first - second)[..., inner, inner].double()
-    # Mean and contrast may have changed; their share of the difference is no shift.
+    # Mean and contrast may have changed; their share of the difference is not a shift.
     shown = (second - second.mean())[..., inner, inner].double()
     difference = difference - difference.mean()
     difference = difference - shown * (difference * shown).sum() / shown.square().sum().clamp(min=1e-12)
@@ -150,7 +151,7 @@ def find_colour(picture: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
     given, wanted = (each[::step] for each in colours)
     terms = torch.cat([given, torch.ones_like(given[:, :1])], dim=1)
     identity = torch.eye(channels + 1, channels, dtype=torch.float64)
-    # A little faith in no change, for pictures of few colours.
+    # Regularised towards no change, for pictures of few colours.
     faith = 1e-4 * len(terms) * torch.eye(channels + 1, dtype=torch.float64)
     fitted = identity
     for _ in range(ROUNDS):

@@ -4,10 +4,10 @@ The kernel, its support and the treatment of borders are Pillow's (``src/libImag
 grows with the reduction, taps outside the picture are dropped and the remaining weights add up to one. The
 kernel is Lanczos' windowed sinc with three lobes (Duchon 1979, doi:10.1175/1520-0450(1979)018<1016:LFIOAT>2.0.CO;2).
 
-A short run of neighbouring target samples draws on a short window of source samples, so each run is one dense
-matrix product. On the CPU products are float64: no process-wide setting for reduced matrix precision can touch the
-result, and it costs little more than torch's own filter, which is CPU only, takes no box and whose float32 weights
-leave errors of 1e-4.
+A short run of neighbouring target samples draws on a short window of source samples, so each run is one dense matrix
+product. On the CPU products are float64: no process-wide setting for reduced matrix precision affects the result, and
+it costs little more than torch's own filter, which runs on the CPU only, takes no box, and has errors of 1e-4 from its
+float32 weights.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from ..types import FloatBox, Size, size_of
 
 LOBES = 3
 RUN = 32
-"""Target samples per matrix product: long enough to be quick, short enough that the matrix stays nearly full."""
+"""Target samples per matrix product: long enough to be fast, short enough to keep the matrix dense."""
 BAND_BYTES = 16 * 2**20
-"""Source rows are taken in bands of about this size, so that no whole picture is ever held as float64."""
+"""Source rows are taken in bands of about this size, so that the whole picture is never held as float64."""
 NEGLIGIBLE = 1e-12
 """Weights under this are rounding noise of the sine where the kernel is exactly zero."""
 
@@ -168,11 +168,11 @@ def _checked_axis(side: int, target: int, start: float, length: float, box: Floa
 class RowResampler:
     """Resamples a picture that arrives in rows from top to bottom; same result as ``resize``.
 
-    ``source`` and ``target`` are sizes in pixels, ``box`` the part of the source that fills the target (source
-    pixels, edges may lie between pixels; pixels around it still have a part in its border, as in Pillow).
-    ``first_row`` is the source row that the first push starts with: rows before ``rows_needed[0]`` may be left
-    out, and so may those from ``rows_needed[1]`` on. Only the rows that some unfinished target row draws on are
-    kept. Raises ``InputError`` for an empty size or a box outside the source.
+    ``source`` and ``target`` are sizes in pixels, ``box`` the part of the source that fills the target (source pixels,
+    edges may lie between pixels; pixels around it still have a part in its border, as in Pillow). ``first_row`` is the
+    source row that the first push starts with: rows before ``rows_needed[0]`` may be left out, and so may those from
+    ``rows_needed[1]`` on. Only the rows that an unfinished target row needs are kept. Raises ``InputError`` for an
+    empty size or a box outside the source.
     """
 
     def __init__(self, source: Size, target: Size, box: FloatBox | None = None, *, first_row: int = 0) -> None:

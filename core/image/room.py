@@ -1,4 +1,4 @@
-"""Whether a result can be held in the memory of this machine, asked before the work."""
+"""Checks in advance whether a result fits into this machine's memory."""
 
 # torch publishes partial types.
 # pyright: reportUnknownMemberType=false
@@ -17,15 +17,15 @@ from ..errors import InputError
 from ..types import Size
 
 BYTES_HELD, BYTES_WRITTEN = 4, 1
-"""Of a value while it is worked on, and of one that is about to be written."""
+"""Bytes per value during processing, and before writing."""
 
 CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @cache
 def memory_limit() -> float:
-    """Bytes that this process can have at most: of the machine, its container, and its own limit; infinity if nothing
-    says."""
+    """Most bytes that this process can use: the least of the machine's, its container's and its own limit; infinity if
+    none is known."""
     limits = [math.inf]
     with suppress(AttributeError, ValueError, OSError):  # Windows
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -41,8 +41,8 @@ def memory_limit() -> float:
 
 
 def check_room(source: Size, result: Size, channels: int, count: int = 1) -> None:
-    """Raises ``InputError`` if ``count`` pictures of ``source`` and what becomes of them exceed the memory. What does
-    not is no promise: other programs take some of it too."""
+    """Raises ``InputError`` if ``count`` pictures of ``source`` and their results exceed the memory. Passing is no
+    guarantee: other programs use memory too."""
     held = BYTES_HELD * channels * count * source.pixels
     each = (BYTES_HELD + BYTES_WRITTEN) * channels * count
     limit = memory_limit()

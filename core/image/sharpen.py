@@ -1,6 +1,6 @@
-"""Sharpen a picture, or lay the fine detail of another one over it, without halos.
+"""Sharpens a picture, or adds the fine detail of another one to it, without halos.
 
-An unsharp mask whose result is held inside the local range of the base picture, with separate treatment of ink
+An unsharp mask whose result is kept within the local range of the base picture, with separate treatment of ink
 lines and flat paint (``lines``).
 """
 
@@ -70,7 +70,7 @@ def sharpen_blend(
     mask: Tensor | None = None,
     progress: Progress | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Sharpen ``base`` (B, C, H, W), grey or RGB, and tell where that changed it.
+    """Sharpen ``base`` (B, C, H, W), grey or RGB, and report where that changed it.
 
     With ``high(x) = x - gaussian(x, radius)`` the change is ``amount * high(base)`` (an unsharp mask), or with a
     ``detail`` picture of the same size ``amount * (high(detail) - high(base))``; the soft threshold applies to the
@@ -83,18 +83,18 @@ def sharpen_blend(
     ``protect_lines`` mixes in another change. On dark lines up to about 8 * radius pixels wide: steeper slopes
     that turn about their half-depth point, between the line's own darkest value and the paint beside it
     (``lines.steepen``). The width at half depth stays within a quarter of a pixel where the line is blurred by up to
-    about 1.5 * radius, the darkness stays, and no halo can appear; ``detail`` has no say there. Elsewhere: the
+    about 1.5 * radius, the darkness stays, and no halo can appear; ``detail`` has no effect there. Elsewhere: the
     change above, times 1 on edges and 0 in flat paint and its grain.
 
     ``mask`` (B, 1, H, W), 0 to 1, scales the limited change. A ``detail`` or ``mask`` with batch 1 serves the
     whole batch.
 
-    ``progress`` hears of several steps for each picture, and may end the work between them.
+    ``progress`` is called at several steps of each picture, and may stop the work between them.
 
     Returns the picture (float32, 0 to 1, B, C, H, W) and ``acted`` (B, 1, H, W): 0 where nothing changed, rising
     in proportion to the largest change of any channel, 1 from 1/64 (4 levels of 255) on.
 
-    Raises InputError for an unfit picture, or for a detail or mask whose size or batch does not match.
+    Raises InputError for an invalid picture, or for a detail or mask whose size or batch does not match.
     """
     check_picture(base, "base")
     if detail is not None:
@@ -145,7 +145,7 @@ def _check_match(base: Tensor, detail: Tensor) -> None:
 
 
 def _sample(batch: Tensor | None, index: int, like: Tensor) -> Tensor | None:
-    """One sample of a batch, of a single one for all, or of nothing, as float32 on the device of ``like``."""
+    """One sample of a batch, of a single picture for all, or of None, as float32 on the device of ``like``."""
     if batch is None:
         return None
     start = index if batch.shape[0] > 1 else 0
@@ -207,6 +207,6 @@ def _limit(base: Tensor, change: Tensor, settings: SharpenSettings) -> Tensor:
 
 
 def _mix(picture: Tensor, sharpened: Tensor, weight: Tensor) -> Tensor:
-    """From ``picture`` at weight 0 to ``sharpened`` at 1, never a rounding error outside of the two."""
+    """From ``picture`` at weight 0 to ``sharpened`` at 1, never outside the two, not even by a rounding error."""
     mixed = torch.lerp(picture, sharpened, weight)
     return mixed.clamp(torch.minimum(picture, sharpened), torch.maximum(picture, sharpened))

@@ -1,4 +1,4 @@
-"""Cutting a picture into tiles: sizes and places as plain numbers, then the reading of one tile.
+"""Cutting a picture into tiles: first sizes and positions as plain numbers, then reading one tile.
 
 Tiles cover an area without gaps. Each computes its ``region``: its ``core`` plus a band shared with the
 neighbours, in which the two results are blended; a band of 0 means that tiles are simply cut. The context (halo)
@@ -15,14 +15,15 @@ import torch
 from ..types import Box, Context, Size, ceil_to
 
 MINIMUM_TILE = 32
-"""Smallest tile side, in input pixels, that tiling plans by itself."""
+"""Smallest tile side, in input pixels, that tiling chooses."""
 
 
 class Edge(str, Enum):
     """What lies beyond the border of the picture.
 
-    PLAIN: nothing, the model meets the border as it would on the whole picture. REPLICATE: the border pixels go
-    on outward. WRAP_HORIZONTAL: left and right meet (360-degree panoramas). WRAP_BOTH: all sides meet (textures).
+    PLAIN: nothing, the model meets the border as it would on the whole picture. REPLICATE: the border pixels are
+    repeated outward. WRAP_HORIZONTAL: left and right wrap around (360-degree panoramas). WRAP_BOTH: all sides wrap
+    (textures).
     """
 
     PLAIN = "plain"
@@ -41,7 +42,7 @@ class Edge(str, Enum):
 
 @dataclass(frozen=True)
 class Tile:
-    """``core``: the pixels this tile answers for. ``region``: the core and the bands it shares with others."""
+    """``core``: the pixels this tile is responsible for. ``region``: the core and the bands it shares with others."""
 
     core: Box
     region: Box
@@ -74,7 +75,7 @@ def _tile(core: Box, area: Box, band: int) -> Tile:
 
 
 def choose_tile(area: Size, halo: int, budget: int, align: int = 1, longest: int = 0) -> Size:
-    """Tile size (without halo) for which the least pixels are computed while no tile reads over ``budget`` pixels, nor
+    """Tile size (without halo) that computes the fewest pixels while no tile reads over ``budget`` pixels, nor
     over ``longest`` pixels a side if that is not 0.
 
     Every way to split width and height evenly is compared; with a budget too small for any of them the smallest
@@ -141,10 +142,10 @@ def _ramp(before: int, length: int, after: int, scale: int) -> torch.Tensor:
 def read_region(picture: torch.Tensor, region: Box, context: Context, edge: Edge) -> tuple[torch.Tensor, Box]:
     """The pixels a model needs to compute ``region``, and where the region lies in them.
 
-    The picture counts as continued to the right and down until it meets the size rule: mirrored like Spandrel does
-    (so that the result is that of the whole picture), repeated where there is nothing left to mirror. Of that the
-    region is read with its context, on the grid, as far as ``edge`` provides it; what is too small for the model
-    grows into the picture.
+    The picture counts as continued to the right and down until it meets the size rule: mirrored like Spandrel does (so
+    that the result is that of the whole picture), repeated where nothing is left to mirror. Of that the region is read
+    with its context, on the grid, as far as ``edge`` provides it; a region too small for the model grows into the
+    picture.
     """
     height, width = picture.shape[-2:]
     read = _box_to_read(Size(width, height), region, context, edge)
@@ -204,7 +205,7 @@ def split_region(region: Box, align: int) -> tuple[Box, Box] | None:
     """Two halves of a region along its longer side, or None if it is too small to be halved."""
     if max(region.size) < 2 * max(align, MINIMUM_TILE // 2):
         return None
-    # A limit that is no multiple would give three pieces.
+    # A limit that is not a multiple would give three pieces.
     half = ceil_to(-(-max(region.size) // 2), align)
     if region.width >= region.height:
         (x, w), (x2, w2) = split_evenly(region.x, region.width, half, align)

@@ -1,4 +1,4 @@
-"""Refusals of tensors that are not pictures, in one sentence with the numbers in it."""
+"""Rejects tensors that are not pictures, with one sentence that states the numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making a background that is nearly white exactly white, and nothing else."""
+"""Makes a nearly white background exactly white and changes nothing else."""
 
 # OpenCV publishes partial types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -32,7 +32,7 @@ def whiten(picture: torch.Tensor, near: float) -> torch.Tensor | None:
     """The picture (1, C, H, W), 0 to 1, with its background exactly 1; itself if the border is white already; None if
     a pixel of the border is more than ``near`` levels of 255 below white.
 
-    Background is what hangs together with the border and is at least as bright as the border's darkest pixel; over
+    Background is what is connected to the border and at least as bright as the border's darkest pixel; over
     ``SOFT`` levels below, the change fades out. Gaps in the edge of a white product are closed before the background
     is spread (an opening of the mask), so that it does not run through them into the product.
     """
@@ -50,7 +50,7 @@ def whiten(picture: torch.Tensor, near: float) -> torch.Tensor | None:
 
 
 def _background(lightness: torch.Tensor, lowest: float) -> torch.Tensor:
-    """(H, W), 1 on what hangs together with the border and is not below ``lowest``, falling to 0 behind gaps."""
+    """(H, W), 1 on what is connected to the border and not below ``lowest``, falling to 0 behind gaps."""
     bright = (lightness >= lowest).cpu().numpy().astype(np.uint8)
     reach = max(1, max(bright.shape) // REACH)
     square = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * reach + 1, 2 * reach + 1))
@@ -60,7 +60,7 @@ def _background(lightness: torch.Tensor, lowest: float) -> torch.Tensor:
     region[[0, -1]] = region[:, [0, -1]] = 1
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     weight = np.zeros(bright.shape, np.float32)
-    # What erosion took comes back whole; as far again it fades.
+    # Restores in full what erosion removed; the change fades out over the same distance again.
     for step in range(3 * reach):
         region = cv2.bitwise_and(cv2.dilate(region, cross), bright)
         fade = 1 - max(0, step + 1 - 2 * reach) / (reach + 1)

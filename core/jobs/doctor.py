@@ -1,4 +1,4 @@
-"""What a report of a fault needs: versions, device, engines and paths, without anything personal but folder names."""
+"""What a bug report needs: versions, device, engines and paths; nothing personal except folder names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..engines.memory import machine_memory, total_memory
 from ..engines.registry import list_engines
 
 SAFE_FROM = {"Pillow": "12.3", "av": "18.1", "onnx": "1.21", "ncnn": "1.0.20261020", "torch": "2.6"}
-"""Packages that read files of others, and the version from which their known holes are shut."""
+"""Packages that parse untrusted files, and the first version without known vulnerabilities."""
 
 PACKAGES = (
     "torch", "torchvision", "spandrel", "safetensors", "numpy", "opencv-python-headless", "opencv-python", "Pillow",
@@ -76,7 +76,7 @@ def _ffmpeg() -> str:
 
 
 def _comfyui() -> str:
-    """The one that this runs in, or the one that ``COMFYUI_PATH`` names."""
+    """The ComfyUI that this runs in, or the one that ``COMFYUI_PATH`` names."""
     inside: Any = sys.modules.get("comfyui_version")
     if inside is not None:
         return f"{inside.__version__}, running this"

@@ -1,4 +1,4 @@
-"""An export with pictures to prove it on, drawn by this package."""
+"""Exports models and checks them on pictures that this package draws."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ..types import Size
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
-    """``tile``: for ONNX the only side that the file takes, unless ``dynamic``; for TensorRT the side of the tiles that
-    will be run, without context; 0 for any size, or what suits. ``half``: half precision."""
+    """``tile``: for ONNX the only side that the file accepts, unless ``dynamic``; for TensorRT the side of the tiles to
+    run, without context; 0 for any size, or a suitable one. ``half``: half precision."""
 
     tile: int = 0
     dynamic: bool = False
@@ -29,10 +29,10 @@ class ExportRequest:
 
 
 class Report(Protocol):
-    """What an export wrote."""
+    """The result of an export."""
 
     def text(self) -> str:
-        """A few lines for a person."""
+        """A few readable lines."""
         ...
 
 
@@ -45,8 +45,8 @@ def export_as_requested(
     overwrite: bool = False,
     made_by: str = "Backplate",
 ) -> Report:
-    """Writes ``output``, whose suffix says what to export to. Raises what ``export_model`` and ``export_tensorrt``
-    raise: ``InputError`` in one sentence, and what ``progress.check`` raises."""
+    """Writes ``output``, whose suffix selects the format. Raises what ``export_model`` and ``export_tensorrt`` raise:
+    ``InputError`` in one sentence, and what ``progress.check`` raises."""
     if output.suffix.lower() == ExportKind.TENSORRT.suffix:
         return export_tensorrt(
             model, output, progress, tile=request.tile, half=request.half, overwrite=overwrite, made_by=made_by
@@ -65,12 +65,12 @@ def export_proved(
     overwrite: bool = False,
     made_by: str = "Backplate",
 ) -> Exported:
-    """``export_model`` on pictures of every kind that ``core.training`` draws. Raises what that raises."""
+    """``export_model`` with pictures of every kind that ``core.training`` draws. Raises what it raises."""
     return export_model(model, output, settings, drawn_pictures, progress, overwrite=overwrite, made_by=made_by)
 
 
 def drawn_pictures(size: Size, channels: int) -> list[torch.Tensor]:
-    """One picture (1, channels, H, W), 0 to 1, of each kind; the same ones every time."""
+    """One picture (1, channels, H, W), 0 to 1, of each kind; always the same ones."""
     rng = np.random.default_rng(4)
     pictures: list[torch.Tensor] = []
     for kind in PAINTERS:

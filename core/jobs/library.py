@@ -1,4 +1,4 @@
-"""The library's face: ``from backplate import load_model, upscale, upscale_to``."""
+"""The public API of the library: ``from backplate import load_model, upscale, upscale_to``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def load_model(
 ) -> Upscaler:
     """A model ready to enlarge pictures.
 
-    ``model``: the path of a model file or of an exported one, or a name as on the command line. ``device``: as PyTorch
-    names it; by default CUDA, then MPS, then the CPU. ``precision``: auto, fp32, tf32, fp16 or bf16. ``engine``: one of
+    ``model``: the path of a model file or an exported model, or a name as on the command line. ``device``: PyTorch's
+    name; by default CUDA, then MPS, then the CPU. ``precision``: auto, fp32, tf32, fp16 or bf16. ``engine``: one of
     ``backplate engines``, or auto. Exported models run in the engine and precision that they were made for.
 
-    Raises ``ModelError`` for a file that is missing or no such model, ``InputError`` for an exported one that cannot
-    run here, and ``ValueError`` for an unknown precision or engine.
+    Raises ``ModelError`` for a missing file or one that is not a model, ``InputError`` for an exported model that
+    cannot run here, and ``ValueError`` for an unknown precision or engine.
     """
     path, where = find_model(str(model), default_folders(None)), choose_device(device)
     if is_engine_file(path):
@@ -36,8 +36,8 @@ def load_model(
 
 
 def upscale(picture: torch.Tensor, upscaler: Upscaler, *, keep_colours: bool = True) -> torch.Tensor:
-    """Pictures (B, C, H, W), RGB or grey, 0 to 1, by the model's own factor. ``keep_colours``: flat areas get the
-    picture's colours, whatever the model made of them.
+    """Enlarges pictures (B, C, H, W), RGB or grey, 0 to 1, by the model's own factor. ``keep_colours``: flat areas get
+    the colours of the picture, whatever the model made of them.
 
     Raises ``InputError`` for something that is not a picture or cannot fit into memory, and ``OutOfMemory``.
     """
@@ -53,12 +53,12 @@ def upscale_to(
     fit: str = "contain",
     keep_colours: bool = True,
 ) -> torch.Tensor:
-    """Pictures (B, C, H, W), RGB or grey, 0 to 1, to a size in pixels in as few passes as that takes.
+    """Enlarges pictures (B, C, H, W), RGB or grey, 0 to 1, to a size in pixels, in as few passes as possible.
 
-    ``fit`` as ``--fit`` of the command: contain keeps the whole picture and its shape, cover fills the size and crops,
-    pad adds a border. ``keep_colours`` as for ``upscale``.
+    ``fit`` is that of the command's ``--fit``: contain keeps the whole picture and its proportions, cover fills the
+    size and crops, pad adds a border. ``keep_colours`` as in ``upscale``.
 
-    Raises ``InputError`` for a target that cannot be met, and what ``upscale`` raises.
+    Raises ``InputError`` for an impossible target, and what ``upscale`` raises.
     """
     target, tiles = Target(fit=Fit(fit), width=width, height=height), TileSettings(keep_colours=keep_colours)
     return pipeline.upscale_to(picture, None, upscaler, target, tiles).picture

@@ -1,4 +1,4 @@
-"""The model as files and manifests name it."""
+"""The model as it is recorded in files and manifests."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What the manifest says about the model; a change of ``sha256`` or ``precision`` makes everything anew.
-    ``licence`` is empty, and ``commercial_use`` None, where nobody knows."""
+    """What the manifest records about the model; after a change of ``sha256`` or ``precision`` everything is computed
+    again. ``licence`` is empty, and ``commercial_use`` None, if unknown."""
 
     name: str
     sha256: str
@@ -25,15 +25,15 @@ class Model:
     commercial_use: bool | None = None
 
     def software_tag(self, program: str = "Backplate") -> str:
-        """What files record as that which made them; ``program`` may name its version."""
+        """What files record as the software that made them; ``program`` may include its version."""
         return f"{program}; {self.name}; sha256 {self.sha256[:12]}"
 
     def licence_line(self) -> str:
-        """For a person."""
+        """The licence as readable text."""
         return licence_line(self.licence, self.commercial_use)
 
     def check_commercial_use(self) -> None:
-        """Raises ``LicenceError`` unless the licence is known to allow it."""
+        """Raises ``LicenceError`` unless the licence is known to allow commercial use."""
         refuse_unless_commercial(self.name, self.sha256, self.licence, self.commercial_use)
 
 
@@ -48,8 +48,8 @@ def model_of(facts: ModelFacts, precision: Precision) -> Model:
 
 
 def exported_model(name: str, sha256: str, precision: Precision, record: Record | None) -> Model:
-    """Of an exported model. Its licence is that of the model that it was made from: by its hash, else as the record
-    says, which is all that is known of a blend."""
+    """An exported model has the licence of the model that it was made from: by its hash, or otherwise from the record,
+    which is the only source for a blend."""
     licence = licence_of(sha256)
     if record:
         licence = licence_of(record.model_sha256) or licence or said(record.licence, "says the record beside the file")

@@ -1,4 +1,4 @@
-"""Which mask goes with which file, and what it protects there."""
+"""Which mask belongs to which file, and what it protects there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .marketplace.framing import cut_out
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """A mask, from the file ``path`` or in memory, (1, 1, h, w); ``name`` is for sentences."""
+    """A mask, from the file ``path`` or in memory, (1, 1, h, w); ``name`` is for messages."""
 
     name: str
     mode: ProtectMode
@@ -30,7 +30,7 @@ class Mask:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the mask and what is done with it. Raises ``InputError`` for a file that cannot be read."""
+        """The hash of the mask and its mode. Raises ``InputError`` for a file that cannot be read."""
         return hashlib.sha256(f"{self.mode.value} {self._content()}".encode()).hexdigest()
 
     def _content(self) -> str:
@@ -58,7 +58,7 @@ class Mask:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProtectSettings:
-    """``mask`` is for every picture that has none beside it; ``sidecars``: whether those count."""
+    """``mask`` is for every picture without a mask file beside it; ``sidecars``: whether such files count."""
 
     mode: ProtectMode = ProtectMode.RESAMPLE
     mask: Mask | None = None
@@ -70,28 +70,28 @@ class ProtectSettings:
 
 
 def mask_in_file(path: Path, mode: ProtectMode) -> Mask:
-    """Read at once, so that one for many pictures is read once and refused before the work. Raises ``InputError``."""
+    """Reads the mask immediately: once for many pictures, and rejected before the work. Raises ``InputError``."""
     return Mask(path.name, mode, path, read_mask(path))
 
 
 @dataclass(frozen=True)
 class Protected:
-    """What is protected of a picture, if anything, and what is to be said about that."""
+    """What is protected of a picture, if anything, and notes about it."""
 
     protection: Protection | None = None
     notes: tuple[str, ...] = ()
 
 
 def protect(mask: Mask | None, size: Size) -> Protected:
-    """What a mask protects of a picture of that size. Raises ``InputError`` for a file that cannot be read, and a mask
-    of another shape."""
+    """What a mask protects of a picture of that size. Raises ``InputError`` for a file that cannot be read, and for a
+    mask with other proportions."""
     fitted = _fitted(mask, size)
     return Protected() if mask is None or fitted is None else _protected(mask, fitted, fitted.mask)
 
 
 def protect_file(mask: Mask | None, file: PictureFile, box: Box) -> Protected:
-    """``protect`` for a picture of which only ``box`` is enlarged, which may reach beyond it; the mask is for the whole
-    of it."""
+    """``protect`` for a picture of which only ``box`` is enlarged, which may extend beyond it; the mask is for the
+    whole picture."""
     fitted = _fitted(mask, size_of(file.picture))
     if mask is None or fitted is None:
         return Protected()

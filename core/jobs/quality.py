@@ -1,4 +1,4 @@
-"""Does a result still show its source? The figures and verdict that go into the manifest."""
+"""Checks whether a result still shows its source: the metrics and the verdict for the manifest."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .picture import Enlarged, SourcePicture, over, solid_colour
 
 MID_GREY = (0.5, 0.5, 0.5)
 DEFECT_PIXELS = 1 << 20
-"""Defects are looked for on at most as many pixels of the source, so that a large one does not take minutes."""
+"""Defects are searched on at most this many pixels of the source, so that a large one does not take minutes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """From where on a result is suspicious: the PSNR in dB between source and reduced result below ``lr_psnr``, or
-    the mean colour difference (CIEDE2000) above ``delta_e``. 0 and infinity switch them off."""
+    """A result is suspicious if the PSNR between source and reduced result is below ``lr_psnr`` (dB), or the mean
+    colour difference (CIEDE2000) is above ``delta_e``. 0 and infinity disable these limits."""
 
     lr_psnr: float = 18.0
     delta_e: float = 8.0
@@ -31,15 +31,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Figures:
-    """``lr_psnr`` in dB (infinite if nothing differs) and ``delta_e`` as ``core.metrics.fidelity`` has them;
-    ``defects`` is a sentence, empty if there are none."""
+    """``lr_psnr`` in dB (infinite if nothing differs) and ``delta_e`` as in ``core.metrics.fidelity``; ``defects`` is a
+    sentence, empty if there are none."""
 
     lr_psnr: float
     delta_e: float
     defects: str
 
     def suspicion(self, limits: Limits) -> str:
-        """Why somebody should look at the result; empty if there is no reason."""
+        """Why the result should be reviewed; empty if there is no reason."""
         reasons = [self.defects] if self.defects else []
         if self.lr_psnr < limits.lr_psnr:
             reasons.append(f"LR-PSNR {self.lr_psnr:.1f} dB is below {limits.lr_psnr:g} dB")
@@ -49,7 +49,7 @@ class Figures:
 
 
 def measure(source: SourcePicture, enlarged: Enlarged) -> Figures:
-    """Figures over the part of the source that is shown, without padding, both over the same background.
+    """Metrics over the visible part of the source, without padding, both over the same background.
 
     Both are compared at the size of the shown part, or at that of the result along an axis that shrank.
     """
@@ -68,7 +68,7 @@ def measure(source: SourcePicture, enlarged: Enlarged) -> Figures:
 
 
 def _in_front(source: SourcePicture, enlarged: Enlarged) -> tuple[torch.Tensor, torch.Tensor]:
-    """Source and result, transparent ones in front of the job's colour or mid grey, with as many channels."""
+    """Source and result with the same number of channels, composited over the job's colour or mid grey."""
     before, after = source.file.picture, enlarged.picture
     if source.file.alpha is not None:
         before = over(before, source.file.alpha, solid_colour(source.background) or MID_GREY)

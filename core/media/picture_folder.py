@@ -1,4 +1,4 @@
-"""Pictures in folders: which there are, in what order, what their results are called, and who works on which."""
+"""Pictures in folders: listing and ordering them, naming their results, and sharing them out between machines."""
 
 # Pillow publishes partial types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -29,15 +29,15 @@ MOST_KINDS_NAMED = 6
 
 
 class Source(NamedTuple):
-    """A picture to read. ``name`` is its path within the folder that was given, with ``/`` on all systems."""
+    """A picture to read. ``name`` is its path relative to the input folder, with ``/`` on every system."""
 
     name: str
     path: Path
 
 
 class FileTask(NamedTuple):
-    """A picture to read and the file to write. ``output_name`` is the path of ``output`` within the folder of the
-    results, with ``/``."""
+    """A picture to read and the file to write. ``output_name`` is the path of ``output`` relative to the output folder,
+    with ``/``."""
 
     name: str
     source: Path
@@ -57,19 +57,19 @@ class Shard:
 
     @property
     def suffix(self) -> str:
-        """What the files of this part bear in their names."""
+        """The part of a file name that identifies this shard."""
         return f".shard-{self.number}-of-{self.parts}"
 
     def holds(self, name: str) -> bool:
-        """Whether the picture of that name belongs to this part: by the SHA-256 of the name, so that it depends on
-        nothing else, neither on the machine nor on the other pictures."""
+        """Whether the picture of that name belongs to this shard. Only the SHA-256 of the name decides, neither the
+        machine nor the other pictures."""
         digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
         return int.from_bytes(digest[:8], "big") % self.parts == self.number - 1
 
 
 @dataclass(frozen=True)
 class NameTemplate:
-    """How results are called, without suffix: ``text`` with ``{stem}`` and ``{suffix}`` of the source, its number
+    """The name of a result, without suffix: ``text`` with ``{stem}`` and ``{suffix}`` of the source, its number
     ``{index}`` in the folder (from 1; ``{index:04d}`` with leading zeros) and the name of the ``{model}``."""
 
     text: str
@@ -90,7 +90,7 @@ def parse_shard(text: str) -> Shard:
 
 
 def parse_template(text: str, model: str) -> NameTemplate:
-    """A checked name template. Raises ``InputError`` that names the fields there are."""
+    """Checks a name template. Raises an ``InputError`` that lists the fields."""
     if re.search(r"[{}]", FIELD.sub("", text)):
         raise InputError(
             f"The name template {text[:60]!r} has an unknown field; the fields are {{stem}}, {{suffix}}, {{index}}, "
@@ -104,7 +104,7 @@ def parse_template(text: str, model: str) -> NameTemplate:
 
 
 def natural_order(name: str) -> tuple[list[list[tuple[int, int, str]]], str]:
-    """Sorts ``frame 2`` before ``frame 10``, without regard to case where that decides, folder by folder."""
+    """Sorts ``frame 2`` before ``frame 10``, ignoring case unless only case differs, folder by folder."""
     parts = [
         [
             (0, int(chunk), "") if chunk.isdecimal() else (1, 0, chunk.casefold())
@@ -122,18 +122,18 @@ LITTER = frozenset(
         "desktop.ini",
     )
 )  # fmt: skip
-"""What network drives, Windows and macOS leave in folders, in small letters: thumbnails, deleted files, snapshots."""
+"""What network drives, Windows and macOS leave in folders, in lower case: thumbnails, deleted files, snapshots."""
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of that name is nobody's own: hidden, or of the system."""
+    """Whether a file or folder of that name is hidden or belongs to the system."""
     return name.startswith(".") or name.casefold() in LITTER
 
 
 def list_pictures(folder: Path, *, recursive: bool, without: Path | None = None) -> list[Source]:
-    """The picture files in ``folder`` in natural order, by their suffix. Hidden files and folders are left out, so is
-    what systems leave there, masks beside pictures (``NAME.protect.png``), and the folder ``without`` (that of the
-    results). Links are followed, once each.
+    """The picture files in ``folder`` in natural order, by their suffix. Leaves out hidden and system files and
+    folders, masks beside pictures (``NAME.protect.png``), and the folder ``without`` (where the results go). Links are
+    followed, once each.
 
     Raises ``InputError`` if there are none, or the folder cannot be listed.
     """
@@ -146,7 +146,7 @@ def list_pictures(folder: Path, *, recursive: bool, without: Path | None = None)
 
 
 def passed_over(folder: Path, *, recursive: bool, without: Path | None = None) -> Counter[str]:
-    """How many files of which suffix ``list_pictures`` leaves out because they are of other kinds."""
+    """How many files of each suffix ``list_pictures`` skips because they are not pictures."""
     names = (name for name in _names(folder, recursive, without) if not (_is_picture(name) or is_sidecar(name)))
     return Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in names)
 
@@ -166,7 +166,7 @@ def passed_over_text(counts: Mapping[str, int]) -> str:
 
 
 def lone_masks(folder: Path, *, recursive: bool, without: Path | None = None) -> list[str]:
-    """Masks that lie beside no picture of their name, in natural order."""
+    """Masks without a picture of the same name beside them, in natural order."""
     names = list(_names(folder, recursive, without))
     beside: dict[PurePosixPath, set[str]] = {}
     for path in map(PurePosixPath, names):
@@ -192,7 +192,7 @@ def _is_picture(name: str) -> bool:
 
 
 def _names(folder: Path, recursive: bool, without: Path | None) -> Iterator[str]:
-    """All files that are somebody's own."""
+    """All files that are neither hidden nor the system's."""
     left_out = {os.path.realpath(without)} if without is not None else set[str]()
     for root, subfolders, files in os.walk(folder, followlinks=True, onerror=_refuse(folder)):
         real = os.path.realpath(root)
@@ -221,13 +221,13 @@ def plan_tasks(
     template: NameTemplate | None = None,
     allowed: Sequence[str] = (),
 ) -> list[FileTask]:
-    """What is read and what is written, in the order of ``sources``; sub-folders are mirrored under ``output``.
+    """What to read and what to write, in the order of ``sources``; sub-folders are mirrored under ``output``.
 
-    Names are kept, and so are suffixes unless ``suffix`` is given or the source's cannot be written (then PNG). Where
-    suffixes are ``allowed``, the first of them takes the place of any other.
-    Where two results would bear one name (a.png and a.jpg, both to PNG; also A.png and a.png), the source that has
-    the suffix of the result keeps the name, else the first one; every other gets its own suffix into the name
-    (a_jpg.png), and a number if that is taken too. So names do not depend on which pictures are worked on when.
+    Names are kept. So are suffixes, unless ``suffix`` is given or the source's format cannot be written (then PNG). If
+    ``allowed`` lists suffixes, its first one replaces any other suffix. If two results would have the same name (a.png
+    and a.jpg, both to PNG; also A.png and a.png), the source that has the suffix of the result keeps the name, else the
+    first one; every other source's suffix becomes part of its name (a_jpg.png), with a number if that is taken too. So
+    names do not depend on which pictures are processed when.
     """
     wanted = [_wanted_name(source, index, suffix, template, allowed) for index, source in enumerate(sources, start=1)]
     order = sorted(range(len(sources)), key=lambda i: not _keeps_suffix(sources[i].name, wanted[i]))
@@ -325,7 +325,7 @@ def _pixels_for_model(size: Size, target: Target | None) -> int:
 
 
 def size_in_header(path: Path) -> Size | None:
-    """Width and height as the file says, without decoding it and not turned upright; None if it cannot be read."""
+    """Width and height from the file's header, not decoded and not turned upright; None if it cannot be read."""
     try:
         with Image.open(path, formats=readable_formats()) as image:
             return Size(image.width, image.height)

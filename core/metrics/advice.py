@@ -1,4 +1,4 @@
-"""Which model for what, in sentences, from the rankings."""
+"""Turns the rankings into sentences: which model suits which purpose."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ PURPOSES = (
     ("Fastest", "seconds_per_megapixel"),
 )
 RINGING = 2.0
-"""Overshoot, relative to plain Lanczos, from which added sharpness counts as bought with ringing: on Set5, references
-themselves measure 1.2 times what Lanczos does, and an unsharp mask with plain halos nearly 3 times."""
+"""Overshoot, relative to plain Lanczos, from which ringing counts as the price of the added sharpness: on Set5,
+references themselves measure 1.2 times what Lanczos does, and an unsharp mask with plain halos nearly 3 times."""
 UNNATURAL = 1.5
 """The same, relative to the references where there are some: a source that was badly reduced has soft edges, beside
 which true ones overshoot."""
 FAINT = 1.0
-"""Overshoot in percent that nobody sees; Lanczos counts for at least this much."""
+"""Overshoot in percent that is invisible; that of Lanczos is taken to be at least this much."""
 
 
 def advice(
     models: Mapping[str, Ranking], everything: Mapping[str, Ranking], baseline: str, natural: float | None = None
 ) -> tuple[list[str], list[str]]:
-    """A sentence for each purpose that was measured, and one for each model whose sharpness is bought with ringing.
+    """One sentence per measured purpose, and one per model whose sharpness comes at the price of ringing.
 
     ``models``: rankings by metric without the baseline, ``everything``: with it. ``baseline``, plain resampling, is
-    never recommended; it is what the others are held against. ``natural``: mean overshoot of the references.
+    never recommended; it is what the others are compared with. ``natural``: mean overshoot of the references.
     """
     sentences = [
         f"{purpose}: {_choice(models[metric])}{_beside(everything.get(metric), baseline)}."

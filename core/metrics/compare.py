@@ -18,7 +18,7 @@ from .registry import METRICS, CompareSettings, ReferencePair, measure_pair
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures by metric, and for those that could not be had, a sentence that says why."""
+    """Figures by metric, and for each missing one a sentence that says why."""
 
     values: Mapping[str, float]
     missing: Mapping[str, str]
@@ -40,12 +40,12 @@ class Comparer:
     def __init__(self, settings: CompareSettings) -> None:
         self.settings = settings
         self.unavailable: dict[str, str] = {}
-        """Metrics that cannot be had here at all, found on first use."""
+        """Metrics that are unavailable on this machine, found on first use."""
 
     def score(self, result: torch.Tensor, reference: torch.Tensor, *, leave_out: tuple[str, ...] = ()) -> Scores:
         """All figures for one pair (1, C, H, W). One metric that fails does not stop the others.
 
-        Raises ``InputError`` for what cannot be compared at all: different sizes, no pictures, too large a border.
+        Raises ``InputError`` for pairs that cannot be compared: different sizes, no pictures, too large a border.
         """
         result, reference = align_pair(result, reference, self.settings.align)
         check_pair(result, reference)
@@ -63,7 +63,7 @@ class Comparer:
         return Scores(values, missing)
 
     def conventions(self) -> dict[str, str]:
-        """For each metric, how its number came about, to be printed beside it."""
+        """How each metric's number was computed, to be printed beside it."""
         return {name: self._convention(name) for name in self.settings.metrics if name not in self.unavailable}
 
     def _convention(self, name: str) -> str:
@@ -74,8 +74,8 @@ class Comparer:
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """Figures for a set of pairs. ``problems``: sentences about what is in no row (files without a partner, metrics
-    that cannot be had)."""
+    """Figures for a set of pairs. ``problems``: sentences about what no row shows (files without a partner, unavailable
+    metrics)."""
 
     metrics: tuple[str, ...]
     conventions: Mapping[str, str]
@@ -112,7 +112,7 @@ class ComparisonReport:
         return "\n\n".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it for JSON; an infinite figure is the text "Infinity", which JSON has no number for."""
+        """The report for JSON. JSON has no infinite numbers, so an infinite figure becomes the text "Infinity"."""
         return {
             "means": json_figures(self.means),
             "conventions": dict(self.conventions),
@@ -160,7 +160,7 @@ def compare_pictures(
 ) -> ComparisonReport:
     """Figures for each pair of two batches (B, C, H, W), 0 to 1, with their alpha (B, 1, H, W) if they have any.
 
-    Raises ``InputError`` for what cannot be compared at all (see ``Comparer.score`` and ``settle_alpha``) and for
+    Raises ``InputError`` for pairs that cannot be compared (see ``Comparer.score`` and ``settle_alpha``) and for
     different numbers of pictures.
     """
     if len(result) != len(reference):
@@ -181,7 +181,7 @@ def compare_pictures(
 
 
 def report(comparer: Comparer, rows: tuple[Row, ...], problems: tuple[str, ...] = ()) -> ComparisonReport:
-    """The report on what a comparer measured."""
+    """The report on a comparer's measurements."""
     unavailable = tuple(comparer.unavailable.values())
     return ComparisonReport(comparer.settings.metrics, comparer.conventions(), rows, (*unavailable, *problems))
 
@@ -208,7 +208,7 @@ def missed(report: ComparisonReport, thresholds: Iterable[Threshold]) -> list[st
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """The first row is the head. The first column is set left, the others right; a rule stands below the head."""
+    """The first row is the header, with a rule below it. The first column is left-aligned, the others right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(

@@ -14,11 +14,11 @@ from ..types import Box, Size, size_of
 BLOCK = 16
 """Largest side of a block, in pixels of the source; a picture is cut into blocks as equal as can be."""
 BLACK = 2 / 255
-"""A block is black when nothing in it exceeds this ..."""
+"""A block is black if none of its values exceeds this ..."""
 BRIGHT = 0.1
 """... although the source's block has at least this mean."""
 FLAT = 1 / 255
-"""A block is flat when it spans no more than this ..."""
+"""A block is flat if its values span no more than this ..."""
 LIVELY = 0.1
 """... although the source's block spans at least this."""
 
@@ -53,7 +53,7 @@ def find_defects(source: torch.Tensor, result: torch.Tensor) -> list[Defects]:
     w).
 
     Unlike elsewhere, ``result`` may hold NaN and infinity: they are counted. A block with such a value is neither
-    black nor flat. Raises ``InputError`` for a source that is no picture, or another number of pictures.
+    black nor flat. Raises ``InputError`` if the source is not a picture, or if the numbers of pictures differ.
     """
     check_picture(source, "source")
     if result.ndim != 4 or not result.numel() or len(source) != len(result):

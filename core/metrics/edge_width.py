@@ -17,11 +17,11 @@ REACH = 16.0
 STEP = 0.25
 """Pixels between samples of the profile."""
 SEARCH = 3.0
-"""The steepest place of a profile is looked for within so many pixels of where the guide has the edge."""
+"""How far from the guide's edge, in pixels, the steepest place of a profile may be."""
 PATIENCE = 1.0
-"""A rise goes on as long as a higher value comes within so many pixels."""
+"""A rise continues as long as a higher value follows within this many pixels."""
 SLACK = 1e-3
-"""What rises by less within ``PATIENCE`` has arrived: a quarter of an 8-bit step."""
+"""A rise ends where it gains less than this within ``PATIENCE``: a quarter of an 8-bit step."""
 CONTRAST = 0.1
 """Least rise of luma that counts as a strong edge."""
 

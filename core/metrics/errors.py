@@ -1,4 +1,4 @@
-"""Why a figure is missing."""
+"""The reasons why a figure is missing."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ class NotMeasurable(InputError):
 
 
 class MetricUnavailable(Named, RuntimeError):
-    """The metric needs a package, a file or a program that is not there; the sentence says what to do."""
+    """The metric needs a package, file or program that is missing; the sentence says what to do."""

@@ -16,7 +16,7 @@ from .pair import with_float64
 from .psnr import psnr
 
 STRIP = 1 << 20
-"""Pixels whose colour difference is worked out at a time."""
+"""Number of pixels whose colour difference is computed at once."""
 
 
 @dataclass(frozen=True)

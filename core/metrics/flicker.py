@@ -1,6 +1,6 @@
-"""Temporal flicker: what moves in the result though it stands still in the source.
+"""Temporal flicker: motion in the result where the source stands still.
 
-Measured where the source stands still, since sharper moving detail changes more by right. Follows the idea of the
+Measured where the source stands still, because sharper moving detail legitimately changes more. Follows the idea of the
 warping error (Lai et al., "Learning Blind Video Temporal Consistency", ECCV 2018) with no motion to compensate.
 """
 
@@ -40,7 +40,7 @@ class Flicker:
 
     @property
     def still_share(self) -> float | None:
-        """Part of the picture, over time, that the figure is about, 0 to 1."""
+        """Share of the picture, over time, that the figure covers, 0 to 1."""
         return self.still / self.blocks if self.blocks else None
 
     @property

@@ -2,7 +2,7 @@
 
 Zhang, Isola, Efros, Shechtman, Wang: "The unreasonable effectiveness of deep features as a perceptual metric"
 (2018). The package brings its linear heads; the backbone is a torchvision classifier of 233 MB (AlexNet) or 528 MB
-(VGG16), which is read from a file and never fetched unless asked for.
+(VGG16), which is read from a file and downloaded only on request.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ BACKBONES = {
 
 @dataclass(frozen=True)
 class LpipsNetwork:
-    """A network ready to measure with. ``official``: the backbone is torchvision's file, so that figures can be
-    compared with published ones."""
+    """A network that is ready for measuring. ``official``: the backbone is torchvision's file, so figures are
+    comparable with published ones."""
 
     module: torch.nn.Module
     net: LpipsNet
@@ -167,7 +167,7 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
             weights: object = load_file(path)
         else:
             weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file raises anything; all of it means the same
+    except Exception as error:  # a damaged file can raise any exception; all mean the same
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MetricUnavailable(f"The LPIPS backbone {path} cannot be read ({reason}).") from error
     if not isinstance(weights, dict):

@@ -1,4 +1,4 @@
-"""What every comparison with a reference does first: check the two pictures, choose channel, cut the border."""
+"""The first steps of every comparison with a reference: check the pair, choose the channel, cut the border."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..types import Size, size_of
 
 
 class Channel(str, Enum):
-    """What PSNR and SSIM are taken of."""
+    """The channels on which PSNR and SSIM are computed."""
 
     RGB = "rgb"
     Y = "y"
@@ -26,7 +26,7 @@ class Align(str, Enum):
 
     NONE = "none"
     CROP = "crop"
-    """Cut both to the size they share, from the top left (a reference that was not a multiple of the scale)."""
+    """Crop both to the size they share, from the top left (a reference that was not a multiple of the scale)."""
     RESIZE = "resize"
     """Resample the result to the size of the reference (Lanczos)."""
 
@@ -48,7 +48,7 @@ def check_pair(result: torch.Tensor, reference: torch.Tensor) -> None:
 
 
 def check_same_size(result: Size, reference: Size) -> None:
-    """Raises ``InputError`` that names both sizes and what would align them."""
+    """Raises an ``InputError`` that states both sizes and how to align them."""
     if result != reference:
         shared = Size(min(result.width, reference.width), min(result.height, reference.height))
         raise InputError(
@@ -105,7 +105,7 @@ def settle_alpha(
     reference_alpha: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The colours to compare: both pictures over mid grey where both have an alpha channel (B, 1, H, W), so that
-    differences of alpha count and colours nobody sees do not. An alpha of one everywhere counts as none.
+    differences in alpha count and invisible colours do not. An alpha of one everywhere counts as none.
 
     Raises ``InputError`` when only one of them is transparent somewhere, or an alpha does not fit its picture.
     """

@@ -15,7 +15,7 @@ def psnr(
     """PSNR in dB of each picture of (B, C, H, W) pairs, 0 to 1: 10 log10(1 / mean squared error).
 
     One value a picture, never pooled over the batch; identical pictures give infinity. The error is averaged over
-    all channels (``Channel.RGB``), or taken of the BT.601 luma with a data range of 255 (``Channel.Y``).
+    all channels (``Channel.RGB``), or computed on the BT.601 luma with a data range of 255 (``Channel.Y``).
     ``border`` pixels on every side are left out. Values are not rounded to 8 bit here.
 
     Raises ``InputError`` for different sizes, a border that leaves nothing, or something that is not a picture.

@@ -1,4 +1,4 @@
-"""Which model is better, and is the difference more than the luck of the pictures?"""
+"""Which model is better, and is the difference more than chance in the choice of pictures?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .registry import Metric
 RESAMPLES = 4000
 LEVEL = 0.95
 FEWEST_PICTURES = 3
-"""With fewer pictures the bootstrap has too few different resamples to mean anything."""
+"""With fewer pictures the bootstrap has too few distinct resamples to be meaningful."""
 
 INTERVAL_CONVENTION = (
     f"Intervals are {LEVEL:.0%} bootstrap intervals over the pictures ({RESAMPLES} resamples). That of a mean is wide "
@@ -59,7 +59,7 @@ class Ranking:
 
     @property
     def level(self) -> tuple[RankedModel, ...]:
-        """The best, and those that cannot be told from it."""
+        """The best, and those that are not distinguishable from it."""
         return tuple(each for each in self.standings if each.level)
 
     @property
@@ -104,7 +104,7 @@ def rank(metric: Metric, figures: Mapping[str, Mapping[str, float]], *, seed: in
     that lacks one is not ranked. None when no model has all of them.
 
     Intervals are percentile bootstrap intervals (Efron 1979) over pictures; differences are taken picture by
-    picture, so that what makes a picture hard for all models does not count.
+    picture, so that the difficulty of a picture for all models cancels out.
     """
     pictures = sorted({picture for by_picture in figures.values() for picture in by_picture})
     complete = [model for model, found in figures.items() if len(found) == len(pictures)]

@@ -57,7 +57,7 @@ class ReferencePair:
 @dataclass(frozen=True)
 class SourcePair:
     """A source (1, C, h, w) and the result (1, C, H, W) made of it, 0 to 1. ``guide``: what to find edges in (see
-    ``edge_width``). What several metrics need is worked out once."""
+    ``edge_width``). What several metrics need is computed once."""
 
     source: torch.Tensor
     result: torch.Tensor
@@ -74,7 +74,7 @@ class SourcePair:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """``low`` and ``high`` bound what it can give; a picture equal to its reference gives the better of the two, except
+    """``low`` and ``high`` bound its values; a picture equal to its reference gives the better of the two, except
     VMAF, which then stays a little under it.
 
     ``of_reference`` or ``of_source`` measures it; a metric with neither is measured by the job that reports it. Both
@@ -89,11 +89,11 @@ class Metric:
     high: float
     decimals: int
     about: str
-    """How it is worked out, in one sentence."""
+    """How it is computed, in one sentence."""
     of_reference: Callable[[ReferencePair], float] | None = None
     of_source: Callable[[SourcePair], float] | None = None
     convention: Callable[[CompareSettings], str] = lambda _settings: ""
-    """What of the settings its number depends on, besides the border."""
+    """The settings that its number depends on, besides the border."""
 
     def format(self, value: float | None) -> str:
         if value is None:
@@ -207,19 +207,18 @@ def measure_pair(name: str, pair: ReferencePair) -> float:
     return measure(pair)
 
 
-def metric_names(wanted: Iterable[str], allowed: Iterable[str] = WITH_REFERENCE) -> tuple[str, ...]:
-    """The names, tidied (case, blanks, hyphens) and each once. Raises ``InputError`` for one that is not allowed,
-    naming those that are."""
-    allowed = tuple(allowed)
+def metric_names(wanted: Iterable[str]) -> tuple[str, ...]:
+    """The names, normalised (case, blanks, hyphens) and without duplicates. Raises ``InputError`` for any other than
+    those that need a reference, naming these."""
     names: list[str] = []
     for given in wanted:
         name = given.strip().lower().replace("-", "_")
-        if name not in allowed:
-            close = difflib.get_close_matches(name, allowed, n=1)
-            hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(allowed)}."
+        if name not in WITH_REFERENCE:
+            close = difflib.get_close_matches(name, WITH_REFERENCE, n=1)
+            hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(WITH_REFERENCE)}."
             raise InputError(f"There is no metric {given!r} here{hint}")
         if name not in names:
             names.append(name)
     if not names:
-        raise InputError(f"No metric was named; choose from {', '.join(allowed)}.")
+        raise InputError(f"No metric was named; choose from {', '.join(WITH_REFERENCE)}.")
     return tuple(names)

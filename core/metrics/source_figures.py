@@ -13,10 +13,10 @@ from .registry import METRICS, WITH_SOURCE, SourcePair
 
 def source_row(name: str, source: torch.Tensor, result: torch.Tensor, *, guide: torch.Tensor | None = None) -> Row:
     """All figures of one result (1, C, H, W) of one source (1, C, h, w), 0 to 1. A figure that these pictures do not
-    allow is left out with a sentence; defects are counted and described. A result with NaN has no other figure.
+    allow is replaced by a sentence; defects are counted and described. A result with NaN has no other figure.
     ``guide``: what to find edges in (see ``edge_width``).
 
-    Raises ``InputError`` for what is no enlargement of the source.
+    Raises ``InputError`` if the result is not an enlargement of the source.
     """
     pair = SourcePair(source, result, guide)
     problems = [] if pair.defects.none else [f"{pair.defects.text}."]
@@ -34,7 +34,8 @@ def compare_with_source(
     source: torch.Tensor, result: torch.Tensor, progress: Progress | None = None
 ) -> ComparisonReport:
     """``source_row`` for each pair of two batches (B, C, h, w) and (B, C, H, W), as a report whose means can be held
-    against thresholds (``compare.missed``). Raises ``InputError`` as ``source_row``, and for other numbers."""
+    against thresholds (``compare.missed``). Raises ``InputError`` like ``source_row``, and for different numbers of
+    pictures."""
     if len(source) != len(result):
         raise InputError(f"There are {len(source)} sources and {len(result)} results; give the same number of both.")
     progress = progress or Progress()

@@ -24,7 +24,7 @@ SMALLEST_MULTISCALE = WINDOW * 2 ** (len(SCALE_WEIGHTS) - 1)
 """Side from which the coarsest scale still holds a whole window."""
 CPU_BLOCK = 64
 """Side of the block worked on at a time, in values of the map: its five planes stay in a processor's cache, and
-are small enough for torch to leave to one thread, which is several times faster than sharing them out."""
+are small enough for torch to leave to one thread, which is several times faster than splitting the work."""
 DEVICE_BLOCK = 1024
 """The same on other devices, where each step costs a launch."""
 

@@ -32,7 +32,7 @@ PICTURE_TIMEOUT = 120.0
 
 
 class VmafModel(str, Enum):
-    """The model decides the number: always name it with the figure."""
+    """The score depends on the model, so always name the model with the figure."""
 
     HD = "vmaf_v0.6.1"
     """The default: 1080p seen from three screen heights."""
@@ -77,7 +77,7 @@ def vmaf_pictures(
     """VMAF of each picture of (B, C, H, W) pairs, 0 to 1, as a video of one frame (no motion).
 
     Rounded to 8 bit, handed over losslessly as raw RGB, converted to YUV 4:4:4 (BT.601, studio range) by ffmpeg on
-    both sides alike. Identical pictures score under 100, as libvmaf has it.
+    both sides alike. Identical pictures score slightly under 100; that is how libvmaf works.
 
     Raises ``NotMeasurable`` under 17x17 pixels, ``InputError`` for different sizes, ``MetricUnavailable`` when
     ffmpeg or libvmaf is missing, fails or takes longer than ``timeout`` seconds.
@@ -114,7 +114,7 @@ def vmaf_videos(
 
     The files are read by ffmpeg as they are; where their pixel formats differ, ffmpeg converts one to the other.
 
-    Raises ``InputError`` for different numbers of frames, ``MetricUnavailable`` as ``vmaf_pictures``.
+    Raises ``InputError`` for different numbers of frames, and ``MetricUnavailable`` like ``vmaf_pictures``.
     """
     counts = [_count_frames(path) for path in (result, reference)]
     if counts[0] != counts[1]:
@@ -160,7 +160,7 @@ def _count_frames(path: Path) -> int:
 def _run(
     inputs: Sequence[str], prepared: str, model: VmafModel, folder: Path, timeout: float | None, frames: int
 ) -> VmafScore:
-    """Runs ffmpeg inside ``folder``; there the log's name needs no quoting in the filter's own language."""
+    """Runs ffmpeg inside ``folder``; this way the log's name needs no escaping in the filter string."""
     measure = f"libvmaf=model=version={model.value}:n_threads={os.cpu_count() or 1}:log_fmt=json:log_path=vmaf.json"
     graph = f"[0:v:0]{prepared}[a];[1:v:0]{prepared}[b];[a][b]{measure}"
     command = [_ffmpeg(), "-hide_banner", "-nostdin", *inputs, "-lavfi", graph, "-f", "null", "-"]
@@ -203,7 +203,7 @@ def _call(command: list[str], folder: Path | None, timeout: float | None) -> sub
 
 
 def _complaint(output: str) -> str:
-    """The line of ffmpeg's output that says what was wrong: the first that sounds like it, else the last."""
+    """The line of ffmpeg's output that names the error: the first that looks like one, else the last."""
     lines = [re.sub(r"^(\[[^]]*\]\s*)+", "", line.strip()).rstrip(".") for line in output.splitlines()]
     lines = [line for line in lines if line] or ["it said nothing"]
     return next((line for line in lines if re.search("error|invalid|mismatch|must match", line, re.I)), lines[-1])

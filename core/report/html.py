@@ -1,4 +1,4 @@
-"""Parts of HTML pages that load nothing from anywhere: escaping, tables, and the frame of a page."""
+"""Parts of self-contained HTML pages: escaping, tables, and the frame of a page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""A browser that reads this will not even try the network."""
+"""Keeps a browser from using the network at all."""
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fafafa; --ink: #1c1c1e; --quiet: #6b6b70; --line: #d9d9de; --card: #fff;
@@ -28,34 +28,34 @@ figure { margin: 0; } figcaption { font-size: .83rem; color: var(--quiet); overf
 
 
 def text(content: str) -> str:
-    """Safe inside an element and inside a quoted attribute, whatever characters a file name has."""
+    """Escaped for use inside an element or a quoted attribute, whatever characters a file name contains."""
     return escape(content.encode("utf-8", "replace").decode("utf-8"), quote=True)
 
 
 def items(sentences: Iterable[str]) -> str:
-    """A list; nothing if there are no sentences."""
+    """A list; empty without sentences."""
     rows = "".join(f"<li>{text(sentence)}</li>" for sentence in sentences)
     return f"<ul>{rows}</ul>" if rows else ""
 
 
 def section(title: str, inside: str) -> str:
-    """A heading and what stands under it; nothing if that is empty."""
+    """A heading and its content; empty without content."""
     return f"<h2>{text(title)}</h2>{inside}" if inside else ""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of texts that may be wider than the screen; nothing without rows."""
+    """A table of plain texts that may be wider than the screen; empty without rows."""
     return grid(map(text, head), (row(map(text, cells)) for cells in rows))
 
 
 def row(cells: Iterable[str], kind: str = "", *, tags: Iterable[str] = ()) -> str:
-    """A row of a ``grid``, of cells in HTML and of whole ``tags``, with the class ``kind``."""
+    """A row of a ``grid``, made of HTML cells and whole ``tags``, with the class ``kind``."""
     inside = "".join([*(f"<td>{cell}</td>" for cell in cells), *tags])
     return f"<tr class='{kind}'>{inside}</tr>" if kind else f"<tr>{inside}</tr>"
 
 
 def grid(head: Iterable[str], rows: Iterable[str]) -> str:
-    """A table of titles in HTML and rows that ``row`` made; nothing without rows."""
+    """A table with HTML titles and rows made by ``row``; empty without rows."""
     body = "".join(rows)
     titles = "".join(f"<th>{title}</th>" for title in head)
     if not body:
@@ -64,12 +64,12 @@ def grid(head: Iterable[str], rows: Iterable[str]) -> str:
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """A picture file, such as ``png``, inside the page."""
+    """The ``data:`` address of a picture file of that kind, such as ``png``."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def page(title: str, inside: str, *, style: str = STYLE, policy: str = POLICY, script: str = "") -> str:
-    """A whole page for light and dark screens. ``inside`` is HTML; ``script`` needs a ``policy`` that allows it."""
+    """A complete page for light and dark screens. ``inside`` is HTML; ``script`` needs a ``policy`` that allows it."""
     scripted = f"<script>{script}</script>" if script else ""
     return (
         "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>"

@@ -1,4 +1,4 @@
-"""Compare files, folders and videos, pair by pair; one bad pair does not stop the others."""
+"""Compares files, folders and videos, pair by pair; one bad pair does not stop the others."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ from .pairing import FilePair, Kind, kind_of, pair_files
 def compare_paths(
     result: Path, reference: Path, settings: CompareSettings, progress: Progress | None = None
 ) -> ComparisonReport:
-    """Figures for two files, or for the pairs of two folders (see ``pair_files``, whose ``InputError`` is raised).
-    A pair that cannot be compared becomes a row without figures that says why.
+    """Metrics for two files, or for the pairs of two folders (see ``pair_files``, whose ``InputError`` is raised).
 
-    Pictures are compared as sRGB at the depth of their files, and over mid grey where both are transparent. A video
-    is decoded frame by frame and stands in one row, with the mean over its frames; VMAF reads the files itself.
+    A pair that cannot be compared becomes a row without metrics that says why.
+
+    Pictures are compared as sRGB at the depth of their files, composited over mid grey where both are transparent. A
+    video is decoded frame by frame and gets one row with the mean over its frames; VMAF reads the files itself.
     """
     progress = progress or Progress()
     pairing = pair_files(result, reference)
@@ -87,8 +88,8 @@ def _compare_videos(pair: FilePair, comparer: Comparer, progress: Progress) -> R
 
 
 def frames_of(path: Path) -> Iterator[torch.Tensor]:
-    """Each frame as a picture (1, 3, H, W), 0 to 1, as a player shows it. Raises ``InputError`` for a video that
-    cannot be read to its end."""
+    """Each frame as a picture (1, 3, H, W), 0 to 1, as a player shows it. Raises ``InputError`` for a video that cannot
+    be read to its end."""
     facts = probe_video(path)
     try:
         for frame in read_video(path, facts, ReadSettings(deinterlace=True)):
@@ -102,7 +103,7 @@ def frames_of(path: Path) -> Iterator[torch.Tensor]:
 def _frame_means(
     pair: FilePair, comparer: Comparer, progress: Progress
 ) -> tuple[int, dict[str, float], dict[str, str]]:
-    """Number of frames, mean of each metric over them, and why a metric is missing."""
+    """The number of frames, the mean of each metric over them, and why metrics are missing."""
     sums: dict[str, float] = {}
     missing: dict[str, str] = {}
     counts = [0, 0]

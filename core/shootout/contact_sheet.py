@@ -1,4 +1,4 @@
-"""One PNG with the telling crops of all models side by side, labelled."""
+"""One PNG with the most telling crops of all models side by side, labelled."""
 
 # Pillow publishes partial types.
 # pyright: reportUnknownMemberType=false
@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .results import SOURCE, Crop, ShootoutResult
 
 VIEW = 200
-"""Side of a view in the sheet, in pixels."""
+"""Side of one crop in the sheet, in pixels."""
 GAP = 6
 LINE = 20
 LABEL_WIDTH = 24
@@ -23,8 +23,8 @@ PAPER, INK = (250, 250, 250), (20, 20, 20)
 
 
 def contact_sheet(result: ShootoutResult) -> Image.Image:
-    """A row for each picture, at most eight, with the crop in which the models differ most; columns are the source,
-    plain Lanczos, the models and the reference. Pixels are shown as squares, not smoothed."""
+    """A row for each picture, at most eight, with the crop in which the models differ most. Columns are the source,
+    plain Lanczos, the models and the reference. Pixels are enlarged without smoothing."""
     rows = first_of_each_picture(result.crops)[:MOST_ROWS]
     labels = list(dict.fromkeys(label for crop in rows for label in crop.views))
     labels.sort(key=lambda label: label != SOURCE)

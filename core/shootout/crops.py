@@ -1,4 +1,4 @@
-"""Where versions of a picture differ most."""
+"""Finds where versions of a picture differ most."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..image.colour import luma
 from ..types import Box, Size, size_of
 
 STEPS = 4
-"""Positions tried within the side of a crop."""
+"""Positions tried per side of a crop."""
 
 
 class Spot(NamedTuple):
@@ -23,8 +23,8 @@ class Spot(NamedTuple):
 
 
 def choose_spots(versions: Sequence[torch.Tensor], side: int, count: int) -> list[Spot]:
-    """The ``count`` places, apart from each other, where ``versions`` (1, C, H, W) of one picture differ most; fewer
-    if the picture has no room for them. The first differs most. ``side``: of the squares, in pixels."""
+    """The ``count`` squares, without overlap, where ``versions`` (1, C, H, W) of one picture differ most, the largest
+    difference first; fewer if the picture is too small. ``side``: of the squares, in pixels."""
     size = size_of(versions[0])
     crop = Size(min(side, size.width), min(side, size.height))
     lumas = torch.cat([luma(version).float() for version in versions])

@@ -1,4 +1,4 @@
-"""Which files are compared with which."""
+"""Decides which files are compared with which."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ class FilePair(NamedTuple):
 
 @dataclass(frozen=True)
 class Pairing:
-    """Pairs in natural order (`frame 2` before `frame 10`), and sentences about files without a partner."""
+    """Pairs in natural order (``frame 2`` before ``frame 10``), and sentences about files without a partner."""
 
     pairs: tuple[FilePair, ...]
     problems: tuple[str, ...] = ()
 
 
 def kind_of(path: Path) -> Kind | None:
-    """What the suffix says, None for a file of neither kind."""
+    """The kind that the suffix indicates; None for neither."""
     suffix = path.suffix.lower()
     return Kind.PICTURE if suffix in READABLE_SUFFIXES else Kind.VIDEO if suffix in VIDEO_SUFFIXES else None
 
 
 def pair_files(result: Path, reference: Path) -> Pairing:
-    """Two files make one pair, whatever their names. Two folders are matched by name inside them, subfolders
-    included: the same name if there is one, else the same name but for the suffix.
+    """Two files make one pair, whatever their names. Files in two folders and their subfolders are matched by name, or
+    otherwise by name without the suffix.
 
-    Raises ``InputError`` for a path that is not there, a file beside a folder, a folder with nothing to compare, and
-    folders that share no name.
+    Raises ``InputError`` for a missing path, a file together with a folder, a folder with nothing to compare, and
+    folders without a common name.
     """
     for path in (result, reference):
         if not path.exists():
@@ -67,8 +67,8 @@ def pair_files(result: Path, reference: Path) -> Pairing:
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """Pictures and videos below ``folder`` by their path inside it (with /), in natural order; hidden files and
-    folders are left out. Raises ``InputError`` if there are none or the folder cannot be listed."""
+    """Pictures and videos below ``folder`` by their relative path (with /), in natural order, without hidden files and
+    folders. Raises ``InputError`` if there are none or the folder cannot be listed."""
     found: dict[str, Path] = {}
 
     def refuse(error: OSError) -> None:
@@ -88,7 +88,7 @@ def files_in(folder: Path) -> dict[str, Path]:
 def match_names(
     ours: Iterable[str], theirs: Iterable[str], folders: tuple[str, str]
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """Pairs of names, and a sentence for each name of either side that is in no pair."""
+    """Pairs of names, and a sentence for each name on either side without a partner."""
     ours, theirs = list(ours), dict.fromkeys(theirs)
     by_stem: dict[str, list[str]] = {}
     for name in theirs:

@@ -19,8 +19,8 @@ from .results import ShootoutResult
 
 
 def write_report(result: ShootoutResult, folder: Path) -> list[Path]:
-    """Writes report.html, report.csv, report.json and contact_sheet.png into ``folder``, which is made if needed;
-    each appears complete or not at all. Raises ``OSError`` when the folder cannot be written to."""
+    """Writes report.html, report.csv, report.json and contact_sheet.png to ``folder``, which is created if needed; each
+    file appears complete or not at all. Raises ``OSError`` if the folder cannot be written to."""
     folder.mkdir(parents=True, exist_ok=True)
     sheet = io.BytesIO()
     contact_sheet(result).save(sheet, "PNG")
@@ -45,7 +45,7 @@ def _json(data: Mapping[str, Any]) -> bytes:
 
 
 def report_csv(result: ShootoutResult) -> str:
-    """A line for each model on each picture, a column for each metric."""
+    """A row for each model and picture, a column for each metric."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["model", "picture", *result.metrics, "problems"])
@@ -56,7 +56,7 @@ def report_csv(result: ShootoutResult) -> str:
 
 
 def report_dict(result: ShootoutResult) -> dict[str, Any]:
-    """Everything but the pictures. An infinite figure is the text "Infinity"."""
+    """Everything but the pictures. An infinite value is the text "Infinity"."""
     return {
         "scale": result.scale,
         "setting": list(result.setting),

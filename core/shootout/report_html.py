@@ -1,4 +1,4 @@
-"""The report as one HTML file: nothing is loaded from anywhere, pictures are inside."""
+"""The report as one self-contained HTML file that includes its pictures."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ for (const row of document.querySelectorAll('.row')) {
 
 
 def report_html(result: ShootoutResult) -> str:
-    """A page for light and dark screens: advice, figures with intervals, crops that zoom together, every picture's
-    figures, conventions and problems."""
+    """A page for light and dark screens: advice, metrics with intervals, crops that zoom together, the metrics of every
+    picture, conventions and problems."""
     pictures = f"{len(result.pictures)} picture{'s' * (len(result.pictures) != 1)}"
     sections = [
         f"<h1>Model shoot-out</h1><p class='quiet'>{len(result.models) - 1} models and {BASELINE}, {pictures}, "

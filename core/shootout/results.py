@@ -1,4 +1,4 @@
-"""What a shoot-out found."""
+"""The results of a shoot-out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..metrics.registry import METRICS
 from ..types import Box, Size
 
 BASELINE = "Lanczos"
-"""The row that every shoot-out has: plain resampling."""
+"""Plain resampling, a row of every shoot-out."""
 SOURCE, REFERENCE = "source", "reference"
 """Labels of the crops beside those of the models."""
 
@@ -23,12 +23,12 @@ FIGURES = (
     "psnr", "ssim", "ms_ssim", "lpips", "vmaf", "lr_psnr", "delta_e", "edge_width", "overshoot",
     "seconds_per_megapixel",
 )  # fmt: skip
-"""Columns, as far as they were measured."""
+"""Columns, if they were measured."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model on one picture. ``problems``: sentences about what failed or was found."""
+    """One model on one picture. ``problems``: sentences about failures and findings."""
 
     model: str
     picture: str
@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Crop:
-    """A place where the models differ. ``views``: by label, (3, h, w) uint8; the source is smaller by the scale."""
+    """A part where the models differ. ``views``: by label, (3, h, w) uint8; the source is smaller by the scale."""
 
     picture: str
     box: Box
@@ -56,7 +56,7 @@ class PictureFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ShootoutResult:
-    """``models``: those that could be opened, the baseline first. ``setting``: sentences on how it was run."""
+    """``models``: those that could be opened, the baseline first. ``setting``: sentences about how it was run."""
 
     scale: int
     models: tuple[str, ...]
@@ -69,17 +69,17 @@ class ShootoutResult:
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """Figures that at least one cell has."""
+        """Metrics that at least one cell has."""
         return tuple(name for name in FIGURES if any(name in cell.values for cell in self.cells))
 
     @cached_property
     def rows(self) -> tuple[str, ...]:
-        """The models, then the references, whose own figures say what is natural; they are not ranked."""
+        """The models, then the references, whose own metrics show what is natural; references are not ranked."""
         return (*self.models, REFERENCE) if any(cell.model == REFERENCE for cell in self.cells) else self.models
 
     @cached_property
     def rankings(self) -> dict[str, Ranking]:
-        """Models and the baseline by metric; without metrics under which none has a figure for every picture."""
+        """Models and the baseline by metric, without metrics that no model has for every picture."""
         return self._rankings(REFERENCE)
 
     @cached_property
@@ -103,7 +103,7 @@ class ShootoutResult:
 
     @cached_property
     def all_problems(self) -> tuple[str, ...]:
-        """What went wrong anywhere; what every model has in common on a picture is said once."""
+        """Everything that went wrong; a problem that all models have on a picture is listed once."""
         seen: dict[str, None] = dict.fromkeys(self.problems)
         for cell in self.cells:
             for problem in cell.problems:
@@ -121,7 +121,7 @@ class ShootoutResult:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How every figure came about."""
+        """How every metric was computed."""
         about = [
             f"{METRICS[name].label}: {self.conventions[name]}; "
             f"{'higher' if METRICS[name].higher_is_better else 'lower'} is better."
@@ -139,7 +139,7 @@ class ShootoutResult:
         return sum(values) / len(values) if values else None
 
     def mean_text(self, model: str, metric: str) -> str:
-        """The mean, marked with a star if the model is not ranked because it lacks some pictures."""
+        """The mean, marked with a star if the model is not ranked because some pictures are missing."""
         ranking = self.rankings.get(metric)
         star = "*" if ranking and model in ranking.incomplete else ""
         mean = self.mean(model, metric)

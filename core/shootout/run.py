@@ -1,4 +1,4 @@
-"""Models x pictures, measured."""
+"""Runs models on pictures and measures the results."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
+from operator import attrgetter
 
 import torch
 
@@ -29,12 +30,12 @@ CROP_SIDE = 40
 CROPS_A_PICTURE = 2
 MOST_CROPS = 12
 WARM_UP = 48
-"""Side, in source pixels, of what each model runs on once before its time is taken."""
+"""Side, in source pixels, of the crop on which each model runs once before it is timed."""
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model by the name it has in the report; ``open`` makes it ready to run, and may fail."""
+    """A model with its name in the report; ``open`` makes it ready to run, and may fail."""
 
     name: str
     open: Callable[[], Upscaler]
@@ -42,8 +43,8 @@ class ModelEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ShootoutSettings:
-    """``compare``: metrics and conventions where there are references; papers take the Y channel without a border
-    as wide as the scale. ``setting``: sentences for the report on where the pictures come from."""
+    """``compare``: metrics and conventions where there are references; papers use the Y channel and leave out a border
+    as wide as the scale. ``setting``: sentences for the report about where the pictures come from."""
 
     scale: int
     compare: CompareSettings
@@ -52,7 +53,7 @@ class ShootoutSettings:
 
 
 class _Inner(Progress):
-    """What the work on one picture may tell: notes, and it may be stopped; its tiles are not counted."""
+    """Passes on notes and checks for cancelling from the work on one picture; its tiles are not counted."""
 
     def __init__(self, outer: Progress) -> None:
         self.note = outer.note
@@ -66,14 +67,14 @@ def run_shootout(
     progress: Progress | None = None,
     problems: Sequence[str] = (),
 ) -> ShootoutResult:
-    """Every entry and plain Lanczos on every sample. A model that cannot be opened, a picture that cannot be
-    read and a model that fails on a picture are listed; the rest is done.
+    """Runs every entry and plain Lanczos on every sample. A model that cannot be opened, a picture that cannot be
+    read and a model that fails on a picture are listed; the rest continues.
 
-    Results are rounded to 8 bit before they are measured, as they would be saved. A model's time is that of one
-    picture after a first small run; loading is not counted. All models are held in memory at once, the results of
-    one picture at a time. ``problems``: sentences that the report is to list beside its own.
+    Results are rounded to 8 bits before they are measured, as they would be saved. A model's time is that of one
+    picture after a small warm-up run; loading is not counted. All models are in memory at once, but the results of only
+    one picture. ``problems``: sentences for the report to list beside its own.
 
-    Raises ``InputError`` without samples, or for two entries of one name.
+    Raises ``InputError`` without samples, or for two entries with the same name.
     """
     progress = progress or Progress()
     _check_names(entries, samples)
@@ -101,7 +102,8 @@ def run_shootout(
         first = not cells
         results, found = _run_models(file.name, sample, upscalers, settings, comparer, progress, warm_up=first)
         cells += found
-        crops = nlargest(MOST_CROPS, [*crops, *_crops(file.name, sample, results, settings.scale)], _spread)
+        crops += _crops(file.name, sample, results, settings.scale)
+        crops = nlargest(MOST_CROPS, crops, attrgetter("spread"))
     return ShootoutResult(
         scale=settings.scale,
         models=tuple(upscalers),
@@ -133,8 +135,8 @@ def _run_models(
     *,
     warm_up: bool,
 ) -> tuple[dict[str, torch.Tensor], list[Cell]]:
-    """The results of one picture by model, and all cells of that picture. ``warm_up``: run each model once on little
-    before its time is taken."""
+    """The results of one picture by model, and all cells of that picture. ``warm_up``: run each model once on a small
+    crop before it is timed."""
     results: dict[str, torch.Tensor] = {}
     cells: list[Cell] = []
     for model, upscaler in upscalers.items():
@@ -156,7 +158,7 @@ def _run_models(
 def _enlarge(
     source: torch.Tensor, upscaler: Upscaler | None, settings: ShootoutSettings, progress: Progress, *, warm_up: bool
 ) -> tuple[torch.Tensor, float]:
-    """The result in 8-bit values, and the seconds it took."""
+    """The result in 8-bit values, and how many seconds it took."""
     target = Target(fit=Fit.FACTOR, factor=float(settings.scale))
     inner = _Inner(progress)
     if warm_up:
@@ -176,7 +178,7 @@ def _measure(
     comparer: Comparer,
     values: dict[str, float],
 ) -> Cell:
-    """All figures of one result; ``guide`` is the result at whose edges sharpness is measured."""
+    """All metrics of one result; ``guide`` is the result at whose edges sharpness is measured."""
     alone = source_row(name, sample.source, result, guide=guide)
     values |= alone.values
     problems = alone.problems
@@ -206,12 +208,8 @@ def _view(picture: torch.Tensor, box: Box) -> torch.Tensor:
     return (part.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
-def _spread(crop: Crop) -> float:
-    return crop.spread
-
-
 def _conventions(comparer: Comparer, cells: Sequence[Cell]) -> dict[str, str]:
-    """Of every metric that was measured."""
+    """How each measured metric was computed."""
     by_reference = comparer.conventions()
     measured = dict.fromkeys(metric for cell in cells for metric in cell.values)
     return {metric: by_reference.get(metric, METRICS[metric].about) for metric in measured}

@@ -1,4 +1,4 @@
-"""Pictures for a shoot-out: what the models are given, and what they should have made of it."""
+"""Pictures for a shoot-out: what the models are given, and what they should make of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ JPEG_QUALITY = 75.0
 
 
 class Degrade(str, Enum):
-    """How pictures are made small when they are references themselves."""
+    """How pictures that are references themselves are reduced."""
 
     BICUBIC = "bicubic"
     JPEG = "jpeg"
@@ -42,7 +43,7 @@ DEGRADATIONS = {
 
 
 class Sample(NamedTuple):
-    """A picture (1, C, h, w) and, if it is known, what it is a reduction of, (1, C, h*scale, w*scale)."""
+    """A picture (1, C, h, w) and, if known, the original that it was reduced from, (1, C, h*scale, w*scale)."""
 
     source: torch.Tensor
     reference: torch.Tensor | None
@@ -61,30 +62,46 @@ def samples_in(
 ) -> tuple[list[SampleFile], list[str]]:
     """Samples from the pictures below a folder, or one picture, and sentences about files that are left out.
 
-    ``references``: a folder with what the pictures are reductions of, matched by name. ``how``: the pictures are
-    references themselves and are reduced first. Neither: there is nothing to compare with but the source.
+    ``references``: a folder of the originals that the pictures were reduced from, matched by name. ``how``: the
+    pictures are references themselves and are reduced first. Without either, results can only be compared with the
+    source.
 
     Raises ``InputError`` for both at once, and where ``pair_files`` does.
     """
     if references is not None and how is not None:
         raise InputError("With references the pictures are not degraded; give references or a degradation, not both.")
-    found = _pictures(images)
-    if how is not None:
-        return [SampleFile(name, _degraded(path, name, how, scale, seed)) for name, path in found.items()], []
-    if references is None:
-        return [SampleFile(name, _plain(path, None, scale)) for name, path in found.items()], []
-    theirs = _pictures(references)
-    pairs, problems = match_names(found, theirs, (str(images), str(references)))
-    partner = dict(pairs)
+    found, problems = _pictures(images), list[str]()
+    originals: dict[str, Callable[[], torch.Tensor]] = {}
+    if references is not None:
+        theirs = _pictures(references)
+        pairs, problems = match_names(found, theirs, (str(images), str(references)))
+        originals = {name: partial(_read, theirs[partner]) for name, partner in pairs}
     samples = [
-        SampleFile(name, _plain(path, theirs[partner[name]] if name in partner else None, scale))
-        for name, path in found.items()
+        sample_file(name, partial(_read, path), originals.get(name), how, scale, seed) for name, path in found.items()
     ]
     return samples, problems
 
 
+def sample_file(
+    name: str,
+    picture: Callable[[], torch.Tensor],
+    reference: Callable[[], torch.Tensor] | None,
+    how: Degrade | None,
+    scale: int,
+    seed: int = 0,
+) -> SampleFile:
+    """A sample whose ``picture``, and ``reference`` if there is one, are read later. ``how`` as in ``samples_in``."""
+
+    def load() -> Sample:
+        if how is not None:
+            return degraded_sample(picture(), name, how, scale, seed)
+        return Sample(picture(), None) if reference is None else paired_sample(picture(), reference(), scale)
+
+    return SampleFile(name, load)
+
+
 def describe_samples(with_references: bool, how: Degrade | None, scale: int, seed: int = 0) -> str:
-    """For the report: where the pictures come from."""
+    """Where the pictures come from, for the report."""
     if how is None:
         return "The pictures were given with references." if with_references else "The pictures have no references."
     by_chance = f" (seed {seed})" if how is Degrade.REALESRGAN else ""
@@ -92,8 +109,8 @@ def describe_samples(with_references: bool, how: Degrade | None, scale: int, see
 
 
 def degraded_sample(reference: torch.Tensor, name: str, how: Degrade, scale: int, seed: int = 0) -> Sample:
-    """A reference cut to a multiple of the scale, and its reduction. ``name`` and ``seed`` decide every chance, so
-    that a picture is degraded alike in every run."""
+    """A reference cropped to a multiple of the scale, and its reduction. ``name`` and ``seed`` determine every random
+    draw, so that a picture is degraded in the same way in every run."""
     size = size_of(reference)
     if min(size) < scale:
         raise InputError(f"A picture of {size} cannot be reduced by {scale}; use larger pictures.")
@@ -103,10 +120,10 @@ def degraded_sample(reference: torch.Tensor, name: str, how: Degrade, scale: int
 
 
 def paired_sample(source: torch.Tensor, reference: torch.Tensor, scale: int) -> Sample:
-    """A pair of which the reference may be up to ``scale`` - 1 pixels larger or smaller than the source times the
-    scale, because its size was no multiple; both are then cut to whole source pixels.
+    """A pair whose reference may be up to ``scale`` - 1 pixels larger or smaller than the source times the scale,
+    because its size was not a multiple; both are then cropped to whole source pixels.
 
-    Raises ``InputError`` that names both sizes for anything further apart.
+    Raises ``InputError`` with both sizes for larger differences.
     """
     small, large = size_of(source), size_of(reference)
     wanted = small.scaled(scale)
@@ -131,18 +148,6 @@ def _pictures(path: Path) -> dict[str, Path]:
     return found
 
 
-def _plain(path: Path, reference: Path | None, scale: int) -> Callable[[], Sample]:
-    def load() -> Sample:
-        source = _read(path)
-        return Sample(source, None) if reference is None else paired_sample(source, _read(reference), scale)
-
-    return load
-
-
-def _degraded(path: Path, name: str, how: Degrade, scale: int, seed: int) -> Callable[[], Sample]:
-    return lambda: degraded_sample(_read(path), name, how, scale, seed)
-
-
 def _read(path: Path) -> torch.Tensor:
-    """The colours; models are compared on what they make of colour, so alpha is left out."""
+    """The colours without alpha, which models do not process."""
     return read_picture(path, convert_to_srgb=True).picture

@@ -1,4 +1,4 @@
-"""How far voters agree with each other, and figures with voters."""
+"""How far voters agree with each other, and metrics with voters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .design import Design, Key
 
 @dataclass(frozen=True)
 class Prediction:
-    """``agreed`` of ``pairs`` (one picture, two sides, a majority) came out as the metric alone would have said."""
+    """On ``agreed`` of ``pairs`` (one picture, two sides, a majority), the metric pointed where most people did."""
 
     question: str
     metric: str
@@ -27,8 +27,8 @@ class Prediction:
 
 def krippendorff(votes: Iterable[Preference]) -> float | None:
     """Krippendorff's alpha (nominal): 1 is full agreement, 0 what chance gives; None if no pair has two answers or all
-    answers are "no difference". Each pair counts both ways round: which side is called the first is chance, and without
-    that everybody who prefers the same side would seem to agree by chance alone."""
+    answers are "no difference". Each pair counts in both directions: which side comes first is arbitrary, and otherwise
+    voters who all prefer the same side would seem to agree by chance alone."""
     units: dict[tuple[str, int, int], Counter[float]] = {}
     for vote in votes:
         units.setdefault((vote.picture, vote.first, vote.second), Counter())[vote.outcome] += 1
@@ -44,7 +44,7 @@ def krippendorff(votes: Iterable[Preference]) -> float | None:
 
 
 def predictions(question: str, votes: Sequence[Preference], key: Key, design: Design) -> list[Prediction]:
-    """For each metric that was measured; pairs without a majority, or with equal figures, say nothing."""
+    """For each metric that was measured; pairs without a majority, or with equal figures, do not count."""
     tokens = key.tokens(design)
     leads: dict[tuple[str, int, int], float] = {}
     for vote in votes:

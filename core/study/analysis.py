@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -17,7 +17,7 @@ RESAMPLES_ALONE = 500
 SMALLEST = 1e-12
 DECIDING = 0.975
 """Level of the interval that names a winner. With 0.95, one of two equal sides would be named in 5 of 100 studies, and
-by the luck of the draw in more."""
+with an unlucky sample in more."""
 NORMAL = 1.959964
 """How many standard deviations hold 95 % of a normal distribution."""
 FEWEST_VOTERS = 3
@@ -31,8 +31,8 @@ CONVENTION = (
 
 @dataclass(frozen=True)
 class Preference:
-    """A vote that counts: of ``voter`` on ``picture``. ``first`` and ``second`` are places among the labels;
-    ``outcome`` is 1 if the first was preferred, 0 for the second and 0.5 for no difference."""
+    """A vote that counts, by ``voter`` on ``picture``. ``first`` and ``second`` are indices of labels; ``outcome`` is 1
+    if the first was preferred, 0 for the second and 0.5 for no difference."""
 
     voter: str
     picture: str
@@ -44,7 +44,7 @@ class Preference:
 @dataclass(frozen=True)
 class Share:
     """How far ``label`` is preferred over ``other``, 0 to 1. ``interval`` is the one that is shown, ``deciding`` the
-    wider one that names a winner; there is none with too few voters or pictures."""
+    wider one that names a winner; both are None with too few voters or pictures."""
 
     label: str
     other: str
@@ -69,7 +69,7 @@ class Share:
 @dataclass(frozen=True, kw_only=True)
 class Standings:
     """Of one question: labels from most to least preferred with their ``strengths`` (logarithms that sum to zero),
-    every share both ways round, and how often each of two was preferred (``wins[a][b]``) or neither (``ties``)."""
+    every share in both directions, and how often a was preferred to b (``wins[a][b]``) or neither (``ties``)."""
 
     question: str
     labels: tuple[str, ...]
@@ -86,7 +86,7 @@ class Standings:
 
     @property
     def winner(self) -> str | None:
-        """The label that is clearly preferred over every other; None when there is no clear winner."""
+        """The label that is clearly preferred over every other; None if there is no clear winner."""
         best = self.labels[0]
         clear = all(self.share_of(best, other).clear for other in self.labels[1:])
         return best if self.votes and clear else None
@@ -105,7 +105,7 @@ class Standings:
 
 
 def standings(question: str, labels: Sequence[str], votes: Sequence[Preference], *, seed: int = 0) -> Standings:
-    """Who is preferred over whom, and how sure that is; a pure function of the votes and the seed."""
+    """Which side is preferred over which, and how certain that is; a pure function of the votes and the seed."""
     counts = _Counts(labels, votes)
     wins, ties = counts.weighted(np.ones((1, counts.voters)), np.ones((1, counts.pictures)))
     strengths = fit(wins, ties)
@@ -137,6 +137,10 @@ def _matrix(labels: Sequence[str], counted: Floats) -> dict[str, dict[str, int]]
     }
 
 
+Bounds = Callable[[int, int, float], "Interval | None"]
+"""The interval of a label's share over another at a level."""
+
+
 class _Counts:
     """How often each voter gave each answer on each picture, ready to be weighted."""
 
@@ -163,12 +167,12 @@ class _Counts:
             ties[:, b, a] = ties[:, a, b]
         return wins, ties
 
-    def bounds(self, shares: Floats, seed: int) -> _Bounds:
-        """Intervals about the shares (n, n) that were found. Drawing voters and pictures at once counts the noise of
+    def bounds(self, shares: Floats, seed: int) -> Bounds:
+        """Intervals around the shares (n, n) that were found. Drawing voters and pictures at once counts the noise of
         single votes three times (Owen 2007, "The pigeonhole bootstrap"); drawing voters alone, and pictures alone,
-        counts it once each, so that the three together tell how far to draw the interval in."""
+        counts it once each, so the three together tell by how much to shrink the interval."""
         if self.voters < FEWEST_VOTERS or self.pictures < FEWEST_PICTURES:
-            return _Bounds(shares, None, None)
+            return lambda label, other, level: None
         dice = np.random.default_rng(seed)
         both = self._drawn(dice, RESAMPLES, voters=True, pictures=True)
         by_voter = self._drawn(dice, RESAMPLES_ALONE, voters=True, pictures=False).var(axis=0)
@@ -176,10 +180,18 @@ class _Counts:
         wide = np.maximum(both.var(axis=0), SMALLEST)
         few = (self.voters / (self.voters - 1) * by_voter, self.pictures / (self.pictures - 1) * by_picture)
         fair = np.maximum(2 * (few[0] + few[1]) - wide, np.maximum(*few)) * student(*few, self.voters, self.pictures)
-        return _Bounds(shares, both, np.sqrt(np.minimum(fair / wide, 1)))
+        scale = np.sqrt(np.minimum(fair / wide, 1))
+
+        def bounds(label: int, other: int, level: float) -> Interval:
+            found = float(shares[label, other])
+            ends = np.quantile(both[:, label, other], [(1 - level) / 2, (1 + level) / 2])
+            low, high = found + (ends - found) * float(scale[label, other])
+            return Interval(float(low), float(high))
+
+        return bounds
 
     def _drawn(self, dice: np.random.Generator, count: int, *, voters: bool, pictures: bool) -> Floats:
-        """Shares (R, n, n) of resamples of voters, of pictures or of both."""
+        """Shares (R, n, n) of resampled voters, pictures or both."""
         drawn: list[Floats] = []
         for _ in range(count // CHUNK):
             by_voter = _weights(dice, self.voters) if voters else np.ones((CHUNK, self.voters))
@@ -189,29 +201,14 @@ class _Counts:
 
 
 def student(by_voter: Floats, by_picture: Floats, voters: int, pictures: int) -> Floats:
-    """Square of how much longer an interval is because its width was found from so few voters and pictures: Student's t
-    over the normal quantile, to the first order, for the degrees of freedom of a sum of two variances (Satterthwaite
-    1946)."""
+    """Square of the factor by which an interval widens because its width was estimated from so few voters and pictures:
+    Student's t over the normal quantile, to first order, for the degrees of freedom of a sum of two variances
+    (Satterthwaite 1946)."""
     total = np.maximum(by_voter + by_picture, SMALLEST)
     freedom = total**2 / np.maximum(by_voter**2 / (voters - 1) + by_picture**2 / (pictures - 1), SMALLEST**2)
     return (1 + (NORMAL**2 + 1) / (4 * np.maximum(freedom, min(voters, pictures) - 1))) ** 2
 
 
 def _weights(dice: np.random.Generator, count: int) -> Floats:
-    """How often each of so many is drawn, with replacement, in each resample: (CHUNK, count)."""
+    """How often each of ``count`` is drawn, with replacement, in each resample: (CHUNK, count)."""
     return dice.multinomial(count, np.full(count, 1 / count), CHUNK).astype(np.float64)
-
-
-class _Bounds:
-    """Intervals of shares (n, n) from their resamples (R, n, n), whose distances are multiplied by ``scale``."""
-
-    def __init__(self, shares: Floats, resampled: Floats | None, scale: Floats | None) -> None:
-        self.shares, self.resampled, self.scale = shares, resampled, scale
-
-    def __call__(self, label: int, other: int, level: float) -> Interval | None:
-        if self.resampled is None or self.scale is None:
-            return None
-        found = float(self.shares[label, other])
-        ends = np.quantile(self.resampled[:, label, other], [(1 - level) / 2, (1 + level) / 2])
-        low, high = found + (ends - found) * float(self.scale[label, other])
-        return Interval(float(low), float(high))

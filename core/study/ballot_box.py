@@ -1,10 +1,11 @@
-"""Votes on their way to the disk: a vote that was taken is there after a kill or a power cut."""
+"""Votes on their way to the disk: an accepted vote survives a kill or a power cut."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from .design import VOTES, Design
@@ -14,7 +15,7 @@ FILE = "served.jsonl"
 
 
 class BallotBox:
-    """All votes of a study that is being served; one process at a time. Raises ``OSError`` if the disk refuses."""
+    """All votes of a study that is being served, by one process at a time. Raises ``OSError`` if the disk refuses."""
 
     def __init__(self, folder: Path, design: Design) -> None:
         (folder / VOTES).mkdir(parents=True, exist_ok=True)
@@ -24,19 +25,19 @@ class BallotBox:
         self._ids: set[str] = set()
         for vote in read_all(folder, design)[0]:
             self._remember(vote)
-        self._file = open(self._path, "ab", buffering=0, opener=_for_its_owner)  # noqa: SIM115  open while it serves
+        self._file = open(self._path, "ab", buffering=0, opener=partial(os.open, mode=0o600))  # noqa: SIM115  open while it serves
         self._end_broken_line()
         _settle_name(folder / VOTES)
 
     def _end_broken_line(self) -> None:
-        """A line that a kill cut off was never acknowledged; the next one must not be glued to it."""
+        """A line truncated by a kill was never acknowledged; the next one must not be appended to it."""
         with self._path.open("rb") as file:
             if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
                 os.write(self._file.fileno(), b"\n")
 
     def take(self, vote: Vote) -> bool:
-        """Brings the vote to the disk; whether it counts. One that is there already, or on a trial that the voter has
-        voted on, does not. Raises ``OSError`` if the disk does not take it; nothing of it is kept then."""
+        """Writes the vote to the disk and returns whether it counts. A vote that is there already, or on a trial that
+        the voter has voted on, does not. Raises ``OSError`` if the disk refuses it; nothing of it is kept then."""
         with self._lock:
             mine = self._counted(vote.voter)
             if vote.id in self._ids or (vote.choice != UNDONE and any(each.place == vote.place for each in mine)):
@@ -69,21 +70,17 @@ class BallotBox:
             return {vote.number for vote in self._counted(voter) if vote.number is not None}
 
     def progress(self, voters: Iterable[str]) -> tuple[int, int]:
-        """How many of these have voted, and how many votes of anybody count."""
+        """How many of these have voted, and how many votes count in all."""
         with self._lock:
             counted = {voter: len(self._counted(voter)) for voter in self._votes}
         return sum(counted.get(voter, 0) > 0 for voter in voters), sum(counted.values())
 
 
 def _settle_name(folder: Path) -> None:
-    """Brings the entry of a new file to the disk, where a system can do that."""
+    """Flushes the directory entry of a new file to the disk, where the system supports that."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _for_its_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

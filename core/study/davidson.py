@@ -1,4 +1,4 @@
-"""Strengths from pairs with ties: the model of Davidson, fitted for many resamples at once."""
+"""Strengths from paired comparisons with ties: Davidson's model, fitted for many resamples at once."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 PRIOR = 3.0
-"""Standard deviation of the Gaussian prior on strengths and on the readiness to see no difference: weak, at 3 a
-share of 95 % is still nothing special, and a side that always loses has a finite strength."""
+"""Standard deviation of the Gaussian prior on strengths and on the log strength of a tie. It is weak: a share of 95 %
+is still nothing special, but a side that always loses has a finite strength."""
 STEPS = 100
 LONGEST_STEP = 2.0
 CLOSE = 1e-10
 
 
 class Strengths(NamedTuple):
-    """Of R fits over n sides: ``values`` (R, n), natural logarithms that sum to zero, and ``tie`` (R,), the logarithm
-    of Davidson's nu; minus infinity where there are no ties."""
+    """R fits over n sides: ``values`` (R, n), natural logarithms that sum to zero, and ``tie`` (R,), the logarithm of
+    Davidson's nu, minus infinity without ties."""
 
     values: Floats
     tie: Floats
 
 
 class Outcomes(NamedTuple):
-    """Chances of a pair, each (R, n, n): that the row beats the column, and that there is no difference."""
+    """Probabilities, each (R, n, n), that the row beats the column and that there is no difference."""
 
     win: Floats
     tie: Floats
 
     @property
     def share(self) -> Floats:
-        """How far the row is preferred over the column: its wins, and half of the ties."""
+        """How far the row is preferred over the column: its wins plus half of the ties."""
         return self.win + self.tie / 2
 
 
 def fit(wins: Floats, ties: Floats, *, prior: float = PRIOR) -> Strengths:
-    """``wins`` (R, n, n): how often the row was preferred to the column, which may be weighted; ``ties`` (R, n, n),
+    """``wins`` (R, n, n): how often the row was preferred to the column, possibly weighted; ``ties`` (R, n, n),
     symmetric, each tie of a pair in both places.
 
-    The maximum of the posterior of Davidson's model (1970, "On extending the Bradley-Terry model to accommodate ties
-    in paired comparison experiments"), by Newton's method; without ties it is that of Bradley and Terry (1952).
-    Convex, so that the maximum is the only one.
+    The posterior maximum of Davidson's model (1970, "On extending the Bradley-Terry model to accommodate ties in paired
+    comparison experiments"), by Newton's method; without ties it is the model of Bradley and Terry (1952). The problem
+    is convex, so the maximum is unique.
     """
     resamples, sides, _ = wins.shape
     tied = ties.sum() > 0
@@ -64,13 +64,13 @@ def fit(wins: Floats, ties: Floats, *, prior: float = PRIOR) -> Strengths:
 
 
 def outcomes(strengths: Strengths) -> Outcomes:
-    """What the model expects of every pair."""
+    """The model's probabilities for every pair."""
     gaps = strengths.values[:, :, None] - strengths.values[:, None, :]
     return _chances(gaps, strengths.tie[:, None, None])
 
 
 def _chances(gaps: Floats, tie: Floats) -> Outcomes:
-    """Divided by the larger of the two, so that nothing overflows."""
+    """Scaled by the larger of the two strengths, so that nothing overflows."""
     won = np.exp(-np.maximum(-gaps, 0))
     lost = np.exp(-np.maximum(gaps, 0))
     tied = np.exp(tie - np.abs(gaps) / 2)
@@ -80,7 +80,7 @@ def _chances(gaps: Floats, tie: Floats) -> Outcomes:
 
 def _slopes(parameters: Floats, wins: Floats, ties: Floats, *, tied: bool) -> tuple[Floats, Floats]:
     """Gradient (R, n + 1) and negative Hessian (R, n + 1, n + 1) of the log likelihood. With d the gap of a pair, a
-    vote adds d times a half, minus a half or nothing, and the logarithm of nu if it is a tie."""
+    vote adds d/2, -d/2 or, for a tie, the logarithm of nu."""
     resamples, size = parameters.shape
     sides = size - 1
     gaps = parameters[:, :sides, None] - parameters[:, None, :sides]

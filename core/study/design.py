@@ -1,7 +1,7 @@
 """What a study asks, fixed before the first vote, and what each voter is shown in which order.
 
 Three files: ``study.json`` is what voters may know, ``pictures/`` holds what they see under opaque tokens, and
-``key.json`` says which token is which model; nothing of the last leaves the machine.
+``key.json`` says which token is which model; it never leaves the machine.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ QUESTIONS = {
     TRUER: "Which is truer to the source in the middle?",
 }
 REPEATS = 30
-"""One trial in so many is shown to the voter a second time, sides swapped; at least one."""
+"""One trial in this many is shown to the voter a second time, sides swapped; at least one."""
 WIN = (
     "A side wins a question if the 97.5 % interval of its preference share, a 'no difference' counting half for each "
     "side, lies above 50 % against every other side; otherwise there is no clear winner."
 )
-"""Stricter than the 95 % interval that is shown, which of two equal sides would call one the winner in 5 of 100
+"""Stricter than the 95 % interval that is shown, which would name one of two equal sides the winner in 5 of 100
 studies."""
 STOP = "The study ends when the planned number of voters have voted; results seen before that are preliminary."
 
 
 def new_token() -> str:
-    """128 random bits, from the system's own source: nothing about a study can be worked out from it."""
+    """128 random bits from the system's own source: nothing about a study can be derived from them."""
     return secrets.token_hex(16)
 
 
 @dataclass(frozen=True)
 class Item(Strict):
-    """A pair of pictures under one question. ``first``, ``second``: tokens, in an order that means nothing.
+    """A pair of pictures under one question. ``first``, ``second``: tokens, in a random order.
     ``middle``: the token of the source, for the question that shows it. ``frames``: more than one for a clip, which
     plays at ``rate`` frames per second."""
 
@@ -65,7 +65,7 @@ class Item(Strict):
 
 @dataclass(frozen=True)
 class Trial:
-    """What a voter is shown as the ``number``-th, from 0."""
+    """What a voter is shown as number ``number``, from 0."""
 
     number: int
     item: str
@@ -81,7 +81,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Design(Strict):
-    """``study.json``. ``voters``: how many are planned. ``trials``: most items that one voter is asked about, 0 for
+    """``study.json``. ``voters``: how many are planned. ``trials``: the most items that one voter is asked about, 0 for
     all. ``decides``: the question whose answer names the winner."""
 
     study: str
@@ -100,7 +100,7 @@ class Design(Strict):
         return tuple(name for name in QUESTIONS if any(item.question == name for item in self.items))
 
     def to_json(self) -> bytes:
-        return (json.dumps(asdict(self), indent=1) + "\n").encode()
+        return _json(self)
 
     def by_item(self) -> dict[str, Item]:
         return {item.item: item for item in self.items}
@@ -108,7 +108,7 @@ class Design(Strict):
 
 @dataclass(frozen=True)
 class Answer(Strict):
-    """What an item is. ``kind``: pair, identical or obvious. ``right``: the token that is right for an obvious one."""
+    """What an item is. ``kind``: pair, identical or obvious. ``right``: the correct token of an obvious one."""
 
     kind: str
     picture: str
@@ -132,10 +132,10 @@ class Key(Strict):
     format: int = FORMAT
 
     def to_json(self) -> bytes:
-        return (json.dumps(asdict(self), indent=1) + "\n").encode()
+        return _json(self)
 
     def tokens(self, design: Design) -> dict[tuple[str, str], str]:
-        """By picture and label, of the pairs."""
+        """The tokens of the pairs, by picture and label."""
         return {
             (self.answers[item.item].picture, self.models[token]): token
             for item in design.items
@@ -144,9 +144,13 @@ class Key(Strict):
         }
 
 
+def _json(content: Design | Key) -> bytes:
+    return (json.dumps(asdict(content), indent=1) + "\n").encode()
+
+
 def schedule(design: Design, voter: int) -> list[Trial]:
-    """What the voter of that place in the study, from 0, is shown. Two voters who come one after the other see every
-    pair with its sides swapped; each has an order of his own. The same place gives the same trials."""
+    """What voter number ``voter``, from 0, is shown. Two consecutive voters see every pair with its sides swapped; each
+    has their own order. The same number gives the same trials."""
     count = len(design.items)
     shown = min(design.trials or count, count)
     side = random.Random(f"{design.seed} sides")
@@ -161,19 +165,9 @@ def schedule(design: Design, voter: int) -> list[Trial]:
 
 
 def _trial(number: int, item: Item, swapped: bool) -> Trial:
-    left, right = (item.second, item.first) if swapped else (item.first, item.second)
-    return Trial(
-        number=number,
-        item=item.item,
-        question=item.question,
-        left=left,
-        right=right,
-        middle=item.middle,
-        width=item.width,
-        height=item.height,
-        frames=item.frames,
-        rate=item.rate,
-    )
+    facts = asdict(item)
+    left, right = facts.pop("first"), facts.pop("second")
+    return Trial(number=number, left=right if swapped else left, right=left if swapped else right, **facts)
 
 
 def digest(content: bytes) -> str:
@@ -211,6 +205,6 @@ def read_key(folder: Path) -> Key:
 
 
 def write_study(folder: Path, design: Design, key: Key) -> None:
-    """Writes design and key, the key first, which only its owner may read. Raises ``OSError``."""
+    """Writes design and key, the key first; only its owner may read it. Raises ``OSError``."""
     write_atomic(folder / KEY, key.to_json(), private=True)
     write_atomic(folder / DESIGN, design.to_json())

@@ -1,4 +1,4 @@
-"""Votes from elsewhere: pages that were saved, a shop's own page, a log of clicks."""
+"""Votes from elsewhere: saved pages, a shop's own page, a log of clicks."""
 
 from __future__ import annotations
 
@@ -12,33 +12,26 @@ from typing import Any, cast
 from ..atomic_write import write_atomic
 from ..errors import InputError
 from .design import VOTES, Design, Item, digest, read_design
-from .votes import CHOICES, NONE, UNDONE, Vote, count, parse_vote, read_all
+from .votes import CHOICES, NONE, UNDONE, Vote, count, json_lines, parse_rows, parse_vote, read_all
 
 LARGEST = 200_000_000
-"""Bytes of a file."""
+"""Most bytes of a file."""
 NUMBERS = ("number", "ms", "zoom", "flickers", "ratio")
 
 
 def import_votes(folder: Path, path: Path) -> tuple[int, list[str]]:
-    """Takes the votes of a ``.jsonl`` or ``.csv`` file into the study; how many more count now, and a sentence for each
-    line that does not. The same file again adds nothing.
+    """Imports the votes of a ``.jsonl`` or ``.csv`` file into the study: how many more count now, and a sentence for
+    each line that does not. Importing the same file again adds nothing.
 
-    A line needs ``voter``, ``choice`` (left, right, none, or the token that was chosen) and ``item``, or ``left`` and
-    ``right``, tokens both. Raises ``InputError`` for a file that cannot be read or has no vote of this study;
+    A line needs ``voter``, ``choice`` (left, right, none, or the chosen token) and either ``item`` or the two tokens
+    ``left`` and ``right``. Raises ``InputError`` for a file that cannot be read or has no vote of this study;
     ``OSError``.
     """
     design = read_design(folder)
     content = _read(path)
-    votes: list[Vote] = []
-    problems: list[str] = []
-    rows = _rows(content, path) if path.suffix.lower() == ".csv" else _lines(content)
-    for number, data in rows:
-        try:
-            if data is None:
-                raise InputError("it is cut off or not JSON.")
-            votes.append(_completed(data, design))
-        except InputError as error:
-            problems.append(f"{path.name} line {number} does not count: {error}")
+    is_csv = path.suffix.lower() == ".csv"
+    rows = _rows(content, path) if is_csv else json_lines(content.removeprefix(b"\xef\xbb\xbf"))
+    votes, problems = parse_rows(rows, path.name, lambda data: _completed(data, design))
     if not votes:
         raise InputError(" ".join([f"{path} has no vote of this study.", *problems[:3]]))
     return _store(folder, design, votes, digest(content)[:16]), problems
@@ -63,16 +56,6 @@ def _read(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); name a .jsonl or .csv file.") from error
 
 
-def _lines(content: bytes) -> Iterator[tuple[int, object]]:
-    """Line numbers and values; None for what is no JSON."""
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        if line.strip():
-            try:
-                yield number, json.loads(line.decode("utf-8"))
-            except (ValueError, RecursionError):
-                yield number, None
-
-
 def _rows(content: bytes, path: Path) -> Iterator[tuple[int, object]]:
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
@@ -92,7 +75,7 @@ def _number(text: str) -> float | None:
 
 
 def _completed(data: object, design: Design) -> Vote:
-    """The vote with what it need not say itself: the study, the sides of its item, an identifier."""
+    """The vote with what it may leave out: the study, the sides of its item, an identifier."""
     if not isinstance(data, dict):
         return parse_vote(data, design)
     given = {name: value for name, value in cast("dict[str, Any]", data).items() if value is not None}
@@ -109,7 +92,7 @@ def _completed(data: object, design: Design) -> Vote:
 
 
 def _item_of(given: dict[str, Any], design: Design) -> Item | None:
-    """By its token, or by its sides and question, which is the one that decides if it is not said."""
+    """By its token, or by its sides and its question, which defaults to the deciding one."""
     question, sides = given.get("question", design.decides), {given.get("left"), given.get("right")}
     for item in design.items:
         if given.get("item") == item.item:

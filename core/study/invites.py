@@ -1,4 +1,4 @@
-"""Personal links: who knows the token votes as that voter; nobody's name or address is kept."""
+"""Personal links: whoever has the token votes as that voter; no name or address is stored."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ INVITES = "invites.json"
 
 @dataclass(frozen=True)
 class Invite:
-    """``place``: of the voter in the study, from 0, which decides what is shown in which order."""
+    """``place``: the voter's number in the study, from 0, which decides what is shown in which order."""
 
     token: str
     place: int
 
     @property
     def voter(self) -> str:
-        """The name under which votes are stored; the link cannot be worked out from it."""
+        """The name under which votes are stored; the link cannot be derived from it."""
         return digest(self.token.encode())[:16]
 
 
 def read_invites(folder: Path) -> list[Invite]:
-    """Those that were made so far. Raises ``InputError`` for a file that cannot be read."""
+    """The invites made so far. Raises ``InputError`` for a file that cannot be read."""
     path = folder / INVITES
     if not path.exists():
         return []
@@ -37,7 +37,7 @@ def read_invites(folder: Path) -> list[Invite]:
 
 
 def more_invites(folder: Path, wanted: int) -> list[Invite]:
-    """At least ``wanted`` invites: those that there are, and new ones. Only their owner may read the file. Raises
+    """At least ``wanted`` invites: the existing ones, and new ones as needed. Only its owner may read the file. Raises
     ``InputError`` and ``OSError``."""
     tokens = [invite.token for invite in read_invites(folder)]
     if len(tokens) < wanted:

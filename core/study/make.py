@@ -1,4 +1,4 @@
-"""A new study from scenes, and scenes added to a study on which nobody has voted yet."""
+"""Makes a study from scenes, and adds scenes to a study that has no votes yet."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from .scenes import Scene
 from .views import View, view_of, views_in
 
 SIDE = 512
-"""Longest side of what a voter is shown, in pixels: the part where the sides differ most."""
+"""Longest side, in pixels, of what a voter sees: the part where the sides differ most."""
 CONTROLS = 0.15
-"""Share of controls among the trials of a voter, at most."""
+"""Largest share of controls among a voter's trials."""
 MOST_SIDES = 8
 Scenes = Iterable[tuple[str, Callable[[], Scene]]]
-"""Names and readers, so that one picture that cannot be read costs itself."""
+"""Names and readers, so that a picture that cannot be read costs only itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySettings:
-    """``trials``: most pairs that one voter is asked about, 0 for all. ``comparer``: measures the sides against
-    references. ``settings``: by label, what made it, for the preset of the winner."""
+    """``trials``: the most pairs that one voter is asked about, 0 for all. ``comparer``: measures the sides against
+    references. ``settings``: by label, what made that side, for the winner's preset."""
 
     title: str = ""
     voters: int = 12
@@ -61,7 +61,7 @@ class StudySettings:
 def make_study(
     folder: Path, labels: Sequence[str], scenes: Scenes, settings: StudySettings
 ) -> tuple[Design, list[str]]:
-    """Writes a study into ``folder``, which must not hold one; the design, and sentences about what was left out.
+    """Writes a study to ``folder``, which must not hold one. Returns the design, and sentences about what was left out.
 
     Raises ``InputError`` for fewer than two sides, or nothing to show; ``OSError`` if the disk refuses.
     """
@@ -83,11 +83,11 @@ def make_study(
 
 
 def add_scenes(folder: Path, labels: Sequence[str], scenes: Sequence[Scene], settings: StudySettings) -> Design:
-    """Adds scenes to the study in ``folder``, which is made if there is none. ``settings`` count for a new one, except
-    ``side`` and ``comparer``.
+    """Adds scenes to the study in ``folder``, which is created if there is none. Only a new study takes ``settings``,
+    except ``side`` and ``comparer``.
 
-    Raises ``InputError`` after the first vote, for other labels than those of the study, and as ``make_study`` does;
-    nothing has been changed then. ``OSError`` if the disk refuses.
+    Raises ``InputError`` after the first vote, for labels other than the study's, and as ``make_study`` does; nothing
+    has been changed then. ``OSError`` if the disk refuses.
     """
     if not (folder / DESIGN).exists():
         return make_study(folder, labels, [(scene.name, _given(scene)) for scene in scenes], settings)[0]
@@ -107,7 +107,7 @@ def _given(scene: Scene) -> Callable[[], Scene]:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """The name, numbered if the study has it already."""
+    """The name, numbered if the study already has it."""
     number, free = 2, name
     while free in taken:
         free, number = f"{name} ({number})", number + 1
@@ -137,7 +137,7 @@ def _write(
     questions: Sequence[str],
     settings: Mapping[str, Mapping[str, Any]],
 ) -> Design:
-    """Chance comes from the system: who knows a seed could work out which model is behind a place in the design."""
+    """Random numbers come from the system: whoever knew a seed could derive which model is behind each item."""
     dice = secrets.SystemRandom()
     answers: dict[str, Answer] = {}
     real = [item for view in views for item in _pairs(view, labels, questions, answers)]
@@ -170,7 +170,7 @@ def _write(
 
 
 def _remove_others(folder: Path, design: Design) -> None:
-    """Pictures of controls that were made anew."""
+    """Deletes pictures of controls that were replaced."""
     shown = {token for item in design.items for token in item.tokens}
     for path in folder.glob("*.png"):
         if path.stem not in shown:
@@ -187,7 +187,7 @@ def _pairs(view: View, labels: Sequence[str], questions: Sequence[str], answers:
 
 
 def _item(view: View, question: str, tokens: tuple[str, str], answer: Answer, answers: dict[str, Answer]) -> Item:
-    """Tokens are in the order of their random digits, which says nothing."""
+    """Tokens are sorted by their random digits, which reveals nothing."""
     first, second = sorted(tokens)
     middle = view.middle if question == TRUER else None
     item = Item(new_token(), question, first, second, middle, *view.size, view.frames, view.rate)
@@ -198,7 +198,7 @@ def _item(view: View, question: str, tokens: tuple[str, str], answer: Answer, an
 def _controls(
     count: int, questions: Sequence[str], views: Sequence[View], dice: random.Random, answers: dict[str, Answer]
 ) -> list[Item]:
-    """Identical and obvious pairs, as many as leave room for the repeated ones: two obvious to one identical."""
+    """Identical and obvious pairs, one to two, as many as leave room for the repeated ones."""
     room = int(count * CONTROLS / (1 - CONTROLS))
     wanted = max(1, room - max(1, (count + room) // REPEATS))
     controls: list[Item] = []
@@ -213,8 +213,8 @@ def _controls(
 
 
 def _mixed(real: list[Item], controls: list[Item], dice: random.Random) -> list[Item]:
-    """The items in chance order, the controls spread evenly among them, so that a voter who sees a part of the items
-    sees his part of the controls."""
+    """The items in random order, the controls spread evenly among them, so that a voter who sees part of the items sees
+    a proportional part of the controls."""
     dice.shuffle(real)
     dice.shuffle(controls)
     mixed: list[Item] = []

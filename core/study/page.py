@@ -1,4 +1,4 @@
-"""The page on which people vote: one file, which loads nothing but its pictures."""
+"""The page on which people vote: one file that loads nothing but its pictures."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ SCRIPT = Path(__file__).with_name("page.js").read_text("ascii")
 STYLE = Path(__file__).with_name("page.css").read_text("ascii")
 BODY = Path(__file__).with_name("page.html").read_text("ascii")
 PLANS = 2
-"""Orders in the page for files, for each planned voter: chance picks one, so that few get the same."""
+"""Orders per planned voter in a page that is opened as a file: one is picked at random, so that few voters share
+one."""
 
 
 def policy(pictures: str, connect: str) -> str:
-    """The content security policy: this script, this style, pictures and requests from where is said."""
+    """The content security policy: this script and style, and the given sources of pictures and requests."""
     sources = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (SCRIPT, STYLE)]
     return (
         f"default-src 'none'; script-src 'sha256-{sources[0]}'; style-src 'sha256-{sources[1]}'; img-src {pictures}; "
@@ -31,13 +32,13 @@ def policy(pictures: str, connect: str) -> str:
 
 
 def served_page(design: Design, voter: str, trials: Sequence[Trial], done: Iterable[int]) -> str:
-    """For one invited voter; votes are posted to ``vote`` and pictures loaded from ``pictures/``."""
+    """The page for one invited voter; votes are posted to ``vote`` and pictures loaded from ``pictures/``."""
     data = _data(design, [trials])
     return _page(design, {**data, "served": True, "voter": voter, "done": sorted(done)}, policy("'self'", "'self'"))
 
 
 def file_page(folder: Path, design: Design) -> str:
-    """For ``file://``: pictures are inside, and the answers are saved as a file. Raises ``OSError``."""
+    """The page for ``file://``: it contains its pictures and saves the answers as a file. Raises ``OSError``."""
     data = _data(design, [schedule(design, voter) for voter in range(PLANS * design.voters)])
     tokens = sorted({token for item in design.items for token in item.tokens})
     data["pictures"] = {token: data_uri("png", picture_path(folder / PICTURES, token).read_bytes()) for token in tokens}

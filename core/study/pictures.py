@@ -1,4 +1,4 @@
-"""Pictures that say nothing about where they came from: encoded alike, equally large, without metadata."""
+"""Pictures that reveal nothing about their origin: the same encoding, the same file size, no metadata."""
 
 # Pillow publishes partial types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -22,14 +22,14 @@ from ..image.colour import to_rgb
 from ..types import Size
 
 PADDING = b"paDd"
-"""Type of the PNG chunk that makes files equally long: ancillary, private, safe to copy, so that every reader skips
+"""Type of the PNG chunk that makes files equally long: ancillary, private and safe to copy, so every reader skips
 it."""
 CHUNK = 12
 """Bytes of a PNG chunk without its content."""
 END = 12
 """Bytes of IEND, the last chunk."""
 SAME_TIME = 1_577_836_800
-"""All files have this time (1 January 2020): the order in which they were written would tell the models apart."""
+"""All files have this time (1 January 2020): the order in which they were written would give the models away."""
 
 
 COLUMNS = 8
@@ -37,8 +37,8 @@ COLUMNS = 8
 
 
 def encode(picture: torch.Tensor) -> bytes:
-    """(F, 1 or 3, H, W), 0 to 1, as a PNG of 8 bits and RGB, with nothing but pixels. The frames of a clip lie in one
-    sheet, ``COLUMNS`` in a row, so that a page can show the same frame of several clips at once."""
+    """(F, 1 or 3, H, W), 0 to 1, as an 8-bit RGB PNG with nothing but pixels. The frames of a clip form one sheet,
+    ``COLUMNS`` in a row, so that a page can show the same frame of several clips at once."""
     values = _sheet((to_rgb(picture).clamp(0, 1) * 255).round().to(torch.uint8).cpu())
     data = io.BytesIO()
     Image.fromarray(values.movedim(0, 2).contiguous().numpy()).save(data, "PNG", compress_level=6)
@@ -46,7 +46,7 @@ def encode(picture: torch.Tensor) -> bytes:
 
 
 def decode(path: Path, size: Size, frames: int) -> torch.Tensor:
-    """What ``encode`` was given, (F, 3, H, W), to 8 bits. Raises ``OSError`` for a file that is no picture."""
+    """What ``encode`` was given, (F, 3, H, W), to 8 bits. Raises ``OSError`` for a file that is not a picture."""
     with Image.open(path) as image:
         sheet = torch.from_numpy(np.array(image.convert("RGB"))).movedim(2, 0) / 255
     width, height = size
@@ -65,7 +65,8 @@ def _sheet(frames: torch.Tensor) -> torch.Tensor:
 
 
 def padded(png: bytes, length: int) -> bytes:
-    """The PNG with a chunk of random bytes before its end, ``length`` bytes in all; it must be ``CHUNK`` longer."""
+    """The PNG with a chunk of random bytes before its end, ``length`` bytes in all, at least ``CHUNK`` more than it
+    has."""
     content = secrets.token_bytes(length - len(png) - CHUNK)
     chunk = struct.pack(">I", len(content)) + PADDING + content
     chunk += struct.pack(">I", zlib.crc32(PADDING + content))
@@ -73,8 +74,8 @@ def padded(png: bytes, length: int) -> bytes:
 
 
 def write_pictures(folder: Path, scenes: Iterable[Mapping[str, bytes]]) -> None:
-    """Writes PNG files named by token. Those of one scene, which are all that is shown of one picture, have one length;
-    all have one time and are written in the order of their tokens. Raises ``OSError``."""
+    """Writes PNG files named by token. All files of one scene have the same length; all files have the same time and
+    are written in the order of their tokens. Raises ``OSError``."""
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, bytes] = {}
     for pictures in scenes:

@@ -1,4 +1,4 @@
-"""Plots as SVG inside a page: shares with their intervals, and bars of votes."""
+"""SVG plots for a page: shares with their intervals, and bars of votes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ..report.html import text
 from .analysis import Share
 
 WIDTH, LEFT, ROW = 860, 360, 30
-"""Pixels: of the plot, of the names beside it, of the height of a line."""
+"""In pixels: the width of the plot, the width of the names beside it, the height of a row."""
 
 
 def share_plot(shares: Sequence[Share]) -> str:
-    """A line for each share: a dot, its 95 % interval, and the mark at 50 %. Nothing without shares."""
+    """A row for each share: a dot, its 95 % interval, and a mark at 50 %. Empty without shares."""
     if not shares:
         return ""
     height = ROW * len(shares) + 34
@@ -49,7 +49,7 @@ def _short(name: str) -> str:
 
 
 def vote_bar(counts: tuple[int, int, int]) -> str:
-    """How many voted for the first, for neither and for the second, as one bar."""
+    """Votes for the first, for neither and for the second, as one bar."""
     total, at, parts = max(1, sum(counts)), 0.0, ""
     for count, kind in zip(counts, ("first", "tie", "second"), strict=True):
         width = 200 * count / total

@@ -1,4 +1,4 @@
-"""A setting that won, as a file that upscale, batch, video and the folder node take."""
+"""The winner of a study as a file that upscale, batch, video and the folder node accept."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Name = Annotated[str, Field(min_length=1)]
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """``label``: what it was called in the study. ``model``: the name of the model's file; ``sha256`` says which it is.
-    ``sharpen`` 0 is none. ``size``: as ``--size``, ``scale``: as ``--scale``; at most one of
-    them. Fields of later versions are passed over."""
+    """``label``: its name in the study. ``model``: the name of the model's file; ``sha256`` identifies it. ``sharpen``
+    0 is none. ``size``: as ``--size``, ``scale``: as ``--scale``; at most one of them. Fields of later versions are
+    ignored."""
 
     __pydantic_config__: ClassVar[Any] = {"allow_inf_nan": False}
 
@@ -41,7 +41,7 @@ class Preset:
 
 
 def preset_of(label: str, settings: Mapping[str, Any]) -> Preset:
-    """From what a study stores of a side. Raises ``InputError`` if that is nothing, or no model."""
+    """From what a study stores about a side. Raises ``InputError`` if it stores nothing, or the side has no model."""
     if not settings:
         raise InputError(
             f"The study was made from finished results, which do not say what made {label}; make the study with "
@@ -59,7 +59,7 @@ def write_preset(path: Path, preset: Preset) -> None:
 
 
 def read_preset(path: Path) -> Preset:
-    """Raises ``InputError`` for a file that is no preset."""
+    """Raises ``InputError`` for a file that is not a preset."""
     given = read_json(path, "name a preset, which `backplate study tally --write-preset` writes")
     if given.pop("kind", None) != KIND:
         raise InputError(f"{path} is not a preset; name the file that `backplate study tally --write-preset` wrote.")
@@ -69,7 +69,7 @@ def read_preset(path: Path) -> Preset:
 
 
 def model_of(preset: Preset, folders: Sequence[Path]) -> Path:
-    """The file of the preset's model, whatever it is called here. Raises ``InputError`` if no file has its content."""
+    """The file of the preset's model, whatever its name here. Raises ``InputError`` if no file has its content."""
     files = model_files(folders)
     stem = Path(preset.model).stem.lower()
     for path in sorted(files.values(), key=lambda path: path.stem.lower() != stem):

@@ -1,4 +1,4 @@
-"""The report of a study: a page that loads nothing, the same as JSON, and a table of every vote that counts."""
+"""The report of a study: a self-contained page, the same as JSON, and a table of every vote that counts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .screening import RULE
 from .tally import PictureResult, Tally
 
 MOST_CROPS = 24
-"""Pictures that are shown: those where the leading side did worst come first."""
+"""Pictures shown, those where the leading side did worst first."""
 MORE_STYLE = """
 .verdict { font-size: 1.15rem; font-weight: 600; border-left: 4px solid var(--best); padding: .2rem .8rem; }
 .plot { width: 100%; max-width: 860px; font-size: 13px; } .plot text { fill: var(--ink); }
@@ -35,7 +35,7 @@ MORE_STYLE = """
 
 
 def write_report(found: Tally, study: Path, folder: Path) -> list[Path]:
-    """Writes report.html, report.json and report.csv into ``folder``; each appears complete or not at all. ``study``:
+    """Writes report.html, report.json and report.csv to ``folder``; each appears complete or not at all. ``study``:
     where the pictures are. Raises ``OSError``."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
@@ -132,7 +132,7 @@ def _predictions(found: Tally) -> str:
 
 
 def _pictures(found: Tally, study: Path) -> str:
-    """Where the leading side does worst comes first; crops as voters saw them."""
+    """Pictures where the leading side does worst come first; crops as voters saw them."""
     leader = found.deciding.labels[0]
     by_name: dict[str, list[PictureResult]] = {}
     for each in found.pictures:
@@ -152,14 +152,10 @@ def _pictures(found: Tally, study: Path) -> str:
 
 
 def _lead(results: Sequence[PictureResult], leader: str) -> int:
-    """Votes for the leading side less votes against it."""
-    for_it = sum(
-        (each.first == leader) * each.for_first + (each.second == leader) * each.for_second for each in results
+    """Votes for the leading side minus votes against it."""
+    return sum(
+        (each.for_first - each.for_second) * ((each.first == leader) - (each.second == leader)) for each in results
     )
-    against = sum(
-        (each.first == leader) * each.for_second + (each.second == leader) * each.for_first for each in results
-    )
-    return for_it - against
 
 
 def _picture(

@@ -1,4 +1,4 @@
-"""What sides made of a picture or clip: read from folders of results, or made here by models."""
+"""What each side made of a picture or clip: read from folders of results, or made here by models."""
 
 # PyAV publishes partial types.
 # pyright: reportUnknownMemberType=false
@@ -27,13 +27,13 @@ from ..upscaler import Upscaler
 
 CLIP_SECONDS = 2.0
 MOST_FRAMES = 48
-"""A clip lies in one picture file; more frames would be a file that no phone opens."""
+"""A clip is stored in one picture file; phones could not open one with more frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """One picture or clip as every side made it: ``results`` by label, (F, C, H, W), all of one size; one frame is a
-    picture. ``source``: the small picture, or what else the sides should be true to. ``rate``: frames per second."""
+    picture. ``source``: the small picture, or whatever the sides should be true to. ``rate``: frames per second."""
 
     name: str
     results: Mapping[str, torch.Tensor]
@@ -45,7 +45,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Side:
-    """A way to enlarge, by its label. ``open`` makes the model ready; None is plain Lanczos."""
+    """One way to enlarge, with its label. ``open`` makes the model ready; None is plain Lanczos."""
 
     label: str
     open: Callable[[], Upscaler] | None
@@ -61,8 +61,7 @@ class Shown:
 
 
 def read_shown(path: Path) -> Shown:
-    """The colours of a picture, over mid grey where it is transparent, or the beginning of a video. Raises
-    ``InputError``."""
+    """The colours of a picture, composited over mid grey, or the beginning of a video. Raises ``InputError``."""
     if kind_of(path) is Kind.VIDEO:
         return _read_clip(path)
     file = read_picture(path, convert_to_srgb=True)
@@ -86,9 +85,8 @@ def _read_clip(path: Path) -> Shown:
 def result_scenes(
     results: Mapping[str, Path], sources: Path | None, references: Path | None, progress: Progress
 ) -> tuple[Iterator[tuple[str, Callable[[], Scene]]], list[str]]:
-    """Names and readers of scenes, from folders of finished results by label that are matched by name as
-    ``backplate compare`` does, and sentences about files without a partner. Raises ``InputError`` if no name is in all
-    folders."""
+    """Names and readers of scenes from folders of finished results, by label, matched by name as in ``backplate
+    compare``; and sentences about files without a partner. Raises ``InputError`` if no name is in all folders."""
     first, *others = results
     files = {label: files_in(path) for label, path in results.items()}
     partners = {first: {name: name for name in files[first]}}
@@ -138,7 +136,7 @@ def model_scenes(
     tiles: TileSettings,
     progress: Progress,
 ) -> tuple[Iterator[tuple[str, Callable[[], Scene]]], list[str]]:
-    """Names and makers of scenes: every side enlarges every picture and clip below ``images``, or that one, to
+    """Names and makers of scenes: every side enlarges every picture and clip below ``images`` (or that one file) to
     ``target``; and sentences about references without a partner. Raises ``InputError``."""
     if not images.exists():
         raise InputError(f"There is no file or folder {images}.")
@@ -174,7 +172,7 @@ def model_scenes(
 def _enlarged(
     frames: torch.Tensor, upscaler: Upscaler | None, sharpen: float, target: Target, tiles: TileSettings
 ) -> torch.Tensor:
-    """One frame after the other, in 8-bit values, as they would be saved."""
+    """One frame at a time, in 8-bit values, as they would be saved."""
     made = [upscale_to(frame[None], None, upscaler, target, tiles).picture.cpu() for frame in frames]
     result = torch.cat(made)
     if sharpen:
@@ -183,7 +181,7 @@ def _enlarged(
 
 
 def _source_for(frames: torch.Tensor, target: Target) -> torch.Tensor:
-    """The source itself where the results show all of it; else enlarged plainly, and cut and padded as they are."""
+    """The source itself if the results show all of it; otherwise resampled, and cropped and padded like them."""
     size = size_of(frames)
     plan = plan_fit(size, target)
     if tuple(plan.source_box) == (0, 0, *size) and not plan.padded:
@@ -192,7 +190,7 @@ def _source_for(frames: torch.Tensor, target: Target) -> torch.Tensor:
 
 
 def fitted(picture: torch.Tensor, size: Size) -> torch.Tensor:
-    """(F, 3, H, W) of that size, by Lanczos where it is another."""
+    """(F, 3, H, W) of that size, resampled (Lanczos) if necessary."""
     colours = to_rgb(picture)
     return colours if size_of(picture) == size else resize(colours, size).clamp(0, 1)
 

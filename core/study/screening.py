@@ -1,4 +1,4 @@
-"""Voters whose answers say nothing: found by their controls, by a rule that is fixed beforehand."""
+"""Finds voters whose answers mean nothing, from their controls, by a rule that is fixed beforehand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEVEL = 0.05
 SIDE_LEVEL = 0.001
 GUESS = 1 / 3
 FEWEST_CHECKS = 3
-"""With fewer controls even a voter who has all of them right cannot be told from one who guesses."""
+"""With fewer controls, even a voter who gets all of them right cannot be told from one who guesses."""
 
 RULE = (
     "A voter is left out if somebody who guesses among the three answers would have as many controls right (identical "
@@ -25,7 +25,7 @@ RULE = (
 
 @dataclass(frozen=True, kw_only=True)
 class VoterRecord:
-    """``checks``: controls that were answered. ``reasons``: why the voter is left out; empty if not."""
+    """``checks``: answered controls. ``reasons``: why the voter is left out; empty if not."""
 
     voter: str
     votes: int
@@ -41,12 +41,12 @@ class VoterRecord:
 
 
 def chosen(vote: Vote) -> str | None:
-    """The token that was preferred; None for no difference."""
+    """The preferred token; None for no difference."""
     return {LEFT: vote.left, RIGHT: vote.right}.get(vote.choice)
 
 
 def screen(votes: Iterable[Vote], key: Key) -> list[VoterRecord]:
-    """A record of each voter, in the order of their names."""
+    """A record of each voter, sorted by name."""
     by_voter: dict[str, list[Vote]] = {}
     for vote in votes:
         by_voter.setdefault(vote.voter, []).append(vote)
@@ -81,7 +81,7 @@ def _is_right(vote: Vote, answer: Answer) -> bool:
 
 
 def _repeats(votes: list[Vote]) -> tuple[int, int]:
-    """Pairs that the voter saw again, and those of them where first one and then the other side was preferred."""
+    """Number of pairs that the voter saw again, and how many of them got the opposite answer."""
     first: dict[str, Vote] = {}
     repeats = opposed = 0
     for vote in votes:
@@ -94,5 +94,5 @@ def _repeats(votes: list[Vote]) -> tuple[int, int]:
 
 
 def _at_least(successes: int, trials: int, chance: float) -> float:
-    """The chance of so many successes or more (binomial); 1 without trials."""
+    """The probability of at least ``successes`` (binomial); 1 without trials."""
     return sum(comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(successes, trials + 1))

@@ -4,8 +4,8 @@ GET  /v/LINK/                    the page
 GET  /v/LINK/pictures/TOKEN.png  a picture
 GET  /v/LINK/next                the next trial
 POST /v/LINK/vote                a vote; answered when it is on the disk
-GET  /v/LINK/status              how far this voter is
-GET  /status                     how far the study is; nothing about who leads
+GET  /v/LINK/status              this voter's progress
+GET  /status                     the study's progress; nothing about who leads
 """
 
 # Starlette's handlers take requests whose state is not typed.
@@ -14,13 +14,15 @@ GET  /status                     how far the study is; nothing about who leads
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -30,7 +32,6 @@ from ..errors import InputError
 from .ballot_box import BallotBox
 from .design import PICTURES, QUESTIONS, Trial, read_design, schedule
 from .invites import Invite, read_invites
-from .limits import LONGEST_BODY, RECORDS, RateLimit
 from .page import policy, served_page
 from .pictures import picture_path
 from .votes import Vote, parse_vote
@@ -44,12 +45,34 @@ HEADERS = {
     "Content-Security-Policy": policy("'self'", "'self'"),
 }
 KEPT = {"Cache-Control": "private, max-age=86400, immutable"}
-"""Of pictures: the next pair is loaded while the voter looks at this one."""
+"""For pictures: the next pair is loaded while the voter looks at this one."""
 DISK_REFUSED = 507
+LONGEST_BODY = 4096
+"""Bytes of a vote; a usual one has about 500."""
+RECORDS = 20
+"""Votes and undone votes that a voter may send per trial."""
+
+
+class RateLimit:
+    """A token bucket for each link: ``burst`` requests at once, ``per_second`` in the long run. A clock that jumps back
+    adds nothing."""
+
+    def __init__(
+        self, burst: float = 60.0, per_second: float = 10.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.burst, self.per_second, self.clock = burst, per_second, clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def allows(self, link: str) -> bool:
+        now = self.clock()
+        level, before = self._buckets.get(link, (self.burst, now))
+        level = min(self.burst, level + max(0.0, now - before) * self.per_second)
+        self._buckets[link] = (level - 1, now) if level >= 1 else (level, now)
+        return level >= 1
 
 
 class Booth:
-    """A study that is open for votes. The key is not read."""
+    """A study that is open for votes. It never reads the key."""
 
     def __init__(self, folder: Path, limit: RateLimit | None = None) -> None:
         """Raises ``InputError`` for a folder without a study."""
@@ -64,7 +87,7 @@ class Booth:
     def invite(self, request: Request) -> Invite:
         link = str(request.path_params["link"])
         if link not in self.invites:
-            raise HTTPException(404, "This link is not of this study; ask for a new one.")
+            raise HTTPException(404, "This link does not belong to this study; ask for a new one.")
         return self.invites[link]
 
     def trials(self, invite: Invite) -> list[Trial]:
@@ -106,7 +129,7 @@ class Booth:
         return JSONResponse({"id": vote.id, "stored": True, "counted": counted}, 201 if counted else 200)
 
     def _checked(self, body: bytes, invite: Invite) -> Vote:
-        """The vote, which counts for the invited voter whatever it says, on a trial that this voter was shown."""
+        """The vote, counted for the invited voter whatever name it carries, on a trial that this voter was shown."""
         trials = self.trials(invite)
         if self.records.get(invite.voter, 0) >= RECORDS * len(trials):
             raise HTTPException(429, "This link has sent all the votes that it may.", {"Retry-After": "3600"})
@@ -117,7 +140,7 @@ class Booth:
         except InputError as error:
             raise HTTPException(400, str(error)) from error
         except (ValueError, TypeError, RecursionError) as error:
-            raise HTTPException(400, "a vote is an object in JSON.") from error
+            raise HTTPException(400, "a vote is a JSON object.") from error
         wanted = trials[vote.number] if vote.number is not None and vote.number < len(trials) else None
         if wanted is None or (wanted.item, wanted.left, wanted.right) != (vote.item, vote.left, vote.right):
             raise HTTPException(400, "the vote is not on a trial that this voter was shown.")
@@ -136,12 +159,12 @@ class Booth:
 
 
 async def _no_icon(request: Request) -> Response:
-    """Every browser asks."""
+    """Every browser requests one."""
     return Response(status_code=204)
 
 
 async def _body(request: Request) -> bytes:
-    """Read no further than a vote may be long."""
+    """Reads no more bytes than a vote may have."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -152,12 +175,8 @@ async def _body(request: Request) -> bytes:
 
 async def _refuse(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return JSONResponse({"error": error.detail}, error.status_code, headers=_with(error.headers))
+        return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
     return JSONResponse({"error": "The server failed; send it again."}, 500, headers=HEADERS)
-
-
-def _with(headers: Mapping[str, str] | None) -> dict[str, str]:
-    return {**HEADERS, **(headers or {})}
 
 
 def application(folder: Path, limit: RateLimit | None = None) -> Starlette:
@@ -180,7 +199,7 @@ def application(folder: Path, limit: RateLimit | None = None) -> Starlette:
 
 
 class _Headers:
-    """Puts our headers on every answer."""
+    """Adds our headers to every response."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -188,16 +207,16 @@ class _Headers:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                known = {name for name, _ in message["headers"]}
-                more = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message["headers"], *((n, v) for n, v in more if n not in known)]
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self.app(scope, receive, with_headers)
 
 
 def serve(folder: Path, host: str, port: int) -> None:
-    """Serves until it is interrupted. Addresses are neither logged nor stored. Raises ``InputError``."""
+    """Serves until interrupted. Addresses are neither logged nor stored. Raises ``InputError``."""
     import uvicorn
 
     uvicorn.run(

@@ -1,8 +1,8 @@
-"""People who vote by known strengths: what a study can see, and whether its intervals hold."""
+"""Simulated voters of known strengths: what a study can detect, and whether its intervals hold."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -13,13 +13,14 @@ from .design import Trial
 from .votes import Vote
 
 SURE = NormalDist().inv_cdf((1 + DECIDING) / 2)
-"""Standard errors that a share must be above 50 % to win."""
+MOST_VOTERS = 200
+"""Standard errors by which a share must exceed 50 % to win."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crowd:
-    """``gap``: log strength of the first side over the second. ``voter``, ``picture``: standard deviations of how far
-    a voter's taste and a picture move it. ``tie``: logarithm of the readiness to see no difference."""
+    """``gap``: log strength of the first side over the second. ``voter``, ``picture``: standard deviations of its shift
+    by a voter's taste and by a picture. ``tie``: log strength of seeing no difference."""
 
     gap: float = 0.0
     voter: float = 0.5
@@ -27,7 +28,7 @@ class Crowd:
     tie: float = -1.0
 
     def chances(self, gaps: Floats) -> tuple[Floats, Floats]:
-        """That the first wins, and that there is no difference (Davidson 1970)."""
+        """Probabilities that the first wins and that there is no difference (Davidson 1970)."""
         first, second, tied = np.exp(gaps / 2), np.exp(-gaps / 2), np.exp(self.tie)
         return first / (first + second + tied), tied / (first + second + tied)
 
@@ -38,13 +39,17 @@ class Crowd:
         win, tied = self.chances(self.gap + float(np.hypot(self.voter, self.picture)) * nodes)
         return float(((win + tied / 2) * weights).sum() / weights.sum())
 
+    def outcomes(self, studies: int, voters: int, pictures: int, dice: np.random.Generator) -> Floats:
+        """Outcomes (studies, voters, pictures) of every voter on every picture, as in ``Preference``."""
+        moved = self.voter * dice.standard_normal((studies, voters, 1))
+        win, tied = self.chances(self.gap + moved + self.picture * dice.standard_normal((studies, 1, pictures)))
+        drawn = dice.random((studies, voters, pictures))
+        return np.where(drawn < win, 1.0, np.where(drawn < win + tied, 0.5, 0.0))
+
     def votes(self, voters: int, pictures: int, dice: np.random.Generator) -> list[Preference]:
         """Every voter on every picture, once."""
-        moved = self.voter * dice.standard_normal((voters, 1)) + self.picture * dice.standard_normal((1, pictures))
-        win, tied = self.chances(self.gap + moved)
-        drawn = dice.random((voters, pictures))
-        outcome = np.where(drawn < win, 1.0, np.where(drawn < win + tied, 0.5, 0.0))
-        return [Preference(str(v), str(p), 0, 1, float(outcome[v, p])) for v in range(voters) for p in range(pictures)]
+        found = self.outcomes(1, voters, pictures, dice)[0]
+        return [Preference(str(v), str(p), 0, 1, float(found[v, p])) for v in range(voters) for p in range(pictures)]
 
 
 def vote_on(trial: Trial, choice: str, voter: str, study: str) -> Vote:
@@ -62,23 +67,18 @@ def vote_on(trial: Trial, choice: str, voter: str, study: str) -> Vote:
 
 
 def gap_for(share: float, crowd: Crowd) -> float:
-    """The log strength at which a crowd with these spreads reaches the share; by bisection. 0 < ``share`` < 1."""
+    """The log strength at which a crowd with these spreads reaches the share, 0 < ``share`` < 1, by bisection."""
     low, high = -20.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2
-        at = Crowd(gap=middle, voter=crowd.voter, picture=crowd.picture, tie=crowd.tie).share
-        low, high = (middle, high) if at < share else (low, middle)
+        low, high = (middle, high) if replace(crowd, gap=middle).share < share else (low, middle)
     return (low + high) / 2
 
 
 def named(crowd: Crowd, voters: int, pictures: int, *, studies: int = 400, seed: int = 0) -> float:
-    """In which share of simulated studies the first of two sides is named the winner. By the variances of voters,
-    pictures and single votes in a crossed table, which the bootstrap of a study estimates too, but more slowly."""
-    dice = np.random.default_rng(seed)
-    moved = crowd.voter * dice.standard_normal((studies, voters, 1))
-    win, tied = crowd.chances(crowd.gap + moved + crowd.picture * dice.standard_normal((studies, 1, pictures)))
-    drawn = dice.random((studies, voters, pictures))
-    votes = np.where(drawn < win, 1.0, np.where(drawn < win + tied, 0.5, 0.0))
+    """The share of simulated studies that name the first of two sides the winner, from the variances of voters,
+    pictures and single votes in a crossed table. The bootstrap of a study estimates the same, more slowly."""
+    votes = crowd.outcomes(studies, voters, pictures, np.random.default_rng(seed))
     mean = votes.mean(axis=(1, 2))
     by_voter, by_picture = votes.mean(axis=2), votes.mean(axis=1)
     rest = votes - by_voter[:, :, None] - by_picture[:, None, :] + mean[:, None, None]
@@ -89,11 +89,11 @@ def named(crowd: Crowd, voters: int, pictures: int, *, studies: int = 400, seed:
     return float((mean - SURE * np.sqrt(variance) > 0.5).mean())
 
 
-def voters_needed(crowd: Crowd, pictures: int, power: float, *, most: int = 200, seed: int = 0) -> int | None:
-    """The fewest voters with whom the first side is named with that probability; None if ``most`` are too few."""
-    if named(crowd, most, pictures, seed=seed) < power:
+def voters_needed(crowd: Crowd, pictures: int, power: float, *, seed: int) -> int | None:
+    """The fewest voters that name the first side with that probability; None if ``MOST_VOTERS`` are too few."""
+    if named(crowd, MOST_VOTERS, pictures, seed=seed) < power:
         return None
-    low, high = FEWEST_VOTERS - 1, most
+    low, high = FEWEST_VOTERS - 1, MOST_VOTERS
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if named(crowd, middle, pictures, seed=seed) >= power else (middle, high)

@@ -1,4 +1,4 @@
-"""Everything that the votes of a study say."""
+"""The results of a study, from its votes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .votes import Vote, read_votes
 
 @dataclass(frozen=True)
 class PictureResult:
-    """Of one question, picture and pair: how many preferred each, or saw no difference."""
+    """For one question, picture and pair: how many voters preferred each side, or saw no difference."""
 
     question: str
     picture: str
@@ -33,8 +33,8 @@ class PictureResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """``questions``: standings by question. ``agreement``: Krippendorff's alpha by question, None if nothing can be
-    said. ``predictions``: how often a metric pointed where most people did."""
+    """``questions``: standings by question. ``agreement``: Krippendorff's alpha by question, None if undefined.
+    ``predictions``: how often a metric pointed where most people did."""
 
     design: Design
     key: Key
@@ -97,7 +97,7 @@ class Tally:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it for JSON."""
+        """Everything, for JSON."""
         return {
             "study": self.design.study,
             "title": self.design.title,
@@ -115,8 +115,8 @@ class Tally:
 
 
 def tally(folder: Path, *, seed: int = 0) -> Tally:
-    """Counts the votes of a study. Raises ``InputError`` for a folder without a study or key, or with a design that
-    was changed; ``OSError``."""
+    """Counts the votes of a study. Raises ``InputError`` for a folder without a study or key, or with a changed design;
+    ``OSError``."""
     design, key = read_design(folder), read_key(folder)
     ballots = read_votes(folder, design)
     voters = screen(ballots.counted, key)
@@ -138,7 +138,7 @@ def tally(folder: Path, *, seed: int = 0) -> Tally:
 def preferences(
     votes: Sequence[Vote], design: Design, key: Key, voters: Sequence[VoterRecord]
 ) -> dict[str, list[Preference]]:
-    """What counts, by question: pairs of voters who are kept, without the second answer to a repeated pair."""
+    """What counts, by question: answers of kept voters to real pairs, without the second answer to a repeated pair."""
     kept = {voter.voter for voter in voters if voter.kept}
     found: dict[str, list[Preference]] = {name: [] for name in design.questions}
     items, seen = design.by_item(), set[tuple[str, str]]()
@@ -152,7 +152,7 @@ def preferences(
 
 
 def _preference(vote: Vote, answer: Answer, key: Key) -> Preference:
-    """Of the two labels in the order that the key lists them, so that answers of all voters compare."""
+    """The two labels in the order in which the key lists them, so that the answers of all voters are comparable."""
     places = {token: key.labels.index(key.models[token]) for token in (vote.left, vote.right)}
     first, second = sorted((vote.left, vote.right), key=places.__getitem__)
     token = chosen(vote)

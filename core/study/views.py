@@ -1,4 +1,4 @@
-"""What voters see of a scene: the part where the sides differ most, as pictures under tokens, and what was measured."""
+"""What voters see of a scene: the part where the sides differ most, as pictures under tokens, with the metrics."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .pictures import decode, encode, picture_path
 from .scenes import Scene, fitted
 
 BLURRED = 4.0
-"""Standard deviation, in pixels, of the blur that makes a side plainly worse."""
+"""Standard deviation, in pixels, of the blur that makes a side obviously worse."""
 CLIP_SIDE = 384
-"""Longest side of a clip; all of its frames lie in one file."""
+"""Longest side of a clip, whose frames are all in one file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """``tokens`` by label; ``middle``: the token of the source. ``pngs`` by token, also those of controls that are made
-    of this view. ``figures`` by token."""
+    """``tokens`` by label; ``middle``: the token of the source. ``pngs`` by token, including controls made from this
+    view. ``figures`` by token."""
 
     name: str
     caption: str
@@ -50,14 +50,14 @@ class View:
         return token
 
     def control(self, *, same: bool) -> tuple[str, str]:
-        """Two new tokens: the picture of a side that chance chose, and the same again or plainly worse."""
+        """Two new tokens: the picture of a randomly chosen side, and the same again or an obviously worse version."""
         pixels = self.pixels / 255
         original = self.add(pixels)
         return original, self.add(pixels if same else gaussian(pixels, BLURRED).clamp(0, 1))
 
 
 def view_of(scene: Scene, labels: Sequence[str], side: int, comparer: Comparer | None) -> View:
-    """Raises ``InputError`` for a side that is missing and for unequal sizes."""
+    """Raises ``InputError`` for a missing side and for unequal sizes."""
     if missing := [label for label in labels if label not in scene.results]:
         raise InputError(f"{missing[0]} has no picture; every side needs one.")
     results = [to_rgb(scene.results[label]) for label in labels]
@@ -90,7 +90,7 @@ def view_of(scene: Scene, labels: Sequence[str], side: int, comparer: Comparer |
 
 
 def _middle(frames: torch.Tensor) -> torch.Tensor:
-    """The frame in the middle, (1, C, H, W)."""
+    """The middle frame, (1, C, H, W)."""
     place = len(frames) // 2
     return frames[place : place + 1]
 
@@ -111,7 +111,7 @@ def _add_source(scene: Scene, box: Box, size: Size, frames: int, pngs: dict[str,
 
 
 def _measure(scene: Scene, result: torch.Tensor, box: Box, comparer: Comparer | None) -> dict[str, float]:
-    """Figures against the reference on what is shown, and against the source on the whole picture."""
+    """Metrics against the reference on the visible part, and against the source on the whole picture."""
     values: dict[str, float] = {}
     reference = None if scene.reference is None else _middle(scene.reference)
     if reference is not None and comparer is not None and size_of(reference) == size_of(result):
@@ -127,7 +127,7 @@ def _measure(scene: Scene, result: torch.Tensor, box: Box, comparer: Comparer | 
 
 
 def views_in(folder: Path, design: Design, key: Key) -> list[View]:
-    """The views that a study on disk is made of, under their tokens. Raises ``InputError`` if a picture is missing."""
+    """The views of a study on disk, under their tokens. Raises ``InputError`` if a picture is missing."""
     by_name: dict[str, list[Item]] = {}
     for item in design.items:
         if key.answers[item.item].kind == "pair":

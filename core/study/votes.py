@@ -1,9 +1,9 @@
-"""Votes: what one says, which of those on disk count, and why the others do not."""
+"""Votes: what a vote contains, which of those on disk count, and why the others do not."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,16 +14,16 @@ from .design import VOTES, Design
 LEFT, RIGHT, NONE = "left", "right", "none"
 CHOICES = (LEFT, RIGHT, NONE)
 UNDONE = "undone"
-"""A record with this choice takes back the voter's vote of that number."""
+"""A record with this choice withdraws the voter's vote of that number."""
 LONGEST_NAME = 100
 LONGEST_WAIT = 3_600_000
-"""Milliseconds; a longer time is a clock that jumped, or a voter who went away."""
+"""Milliseconds; a longer time means that the clock jumped or the voter went away."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vote:
-    """One line of a file of votes. ``id`` is new for each vote, so that one that is sent twice is known. ``number``:
-    of the trial in the voter's order; None for votes from elsewhere. ``ms``: time to the answer, None if unknown."""
+    """One line of a file of votes. ``id`` is new for each vote, so that one sent twice is recognised. ``number``: the
+    trial's, in the voter's order; None for imported votes. ``ms``: time to the answer, None if unknown."""
 
     study: str
     voter: str
@@ -50,7 +50,7 @@ class Vote:
 
 @dataclass(frozen=True)
 class Ballots:
-    """``counted``, in their order, and a sentence for each line that does not count."""
+    """``counted``, in order, and a sentence for each line that does not count."""
 
     counted: tuple[Vote, ...]
     problems: tuple[str, ...]
@@ -59,8 +59,8 @@ class Ballots:
 def parse_vote(data: object, design: Design, items: Mapping[str, Any] | None = None) -> Vote:
     """A vote from JSON. ``items``: ``design.by_item()``, if the caller has it at hand.
 
-    Raises ``InputError`` for one that is incomplete, of another study, or names an item or token that the design does
-    not have. Numbers that make no sense (a time below 0) are left out; they are not needed to count.
+    Raises ``InputError`` for a vote that is incomplete, belongs to another study, or names an item or token that the
+    design does not have. Impossible numbers (a time below 0) are left out; they are not needed for counting.
     """
     if not isinstance(data, dict):
         raise InputError("a vote is an object with study, voter, id, item, left, right and choice.")
@@ -70,7 +70,7 @@ def parse_vote(data: object, design: Design, items: Mapping[str, Any] | None = N
     if wrong:
         raise InputError(f"a vote needs {', '.join(wrong)} as text of 1 to {LONGEST_NAME} characters.")
     if texts["study"] != design.study:
-        raise InputError("it is a vote of another study.")
+        raise InputError("it belongs to another study.")
     item = (items or design.by_item()).get(str(texts["item"]))
     if item is None or {texts["left"], texts["right"]} != {item.first, item.second}:
         raise InputError("its item or tokens are not in the design of this study.")
@@ -96,8 +96,8 @@ def _numbers(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def count(votes: Iterable[Vote]) -> tuple[list[Vote], int]:
-    """The votes that count, in their order, and how many were sent again. The first vote on a trial counts, unless it
-    was taken back; a vote that was seen before never counts again."""
+    """The votes that count, in order, and how many were sent again. The first vote on a trial counts, unless it was
+    withdrawn; a vote never counts twice."""
     seen: set[str] = set()
     counted: dict[tuple[object, ...], Vote] = {}
     doubles = 0
@@ -116,38 +116,48 @@ def count(votes: Iterable[Vote]) -> tuple[list[Vote], int]:
 
 
 def read_votes(folder: Path, design: Design) -> Ballots:
-    """The votes of a study that count. A line that is cut off or makes no sense costs itself and is named; nothing
-    else is lost. Raises ``OSError``."""
+    """The votes of a study that count. A truncated or invalid line is skipped and named; nothing else is lost. Raises
+    ``OSError``."""
     votes, problems = read_all(folder, design)
     counted, doubles = count(votes)
     if doubles:
-        problems.append(f"{doubles} vote{'s were' if doubles > 1 else ' was'} there twice and counted once.")
+        problems.append(f"{doubles} vote{'s were' if doubles > 1 else ' was'} sent twice and counted once.")
     return Ballots(tuple(counted), tuple(problems))
 
 
 def read_all(folder: Path, design: Design) -> tuple[list[Vote], list[str]]:
-    """Every vote of every file in the folder of votes, and a sentence for each line without one."""
+    """Every vote of every file in the folder of votes, and a sentence for each line without a valid one."""
     items, votes, problems = design.by_item(), list[Vote](), list[str]()
     for path in sorted((folder / VOTES).glob("*.jsonl")):
-        found, wrong = parse_lines(path.read_bytes(), path.name, design, items)
+        found, wrong = parse_rows(
+            json_lines(path.read_bytes()), path.name, lambda data: parse_vote(data, design, items)
+        )  # fmt: skip
         votes += found
         problems += wrong
     return votes, problems
 
 
-def parse_lines(
-    content: bytes, name: str, design: Design, items: Mapping[str, Any]
-) -> tuple[list[Vote], Sequence[str]]:
-    """Votes of a file of lines, and a sentence for each line without one."""
+def json_lines(content: bytes) -> Iterator[tuple[int, object]]:
+    """Line numbers and values; None for what is not JSON."""
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError):
+                yield number, None
+
+
+def parse_rows(
+    rows: Iterable[tuple[int, object]], name: str, parse: Callable[[object], Vote]
+) -> tuple[list[Vote], list[str]]:
+    """The votes of numbered rows of the file ``name``, and a sentence for each row without a valid one."""
     votes: list[Vote] = []
     problems: list[str] = []
-    for number, line in enumerate(content.split(b"\n"), 1):
-        if not line.strip():
-            continue
+    for number, data in rows:
         try:
-            votes.append(parse_vote(json.loads(line.decode("utf-8")), design, items))
+            if data is None:
+                raise InputError("it is cut off or not JSON.")
+            votes.append(parse(data))
         except InputError as error:
             problems.append(f"{name} line {number} does not count: {error}")
-        except (ValueError, RecursionError):
-            problems.append(f"{name} line {number} does not count: it is cut off or not JSON.")
     return votes, problems

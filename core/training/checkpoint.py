@@ -1,4 +1,4 @@
-"""What must survive a crash: the state of a run, and model files with their card. Written whole or not at all."""
+"""What must survive a crash: the state of a run, and model files with their card. Written completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ..atomic_write import whole_file
 from ..errors import InputError
 
 
-def write_or_refuse(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file that appears whole or not at all.
+def write_or_refuse(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets ``write`` fill a file that appears complete or not at all.
 
     Raises ``InputError`` if the disk refuses; a file that had the name before is then untouched.
     """
@@ -32,23 +32,19 @@ def write_or_refuse(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file through ``write_or_refuse``, UTF-8."""
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    write_or_refuse(path, write)
+    """Writes a UTF-8 text file through ``write_or_refuse``."""
+    write_or_refuse(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def unwritten(path: Path, error: Exception) -> InputError:
-    """The sentence for a file that the disk refused."""
+    """The error for a file that the disk refused."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     # torch's own writer hides the error number.
     full = full or any(words in str(error) for words in ("No space left", "unexpected pos", "iostream error"))
     reason = "the disk is full" if full else one_line(error, 150)
     return InputError(
         f"{path} could not be written ({reason}); the last complete state is kept: make room and run the same command "
-        "again to go on from it."
+        "again to continue from it."
     )
 
 
@@ -78,8 +74,4 @@ def write_model(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, An
     metadata = {CARD_KEY: json.dumps(card, sort_keys=True)}
     # Through memory: safetensors' own writer gives files that nobody else may read, and an error of its own.
     content = save(tensors, metadata)
-    write_or_refuse(path, lambda temporary: _write_bytes(temporary, content))
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+    write_or_refuse(path, lambda temporary: temporary.write_bytes(content))

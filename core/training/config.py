@@ -1,4 +1,4 @@
-"""Everything that decides a training run, as frozen dataclasses, and the recipes for usual purposes."""
+"""All settings of a training run, as frozen dataclasses, and the recipes for common purposes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Criterion(str, Enum):
-    """Which validation score says that a model got better."""
+    """The validation score that decides whether a model improved."""
 
     PSNR = "psnr"
     SSIM = "ssim"
@@ -43,29 +43,29 @@ class Criterion(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings(Strict):
-    """Where references come from and how they are cut."""
+    """Where references come from and how they are cropped."""
 
     folder: str = ""
-    """Folder of clean pictures, searched with its subfolders. Empty: pictures that this package draws."""
+    """Folder of clean pictures, including subfolders. Empty: pictures that this package draws."""
     drawn: int = 800
-    """How many pictures to draw where there is no folder."""
+    """How many pictures to draw if there is no folder."""
     drawn_size: int = 288
     drawn_kinds: Annotated[tuple[str, ...], Listed, AfterValidator(_known_kinds)] = ()
-    """Kinds to draw (leaves, surface, gradient, text, line-art, cel, scene, photograph), each as often as it is named;
-    empty: the usual mixture."""
+    """Kinds to draw (leaves, surface, gradient, text, line-art, cel, scene, photograph), each weighted by how often it
+    is named; empty: the default mixture."""
     crop: int = 192
     """Side of a training crop in pixels of the reference; a multiple of the scale."""
     flips: bool = True
-    """Mirror and turn by 90 degrees."""
+    """Mirror and rotate by multiples of 90 degrees."""
     shuffle_colours: bool = False
-    """Exchange the colour channels at random: for drawn pictures, whose colours mean nothing."""
+    """Permute the colour channels at random: for drawn pictures, whose colours are arbitrary."""
     cache_megabytes: int = 1024
-    """Decoded pictures that are kept in memory."""
+    """Memory for decoded pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings(Strict):
-    """Weight of each loss; 0 leaves it out."""
+    """The weight of each loss; 0 disables it."""
 
     pixel: Weight = 1.0
     """Charbonnier."""
@@ -75,19 +75,19 @@ class LossSettings(Strict):
     ringing: Weight = 0.0
     """Ripples where the reference is smooth."""
     overshoot: Weight = 0.0
-    """Values beyond the range that the reference has nearby: halos at edges."""
+    """Values outside the local range of the reference: halos at edges."""
     overshoot_from: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Part of the run, 0 to 1, after which overshoot counts: from the start it slows the learning of edges."""
+    """Fraction of the run, 0 to 1, after which overshoot counts: from the start, it would slow down learning edges."""
     overshoot_reach: Annotated[int, Field(ge=0)] = 0
-    """Pixels of the output that count as nearby; 0 for one of the input, but at least 2. A longer reach leaves texture
-    alone, and only halos beside even areas are left to be punished."""
+    """Radius of the local range in output pixels; 0 for one input pixel, but at least 2. A longer reach spares texture
+    and punishes only halos beside even areas."""
     texture: Weight = 0.0
     frequency: Weight = 0.0
     perceptual: Weight = 0.0
     vgg_weights: str = ""
-    """File of VGG-19 weights for the perceptual loss; empty: the one that torchvision fetched before."""
+    """File of VGG-19 weights for the perceptual loss; empty: the one that torchvision has downloaded."""
     gan: Weight = 0.0
-    """U-Net discriminator; Real-ESRGAN uses 0.1 together with perceptual = 1."""
+    """U-Net discriminator; Real-ESRGAN uses 0.1 with perceptual = 1."""
     gan_features: Positive = 64
     line_width: Annotated[float, Field(gt=0)] = 2.0
     """Usual width of ink lines in pixels of the reference."""
@@ -119,7 +119,7 @@ class OptimiserSettings(Strict):
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient; a larger one is scaled down to it."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Decay of the moving average of the weights, which is what is validated and kept."""
+    """Decay of the moving average of the weights, which is what gets validated and saved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,30 +129,30 @@ class ValidationSettings(Strict):
     every: Positive = 100
     """Steps between validations."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Part of the pictures that is held out."""
+    """Fraction of the pictures that is held out."""
     most: Positive = 12
-    """Most pictures to validate on."""
+    """Maximum number of pictures to validate on."""
     crop: int = 256
-    """Side of the piece of each that is used."""
+    """Side of the crop of each picture."""
     criterion: Criterion = Criterion.PSNR
     most_psnr_lost: float = 1.0
-    """A model whose PSNR fell by more than this is never the best, whatever the criterion says (dB)."""
+    """A model that lost more PSNR than this (dB) is never the best, whatever the criterion says."""
     lpips_weights: str = ""
-    """File of AlexNet weights for LPIPS; empty: LPIPS is measured only if the file is known."""
+    """File of AlexNet weights for LPIPS; empty: LPIPS is measured only if torchvision has downloaded them."""
     samples: int = 3
-    """Pictures that are written at every validation."""
+    """Number of pictures written at every validation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings(Strict):
-    """The Compact network of a run that starts from nothing."""
+    """The Compact network of a run without a base model."""
 
     scale: int = 4
     features: int = 32
     convolutions: int = 8
     start: str = ""
-    """A bundled model, or the path of a Compact model's file, whose weights the run starts from instead of random ones:
-    of the same features and convolutions, and of a scale that is a multiple of this one."""
+    """A bundled model, or the path of a Compact model's file, whose weights the run starts from instead of random ones.
+    It must have the same features and convolutions, and a scale that is a multiple of this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,9 +166,9 @@ class TrainSettings(Strict):
     device: str = ""
     """Empty: an accelerator if there is one."""
     threads: int = 0
-    """CPU threads; 0: as many as PyTorch wants. The last digits of a sum depend on it."""
+    """CPU threads; 0: PyTorch's default. The last digits of sums depend on it."""
     mixed_precision: bool = True
-    """Half precision where the device has it; never on a CPU."""
+    """Half precision if the device supports it; never on a CPU."""
     checkpoint_every: Positive = 100
     half_precision_file: bool = False
     """Store the resulting weights in half precision."""
@@ -181,20 +181,20 @@ class TrainSettings(Strict):
 
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
-    # Photographs from the wild: everything that happened to them on the way, and no halos where they are smooth.
+    # Photographs from the wild: every kind of degradation, and no halos where they are smooth.
     "photo": {
         "degradation": {"mode": "second-order"},
         "losses": {"ringing": 0.2, "frequency": 0.05},
         "validation": {"criterion": "psnr"},
     },
-    # Scanned cels: ink lines count several times, flat paint must stay flat.
+    # Scanned cels: ink lines get a higher weight, flat paint must stay flat.
     "anime": {
         "degradation": {"mode": "cel"},
         "losses": {"line": 1.0, "ringing": 0.5},
         "data": {"drawn_kinds": ["cel", "line-art"]},
         "validation": {"criterion": "line_psnr"},
     },
-    # Faces from phones and the web: mild damage, and local contrast so that skin keeps its grain.
+    # Faces from phones and the web: mild degradation, and local contrast so that skin keeps its grain.
     "portrait": {
         "degradation": {
             "mode": "bicubic",
@@ -213,14 +213,14 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 
 
 def recipe_settings(name: str) -> TrainSettings:
-    """The settings of a recipe. Raises ``InputError`` for a name that is none."""
+    """The settings of a recipe. Raises ``InputError`` for an unknown name."""
     if name not in RECIPES:
         raise InputError(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
     return replaced(TrainSettings(recipe=name), RECIPES[name])
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
-    """A nested mapping from a YAML (or JSON) file. Raises ``InputError`` if it is no such thing."""
+    """A nested mapping from a YAML (or JSON) file. Raises ``InputError`` for any other file."""
     yaml = _yaml()
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -240,7 +240,7 @@ def _yaml() -> Any:
 
 
 def settings_text(settings: TrainSettings) -> str:
-    """Every setting, as YAML that ``read_settings_file`` reads (JSON without PyYAML, which is YAML too)."""
+    """All settings, as YAML for ``read_settings_file`` (without PyYAML as JSON, which is valid YAML)."""
     try:
         return str(_yaml().safe_dump(as_plain(settings), sort_keys=False, default_flow_style=None, width=110))
     except InputError:
@@ -248,14 +248,14 @@ def settings_text(settings: TrainSettings) -> str:
 
 
 def load_settings(start: TrainSettings, file: Path | None = None, assignments: Sequence[str] = ()) -> TrainSettings:
-    """``start``, changed by a settings file, then by ``name=value`` assignments; checked as a whole."""
+    """``start``, changed by a settings file, then by ``name=value`` assignments, and validated as a whole."""
     if file is not None:
         start = replaced(start, read_settings_file(file))
     return replaced(start, nested(assignments))
 
 
 def replaced(settings: TrainSettings, changes: Mapping[str, Any]) -> TrainSettings:
-    """A copy with the values of a nested mapping. Raises ``InputError``, see ``parse``."""
+    """A copy with the values of a nested mapping. Raises ``InputError`` as ``parse`` does."""
     return parse(TrainSettings, _merged(as_plain(settings), changes))
 
 
@@ -267,7 +267,7 @@ def _merged(old: Any, new: Any) -> Any:
 
 
 def nested(assignments: Sequence[str]) -> dict[str, Any]:
-    """``["losses.line=0.5", "steps=300"]`` -> nested mapping. Raises ``InputError`` for one without ``=``."""
+    """``["losses.line=0.5", "steps=300"]`` as a nested mapping. Raises ``InputError`` for one without ``=``."""
     tree: dict[str, Any] = {}
     for assignment in assignments:
         path, equals, value = assignment.partition("=")

@@ -1,4 +1,4 @@
-"""Reference pictures for training: found, checked, split, cut into crops that depend on the step alone."""
+"""Reference pictures for training: found, checked, split, and cropped in a way that depends on the step alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .degrade.random_draws import seeded
 from .synthetic.pictures import MIXTURE, SyntheticPictures
 
 FEWEST_PICTURES = 2
-"""One to learn from and one to be judged by."""
+"""One for training and one for validation."""
 
 
 class Pictures(Protocol):
@@ -37,7 +37,7 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Collection:
-    """References, split, and what is known about them."""
+    """References, their split, and facts about them."""
 
     pictures: Pictures
     training: tuple[int, ...]
@@ -48,13 +48,12 @@ class Collection:
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """Every picture file in ``folder`` and below, sorted; hidden ones and those of the system are left out. Raises
-    ``InputError``."""
+    """Every picture file in ``folder`` and below, sorted, without hidden and system files. Raises ``InputError``."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; name the folder that holds the training pictures.")
     found: list[Path] = []
     for root, folders, names in os.walk(folder):
-        # os.walk goes down into what is left in the list, in its order.
+        # os.walk descends into the folders left in this list, in its order.
         folders[:] = sorted(name for name in folders if not is_litter(name))
         found += [Path(root, n) for n in names if n.lower().endswith(READABLE_SUFFIXES) and not is_litter(n)]
     if not found:
@@ -63,7 +62,7 @@ def find_pictures(folder: Path) -> list[Path]:
 
 
 def check_apart(out: Path, folder: Path) -> None:
-    """Raises ``InputError`` if what is written to ``out`` would be found among the pictures of ``folder``."""
+    """Raises ``InputError`` if output in ``out`` would be found among the pictures of ``folder``."""
     if out.resolve().is_relative_to(folder.resolve()):
         raise InputError(
             f"{out} lies inside the folder of pictures {folder}, where its samples would become training pictures; "
@@ -72,9 +71,9 @@ def check_apart(out: Path, folder: Path) -> None:
 
 
 class FolderPictures:
-    """The pictures of a folder that can be read and are large enough, decoded when asked for.
+    """The pictures of a folder that are readable and large enough, decoded on demand.
 
-    ``broken`` fills with sentences about those that turn out to be damaged later; the next good one stands in.
+    ``broken`` collects sentences about those that turn out to be damaged later; the next good one replaces them.
     """
 
     def __init__(self, paths: Sequence[Path], cache_bytes: int) -> None:
@@ -112,7 +111,7 @@ class FolderPictures:
 
 
 def _smallest_side(path: Path) -> int:
-    """Shorter side in pixels, from the header alone; raises ``InputError`` if there is no readable one."""
+    """Shorter side in pixels, from the header alone. Raises ``InputError`` for an unreadable header."""
     try:
         with cast("Any", Image.open)(path) as image:
             return min(cast("tuple[int, int]", image.size))
@@ -121,7 +120,7 @@ def _smallest_side(path: Path) -> int:
 
 
 def _usable(paths: Sequence[Path], smallest: int, note: Callable[[str], None]) -> list[Path]:
-    """Those that can be opened and hold a crop; the others are counted aloud."""
+    """The pictures that can be opened and contain a crop; a note counts the others."""
     usable: list[Path] = []
     small: list[Path] = []
     unreadable: list[str] = []
@@ -145,7 +144,8 @@ def _permutation(count: int, *seed: int) -> list[int]:
 
 
 def split(count: int, validation: ValidationSettings, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Indices to train on and to validate on: a share held out at random, at least one, at most ``most`` used."""
+    """Indices for training and for validation: a random share is held out, at least one picture, and at most ``most``
+    of them are used."""
     order = _permutation(count, seed, 11)
     held_out = min(max(round(count * validation.share), 1), count - 1)
     return tuple(sorted(order[held_out:])), tuple(sorted(order[: min(held_out, validation.most)]))
@@ -164,7 +164,7 @@ def _file_fingerprint(paths: Sequence[Path], folder: Path) -> str:
 def open_folder(
     data: DataSettings, validation: ValidationSettings, seed: int, note: Callable[[str], None]
 ) -> Collection:
-    """The pictures of ``data.folder``. Raises ``InputError`` for a folder with too few that can be used."""
+    """The pictures of ``data.folder``. Raises ``InputError`` for a folder with too few usable ones."""
     folder = Path(data.folder).expanduser()
     found = find_pictures(folder)
     paths = _usable(found, max(data.crop, 1), note)
@@ -180,7 +180,7 @@ def open_folder(
 
 
 def open_drawn(data: DataSettings, validation: ValidationSettings, seed: int) -> Collection:
-    """Pictures that this package draws. Raises ``InputError`` for sizes that cannot hold a crop."""
+    """Pictures that this package draws. Raises ``InputError`` for sizes that cannot contain a crop."""
     if data.drawn < FEWEST_PICTURES or data.drawn_size < data.crop:
         raise InputError(
             f"{data.drawn} drawn pictures of {data.drawn_size} pixels cannot give crops of {data.crop}; draw at least "
@@ -197,12 +197,12 @@ def open_drawn(data: DataSettings, validation: ValidationSettings, seed: int) ->
 def open_collection(
     data: DataSettings, validation: ValidationSettings, seed: int, note: Callable[[str], None]
 ) -> Collection:
-    """From the folder if there is one, else drawn."""
+    """Pictures from the folder if there is one, otherwise drawn ones."""
     return open_folder(data, validation, seed, note) if data.folder else open_drawn(data, validation, seed)
 
 
 def picked(indices: Sequence[int], step: int, batch: int, seed: int) -> list[int]:
-    """Which pictures step ``step`` uses: every picture once in an epoch, in an order that the seed decides."""
+    """The pictures for step ``step``: every picture once per epoch, in an order determined by the seed."""
     places = [divmod(position, len(indices)) for position in range(step * batch, (step + 1) * batch)]
     orders = {epoch: _permutation(len(indices), seed, 12, epoch) for epoch in {epoch for epoch, _ in places}}
     return [indices[orders[epoch][place]] for epoch, place in places]
@@ -221,14 +221,15 @@ def _crop(picture: Tensor, data: DataSettings, rng: np.random.Generator) -> Tens
 
 
 def training_batch(collection: Collection, data: DataSettings, batch: int, seed: int, step: int) -> Tensor:
-    """(batch, 3, crop, crop) uint8 for ``step``: the same whenever it is asked for."""
+    """(batch, 3, crop, crop) uint8 for ``step``, always the same."""
     rng = np.random.default_rng([seed, 13, step])
     indices = picked(collection.training, step, batch, seed)
     return torch.stack([_crop(collection.pictures[index], data, rng) for index in indices])
 
 
 def validation_crops(collection: Collection, side: int, multiple: int, *, square: bool = False) -> list[Tensor]:
-    """The middle of each held-out picture, (1, 3, h, w) float 0..1, sides up to ``side`` and multiples."""
+    """The middle of each held-out picture, (1, 3, h, w) float 0..1, with sides up to ``side`` that are multiples of
+    ``multiple``."""
     crops: list[Tensor] = []
     for index in collection.validation:
         picture = collection.pictures[index]

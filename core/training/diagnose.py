@@ -1,13 +1,14 @@
-"""Where a model does worst and by what failure, in figures, before anybody trains anything."""
+"""Measures where a model does worst and which failure dominates, before any training."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,15 +28,15 @@ from .degrade.pipeline import DegradationSettings, Mode, Pair, degrade
 from .losses import flat_map, gradient_strength, line_map
 
 EDGE = 12.0 / 255.0
-"""Gradient of the smoothed luma, a pixel, from which something is an edge."""
+"""Gradient of the smoothed luma, per pixel, from which something is an edge."""
 PAINT = 0.7 / 255.0
-"""Standard deviation in 7x7 pixels under which there is nothing but paint."""
+"""Standard deviation in 7x7 pixels below which there is only flat paint."""
 WINDOW = 96
-"""Side of the crops that are written, in pixels of the reference."""
+"""Side of the written crops in pixels of the reference."""
 
 
 class Failure(str, Enum):
-    """What a model can do wrong. Each is measured on its own ground, so that one does not hide in another."""
+    """What a model can do wrong. Each is measured in its own areas, so that none hides another."""
 
     BLUR = "blur"
     RINGING = "ringing"
@@ -44,9 +45,8 @@ class Failure(str, Enum):
     NOISE = "noise kept"
 
 
-@dataclass(frozen=True)
-class _Yardstick:
-    """``visible``: how much of it a careful eye begins to see; severities are multiples of it."""
+class _Yardstick(NamedTuple):
+    """``visible``: the amount that a careful observer starts to see; severities are multiples of it."""
 
     visible: float
     unit: str
@@ -64,11 +64,11 @@ YARDSTICKS: Mapping[Failure, _Yardstick] = {
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnoseSettings:
-    """How pictures are made difficult and how many are shown."""
+    """How pictures are degraded and how many are shown."""
 
     degradation: DegradationSettings
     side: int = 512
-    """The middle of each picture is looked at, up to this many pixels a side."""
+    """The middle of each picture is used, up to this many pixels a side."""
     most: int = 200
     worst: int = 8
     """Pictures whose crops are written."""
@@ -77,7 +77,7 @@ class DiagnoseSettings:
 
 @dataclass(frozen=True)
 class PictureReport:
-    """One picture: failures in their units, and what kind of picture it is."""
+    """One picture: its failures in their units, and what kind of picture it is."""
 
     name: str
     psnr: float
@@ -87,7 +87,7 @@ class PictureReport:
     smooth: float
     """Share of smooth area."""
     paint: float
-    """Share of area without any texture, not even the noise that photographs have."""
+    """Share of area without any texture, not even photographic noise."""
     skin: float
 
     def severity(self, failure: Failure) -> float:
@@ -104,7 +104,7 @@ class PictureReport:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All pictures, worst first, and what follows from them."""
+    """All pictures, worst first, and the conclusion."""
 
     pictures: tuple[PictureReport, ...]
     dominant: Failure
@@ -112,7 +112,7 @@ class Diagnosis:
     reason: str
 
     def text(self) -> str:
-        """The ranking as a table, the dominant failure and the recipe, for a person."""
+        """The ranking as a table, the dominant failure and the recipe, as readable text."""
         names = [failure.value for failure in Failure]
         header = f"{'PSNR':>7} " + " ".join(f"{name:>15}" for name in names) + "  picture"
         rows = [
@@ -129,7 +129,7 @@ def _amount(failure: Failure, value: float) -> str:
 
 
 def _share_lost(ours: Tensor, theirs: Tensor, weight: Tensor) -> float:
-    """Percent of ``theirs`` that is missing in ``ours``; 0 if there is more of it, or nothing to lose."""
+    """Percentage of ``theirs`` that is missing in ``ours``; 0 if there is more of it, or nothing to lose."""
     kept, had = float((ours * weight).sum()), float((theirs * weight).sum())
     return max(100.0 * (1.0 - kept / had), 0.0) if had > 1e-3 else 0.0
 
@@ -163,8 +163,8 @@ def _deviation(plane: Tensor) -> Tensor:
 def measure_failures(output: Tensor, reference: Tensor) -> dict[str, float]:
     """Each failure of one picture (1, C, H, W) in its unit, 0 at best.
 
-    Blur is read on the edges of the reference; ringing beside them, as values outside the range that the reference
-    has there; smoothing where it has texture but no edge; noise where it is flat and no edge is near; colour after a
+    Blur is measured on the edges of the reference; ringing beside them, as values outside the reference's local range;
+    smoothing where the reference has texture but no edge; noise where it is flat and no edge is near; colour after a
     blur of 8 pixels.
     """
     ours, theirs = luma(output), luma(reference)
@@ -185,7 +185,7 @@ def measure_failures(output: Tensor, reference: Tensor) -> dict[str, float]:
 
 
 def skin_share(picture: Tensor) -> float:
-    """Share of (1, 3, H, W) that has the chroma of skin (D. Chai and K. N. Ngan, 1999); 0 for grey pictures."""
+    """Share of (1, 3, H, W) that has skin chroma (D. Chai and K. N. Ngan, 1999); 0 for grey pictures."""
     if picture.shape[1] != 3:
         return 0.0
     # In studio range, as the thresholds were published.
@@ -208,7 +208,7 @@ def describe(name: str, output: Tensor, reference: Tensor) -> PictureReport:
 
 
 def conclude(reports: Sequence[PictureReport]) -> Diagnosis:
-    """Rank the pictures, find the dominant failure and the recipe that aims at it."""
+    """Ranks the pictures and finds the dominant failure and the recipe against it."""
     ranked = tuple(sorted(reports, key=lambda report: report.worst, reverse=True))
     means = {failure: sum(report.severity(failure) for report in ranked) / len(ranked) for failure in Failure}
     dominant = max(Failure, key=lambda failure: means[failure])
@@ -251,7 +251,7 @@ def _prepare(path: Path, scale: int, settings: DiagnoseSettings, index: int) -> 
 
 
 def worst_window(output: Tensor, reference: Tensor) -> tuple[int, int, int]:
-    """(top, left, side) of the square in which the squared error is largest; at most ``WINDOW`` pixels a side."""
+    """(top, left, side) of the square with the largest squared error; at most ``WINDOW`` pixels a side."""
     side = min(WINDOW, *reference.shape[-2:])
     error = ((output - reference) ** 2).mean(1, keepdim=True)
     pooled = avg_pool2d(error, side, stride=4)[0, 0]
@@ -275,51 +275,43 @@ def diagnose(
     settings: DiagnoseSettings | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
-    """Degrade the clean pictures in ``folder``, let the model bring them back, and measure what it did to them.
+    """Degrades the clean pictures in ``folder``, lets the model restore them, and measures the results.
 
     With ``out``, crops of the worst pictures and ``diagnosis.json`` are written there. Raises ``InputError`` if no
-    picture can be used; single pictures that cannot are noted and left out.
+    picture is usable; single unusable pictures are noted and left out.
     """
     settings = settings or DiagnoseSettings(degradation=DegradationSettings(mode=Mode.BICUBIC))
     progress = progress or Progress()
     if out is not None:
         check_apart(out, folder)
     paths = find_pictures(folder)[: settings.most]
-    run = _runner(upscaler, folder, settings, progress)
+    names = [path.relative_to(folder).as_posix() for path in paths]
     progress.begin(len(paths), "Diagnosing")
-    reports = [report for index, path in enumerate(paths) if (report := run(index, path)[0]) is not None]
+
+    def restored(pair: Pair) -> Tensor:
+        return upscale(pair.degraded, upscaler).clamp(0, 1)
+
+    reports: list[PictureReport] = []
+    for index, name in enumerate(names):
+        progress.check()
+        try:
+            pair = _prepare(paths[index], upscaler.spec.scale, settings, index)
+        except InputError as error:
+            progress.note(f"{paths[index].name} is left out: {error}")
+        else:
+            reports.append(describe(name, restored(pair), pair.reference))
+        progress.advance()
     if not reports:
         raise InputError(f"None of the {len(paths)} pictures in {folder} can be used; see the notes for the reasons.")
     result = conclude(reports)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        by_name = {path.relative_to(folder).as_posix(): (index, path) for index, path in enumerate(paths)}
-        for rank, report in enumerate(result.pictures[: settings.worst]):
-            _, pair, output = run(*by_name[report.name])
-            if pair is not None and output is not None:
-                _write_crop(out / f"{rank + 1:02d}-{Path(report.name).stem}-{report.dominant.value}.png", pair, output)
         write_text(out / "diagnosis.json", json.dumps(asdict(result), indent=2))
+        for rank, report in enumerate(result.pictures[: settings.worst], 1):
+            progress.check()
+            index = names.index(report.name)
+            # The same index gives the same degradation again.
+            pair = _prepare(paths[index], upscaler.spec.scale, settings, index)
+            crop = out / f"{rank:02d}-{Path(report.name).stem}-{report.dominant.value}.png"
+            _write_crop(crop, pair, restored(pair))
     return result
-
-
-Ran = tuple[PictureReport | None, Pair | None, Tensor | None]
-
-
-def _runner(
-    upscaler: Upscaler, folder: Path, settings: DiagnoseSettings, progress: Progress
-) -> Callable[[int, Path], Ran]:
-    """Looks at picture ``index``; the same index gives the same degradation again."""
-
-    def run(index: int, path: Path) -> Ran:
-        progress.check()
-        try:
-            pair = _prepare(path, upscaler.spec.scale, settings, index)
-        except InputError as error:
-            progress.note(f"{path.name} is left out: {error}")
-            progress.advance()
-            return None, None, None
-        output = upscale(pair.degraded, upscaler).clamp(0, 1)
-        progress.advance()
-        return describe(path.relative_to(folder).as_posix(), output, pair.reference), pair, output
-
-    return run

@@ -1,4 +1,4 @@
-"""The U-Net discriminator with spectral normalisation of Real-ESRGAN: a verdict for every pixel."""
+"""Real-ESRGAN's U-Net discriminator with spectral normalisation: one output per pixel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _double(values: Tensor, like: Tensor) -> Tensor:
 
 
 class UNetDiscriminator(nn.Module):
-    """(B, C, H, W) -> (B, 1, H, W) logits, one a pixel: large where the picture looks like a reference.
+    """(B, C, H, W) -> (B, 1, H, W) logits, one per pixel, large where the picture looks like a reference.
 
     Wang et al., Real-ESRGAN, 2021, section 3.4; the U-shape after Schoenfeld et al., 2020, spectral normalisation
     after Miyato et al., 2018. Sides of at least 8 pixels.
@@ -52,7 +52,7 @@ class UNetDiscriminator(nn.Module):
 
 
 def new_discriminator(channels: int, features: int, seed: int) -> UNetDiscriminator:
-    """A discriminator with weights that depend on ``seed``; the global random state is left as it was."""
+    """A discriminator with weights that depend on ``seed``, without changing the global random state."""
     with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
         torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
         return UNetDiscriminator(channels, features)

@@ -1,4 +1,4 @@
-"""What a run starts from: an existing model, or a Compact network with random weights."""
+"""The starting point of a run: an existing model, or a Compact network with random weights."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PROBE = Size(16, 16)
 
 
 def compact_weights(network: NetworkSettings, seed: int) -> dict[str, Tensor]:
-    """Random weights of an SRVGGNetCompact (Real-ESRGAN's small network), 3 channels, in its own layout.
+    """Random weights of an SRVGGNetCompact (Real-ESRGAN's small network) with 3 channels, under its own names.
 
     He initialisation for PReLU (2015); the last layer starts small, so that the first output is close to the
-    nearest-neighbour enlargement that the network adds to.
+    nearest-neighbour enlargement to which the network adds its result.
     """
     generator = seeded(seed, 31)
     widths = [3, *[network.features] * (network.convolutions + 1), 3 * network.scale**2]
@@ -43,10 +43,10 @@ def compact_weights(network: NetworkSettings, seed: int) -> dict[str, Tensor]:
 
 
 def folded_last_layer(values: Tensor, scale: int, wanted: int) -> Tensor:
-    """The last layer of a Compact network for ``wanted`` instead of ``scale`` times the size: (3 * scale^2, ...).
+    """The last layer (3 * scale^2, ...) of a Compact network, converted from ``scale`` to ``wanted`` times the size.
 
-    Each pixel of the smaller result is the mean of those that it replaces, so the start is the old result, averaged
-    down. ``scale`` must be a multiple of ``wanted``.
+    Each pixel of the smaller result is the mean of those that it replaces, so training starts from the old result,
+    averaged down. ``scale`` must be a multiple of ``wanted``.
     """
     ratio = scale // wanted
     parts = values.reshape(3, wanted, ratio, wanted, ratio, *values.shape[1:])
@@ -54,7 +54,7 @@ def folded_last_layer(values: Tensor, scale: int, wanted: int) -> Tensor:
 
 
 def take_over(weights: dict[str, Tensor], start: LoadedModel, network: NetworkSettings) -> dict[str, Tensor]:
-    """``weights`` with the layers of ``start``. Raises ``InputError`` if it has other sizes than ``network``."""
+    """The weights of ``start`` for ``network``. Raises ``InputError`` if its sizes differ from those of ``weights``."""
     given = {name: value.float() for name, value in start.descriptor.model.state_dict().items()}
     for name in list(given)[-2:]:
         if start.facts.scale % network.scale == 0:
@@ -70,10 +70,10 @@ def take_over(weights: dict[str, Tensor], start: LoadedModel, network: NetworkSe
 
 
 def new_compact(network: NetworkSettings, seed: int) -> LoadedModel:
-    """A Compact model with random weights, or those of ``network.start``: a bundled model, or a file.
+    """A Compact model with random weights, or with those of ``network.start``: a bundled model, or a file.
 
-    Raises ``InputError`` for sizes that make no network or that are not those of the start, ``ModelError`` if there
-    is no such model.
+    Raises ``InputError`` for impossible sizes or sizes that differ from those of the start, ``ModelError`` if there is
+    no such model.
     """
     if min(network.scale, network.features, network.convolutions) < 1:
         raise InputError(
@@ -94,8 +94,7 @@ def new_compact(network: NetworkSettings, seed: int) -> LoadedModel:
 def check_round_trip(base: LoadedModel) -> None:
     """Raises ``InputError`` if the trained weights could not be loaded again from a plain file of this network.
 
-    Some networks are folded or renamed when they are loaded; what comes out of training them is then not what
-    their files hold.
+    Some networks are fused or renamed when they are loaded, so their trained weights do not match their file format.
     """
     facts = base.facts
     size = size_rule_of(facts).padded(PROBE)

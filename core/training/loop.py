@@ -1,4 +1,4 @@
-"""A training run from its start, or from where it was interrupted, to a model file with its scores."""
+"""A training run, from its start or from an interruption, to a model file with its scores."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ SETTINGS_FILE = "settings.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a run came to. Scores are of the held-out pictures."""
+    """The result of a run. Scores are those of the held-out pictures."""
 
     best: Path | None
-    """The model that beat the start by the criterion; None if none did."""
+    """The model that beat the starting point by the criterion; None if none did."""
     last: Path
     steps: int
     best_step: int
     before: Scores
     after: Scores
-    """Of the best model if there is one, else of the last."""
+    """Scores of the best model if there is one, otherwise of the last."""
     criterion: str
     rescues: int
 
     def text(self) -> str:
-        """A few lines for a person: the file, and each score before and after."""
+        """A few readable lines: the file, and each score before and after."""
         better = gain(self.before, self.after, self.criterion)
         if self.best is None:
             verdict = (
@@ -66,7 +66,7 @@ class TrainResult:
 
 @dataclass
 class _Standing:
-    """How the run stands; goes into the state file."""
+    """The progress of the run, which is part of the state file."""
 
     step: int
     before: Scores
@@ -76,7 +76,7 @@ class _Standing:
 
 
 def _model_files(out: Path) -> tuple[str, str]:
-    """Names of the best and the last model of the run in ``out``."""
+    """The file names of the best and the last model of the run in ``out``."""
     best, last = (f"{out.name}-{kind}.safetensors" for kind in ("best", "last"))
     return best, last
 
@@ -111,7 +111,7 @@ class _Run:
         return validation_pairs(crops, settings.degradation, facts.scale, settings.seed)
 
     def _identity(self) -> dict[str, str]:
-        """What must be the same for a run to go on; device and threads may change."""
+        """What must not change for a run to continue; device and threads may."""
         return {
             "settings": settings_text(replace(self.settings, device="", threads=0)),
             "base model": self.base.facts.sha256,
@@ -132,7 +132,7 @@ class _Run:
         self.learner.restore(state["learner"])
         standing = _Standing(**state["standing"])
         if standing.step:
-            self.progress.note(f"Going on after step {standing.step} of {self.settings.steps}.")
+            self.progress.note(f"Continuing after step {standing.step} of {self.settings.steps}.")
         return standing
 
     def _begin(self) -> _Standing:
@@ -151,7 +151,7 @@ class _Run:
         return score(self.learner.average, self.pairs, self.device, width, self.lpips)
 
     def go(self) -> TrainResult:
-        """All the steps that are left. Interrupted, it saves what it has and passes the interruption on."""
+        """Runs the remaining steps. If interrupted, it saves its state and raises the interruption again."""
         self.progress.begin(self.settings.steps, "Training")
         self.progress.advance(self.standing.step)
         try:
@@ -185,7 +185,8 @@ class _Run:
             self._save(self.standing)
 
     def _rescue(self, reason: Diverged) -> None:
-        """Back to the last good state, with half the learning rate and other draws. Counted, and it ends."""
+        """Returns to the last good state, with half the learning rate and other random draws, a limited number of
+        times."""
         failed, rescues = self.standing.step, self.learner.rescues + 1
         if rescues > MOST_RESCUES:
             raise InputError(
@@ -252,7 +253,7 @@ class _Run:
 
 
 class _Feed:
-    """Prepares the next batch while the current one is learned from."""
+    """Prepares the next batch while the current one is used."""
 
     def __init__(self, collection: Collection, settings: TrainSettings) -> None:
         self._collection, self._settings = collection, settings
@@ -281,7 +282,7 @@ class _Feed:
 def model_card(
     settings: TrainSettings, base: LoadedModel, collection: Collection, step: int, before: Scores, after: Scores
 ) -> dict[str, Any]:
-    """What a trained file says about itself; no path of the machine that trained it."""
+    """The metadata of a trained file, without any path of the machine that trained it."""
     described = as_plain(settings)
     described["data"]["folder"] = Path(settings.data.folder).name
     for group, name in (("losses", "vgg_weights"), ("validation", "lpips_weights")):
@@ -306,16 +307,16 @@ def model_card(
 def train(
     settings: TrainSettings, out: Path, base: LoadedModel | None = None, progress: Progress | None = None
 ) -> TrainResult:
-    """Train ``base`` (or, without one, a new Compact network) and keep everything in the folder ``out``.
+    """Trains ``base`` (or, without one, a new Compact network) and keeps everything in the folder ``out``.
 
-    The folder gets ``settings.yaml``, ``state.pt`` (written whole or not at all), ``log.jsonl``, ``samples/``,
-    ``<folder>-last.safetensors``, and ``<folder>-best.safetensors`` only if the criterion says that it beats its
-    start on the held-out pictures. Called again with the same settings after a crash, it goes on from the last state
-    with the same losses as if nothing had happened (on a CPU to the last digit; every draw depends on the step).
-    ``base`` is not changed.
+    The folder gets ``settings.yaml``, ``state.pt`` (written completely or not at all), ``log.jsonl``, ``samples/``,
+    ``<folder>-last.safetensors``, and ``<folder>-best.safetensors`` only if a model beats the starting point on the
+    held-out pictures by the criterion. Called again with the same settings after a crash, it continues from the last
+    state with the same losses as an uninterrupted run (on a CPU to the last digit; every random draw depends on the
+    step). ``base`` is not changed.
 
-    Raises ``InputError`` for settings, pictures or models that cannot work, for a folder that holds another run, and
-    when the disk is full.
+    Raises ``InputError`` for unusable settings, pictures or models, for a folder that contains another run, and if the
+    disk is full.
     """
     settings, progress = replaced(settings, {}), progress or Progress()
     if settings.data.folder:

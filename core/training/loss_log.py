@@ -1,4 +1,4 @@
-"""The loss curve of a run: a file of one line a step, and TensorBoard where it is installed."""
+"""The loss curve of a run: a file with one line per step, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOG_FILE = "log.jsonl"
 
 
 class Journal:
-    """Appends rows of numbers to ``folder/log.jsonl``. Rows after ``step`` (from a run that was killed) go first."""
+    """Appends rows of numbers to ``folder/log.jsonl``, after removing rows after ``step`` (from a killed run)."""
 
     def __init__(self, folder: Path, step: int, note: Callable[[str], None]) -> None:
         self._folder, self._path = folder, folder / LOG_FILE
@@ -29,7 +29,7 @@ class Journal:
         self.rewind(step)
 
     def rewind(self, step: int) -> None:
-        """Forget all rows after ``step``."""
+        """Removes all rows after ``step``."""
         self.close()
         rows = [row for row in read_rows(self._path) if row["step"] <= step]
         text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -37,13 +37,13 @@ class Journal:
         try:
             self._file = self._path.open("a", encoding="utf-8")
             if self._tensorboard is not None:
-                # Its files cannot be shortened; readers leave out what a later file says did not happen.
+                # Its files cannot be truncated; readers skip the steps that a later file declares invalid.
                 self._board = self._tensorboard.SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1)
         except OSError as error:
             raise unwritten(self._path, error) from error
 
     def write(self, step: int, values: Mapping[str, float], group: str = "train") -> None:
-        """Add a row; it is in the file when this returns. Raises ``InputError`` if the disk is full."""
+        """Adds a row, which is in the file when this returns. Raises ``InputError`` if the disk is full."""
         try:
             if self._file is not None:
                 self._file.write(json.dumps({"step": step, "group": group, **values}) + "\n")
@@ -55,7 +55,7 @@ class Journal:
             raise unwritten(self._path, error) from error
 
     def settle(self) -> None:
-        """Bring TensorBoard's scalars to the disk too, so that a state does not begin after rows that were lost.
+        """Flushes TensorBoard's scalars to the disk too, so that no rows before a saved state are lost.
 
         Raises ``InputError`` if the disk is full.
         """
@@ -66,7 +66,7 @@ class Journal:
             raise unwritten(self._path, error) from error
 
     def close(self) -> None:
-        """Never raises: it also ends runs that the disk stopped."""
+        """Never raises: it is also called after disk errors."""
         file, board, self._file, self._board = self._file, self._board, None, None
         try:
             if file is not None:
@@ -78,7 +78,7 @@ class Journal:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log file; a last line that was cut off by a crash is left out."""
+    """The rows of a log file, without a last line that a crash truncated."""
     if not path.is_file():
         return []
     rows: list[dict[str, Any]] = []

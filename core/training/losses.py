@@ -1,4 +1,4 @@
-"""What training minimises. Outputs and references are (B, C, H, W); every loss is a scalar tensor, 0 at best."""
+"""The losses. Outputs and references are (B, C, H, W); every loss is a scalar tensor, 0 at best."""
 
 from __future__ import annotations
 
@@ -17,18 +17,13 @@ _gradient: Callable[..., tuple[Tensor, ...]] = torch.gradient  # pyright: ignore
 
 CHARBONNIER_EPSILON = 1e-3
 LINE_CONTRAST = (0.02, 0.1)
-"""Difference of Gaussians from which a dark structure counts a little, and wholly, as a line: grain does not."""
+"""Differences of Gaussians from which a dark structure starts to count as a line, and counts fully; grain does not."""
 FLAT_GRADIENT = 4.0 / 255.0
-"""Gradient of the smoothed luma, a pixel, from which nothing counts as smooth any more."""
-
-
-def l1(output: Tensor, reference: Tensor) -> Tensor:
-    """Mean absolute error."""
-    return (output - reference).abs().mean()
+"""Gradient of the smoothed luma, per pixel, from which nothing counts as smooth."""
 
 
 def charbonnier(output: Tensor, reference: Tensor, weight: Tensor | None = None) -> Tensor:
-    """A smooth L1, sqrt(d^2 + eps^2) - eps, optionally a weighted mean (``weight`` (B, 1, H, W)).
+    """A smooth L1, sqrt(d^2 + eps^2) - eps; a weighted mean if ``weight`` (B, 1, H, W) is given.
 
     Charbonnier et al., "Two deterministic half-quadratic regularization algorithms for computed imaging", 1994;
     for super-resolution Lai et al. (LapSRN), 2017.
@@ -40,11 +35,11 @@ def charbonnier(output: Tensor, reference: Tensor, weight: Tensor | None = None)
 
 
 def line_map(reference: Tensor, width: float = 2.0) -> Tensor:
-    """(B, 1, H, W) of 0..1: how much of a dark thin line each pixel is, and the pixels right beside it.
+    """(B, 1, H, W), 0..1: to what degree each pixel belongs to a dark thin line or is right beside one.
 
-    The positive part of a difference of Gaussians (surround minus centre, Marr and Hildreth 1980) of the luma finds
+    The positive part of a difference of Gaussians of the luma (surround minus centre, Marr and Hildreth 1980) finds
     what is darker than its surroundings; the black top-hat (Serra 1982), which is 0 on dark areas wider than twice
-    the line, takes out the borders of those. ``width`` is the usual width of a line in pixels.
+    the line, removes the borders of such areas. ``width`` is the usual width of a line in pixels.
     """
     plane = luma(reference)
     dark = gaussian(plane, 1.6 * width) - gaussian(plane, 0.5 * width)
@@ -61,20 +56,20 @@ def line_loss(output: Tensor, reference: Tensor, width: float = 2.0) -> Tensor:
 
 
 def gradient_strength(plane: Tensor) -> Tensor:
-    """Length of the gradient of (B, 1, H, W), a pixel, by central differences."""
+    """Magnitude of the gradient of (B, 1, H, W), per pixel, by central differences."""
     y, x = _gradient(plane, dim=(-2, -1))
     return torch.hypot(x, y)
 
 
 def flat_map(reference: Tensor) -> Tensor:
-    """(B, 1, H, W) of 0..1: 1 where the reference is smooth, fading to 0 where its gradient says otherwise."""
+    """(B, 1, H, W), 0..1: 1 where the reference is smooth, falling to 0 as its gradient grows."""
     return (1.0 - gradient_strength(gaussian(luma(reference), 1.0)) / FLAT_GRADIENT).clamp(0.0, 1.0)
 
 
 def ringing_loss(output: Tensor, reference: Tensor) -> Tensor:
-    """High frequencies of the error where the reference is smooth: halos, ripples and kept noise.
+    """High frequencies of the error where the reference is smooth: halos, ripples and remaining noise.
 
-    The error less its own Gaussian blur, so that a shade that is off is left to the other losses.
+    The error minus its own Gaussian blur, which leaves wrong shades to the other losses.
     """
     error = output - reference
     weight = flat_map(reference)
@@ -85,8 +80,8 @@ def ringing_loss(output: Tensor, reference: Tensor) -> Tensor:
 def overshoot_loss(output: Tensor, reference: Tensor, reach: int = 2) -> Tensor:
     """How far outputs leave the range that each channel of the reference has within ``reach`` pixels: halos at edges.
 
-    A pixel loss alone accepts a halo beside one edge for a steeper slope at another. With a reach under one pixel of
-    the input, the mere doubt about where an edge lies would be punished too, which only blurs it.
+    A pixel loss alone accepts a halo at one edge in exchange for a steeper slope at another. A reach below one pixel of
+    the input would also punish uncertainty about the position of an edge, which only blurs it.
     """
     over = (output - local_maximum(reference, reach)).clamp_min(0.0)
     under = (local_minimum(reference, reach) - output).clamp_min(0.0)
@@ -104,14 +99,14 @@ def local_deviation(picture: Tensor, window: int) -> Tensor:
 def texture_loss(output: Tensor, reference: Tensor, windows: tuple[int, ...] = (5, 11)) -> Tensor:
     """Difference of local contrast on a log scale, over small windows: skin, cloth and hair that were smoothed.
 
-    The statistics that textures are told apart by (Portilla and Simoncelli, 2000), of which local contrast is the
-    first to go; unlike a pixel loss it does not reward the mean of all possible textures.
+    Textures differ by their local statistics (Portilla and Simoncelli, 2000), of which contrast is the first to be
+    lost. Unlike a pixel loss, this one does not reward the mean of all possible textures.
     """
     terms: list[Tensor] = []
     for window in windows:
         size = min(window, output.shape[-1], output.shape[-2])
         ours, theirs = (local_deviation(each, size) for each in (output, reference))
-        # Contrast below a level of 255 cannot be seen; without a floor it would rule the logarithm.
+        # Contrast below one level of 255 is invisible; without a floor it would dominate the logarithm.
         terms.append((torch.log(ours + 0.004) - torch.log(theirs + 0.004)).abs().mean())
     return torch.stack(terms).mean()
 
@@ -130,5 +125,5 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def adversarial_loss(fake: Tensor) -> Tensor:
-    """What the generator pays for logits that tell its output from a reference."""
+    """The generator's loss for logits that tell its output from a reference."""
     return binary_cross_entropy_with_logits(fake, torch.ones_like(fake))

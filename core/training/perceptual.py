@@ -25,7 +25,7 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def find_vgg_weights(path: str) -> Path:
-    """The file at ``path``, or torchvision's own if it was fetched before. Raises ``InputError`` naming the URL."""
+    """The file at ``path``, or torchvision's own if it has been downloaded. Raises ``InputError`` with the URL."""
     if path:
         if Path(path).is_file():
             return Path(path)
@@ -53,7 +53,7 @@ class PerceptualLoss(nn.Module):
         self.features.load_state_dict(named, assign=True)
         for layer in self.features:
             if isinstance(layer, nn.ReLU):
-                # What is compared are the values before it.
+                # The values before the activation are compared.
                 layer.inplace = False
         self.layers = dict(layers)
         self.register_buffer("mean", torch.tensor(_MEAN)[None, :, None, None])
@@ -76,7 +76,7 @@ class PerceptualLoss(nn.Module):
 
 
 def load_perceptual_loss(path: str) -> PerceptualLoss:
-    """With the weights in ``path``, or those that torchvision fetched before; nothing is downloaded."""
+    """With the weights in ``path``, or those that torchvision has downloaded; nothing is downloaded here."""
     file = find_vgg_weights(path)
     try:
         return PerceptualLoss(read_state_dict(file))

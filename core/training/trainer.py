@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import l1_loss
 
 from ...model_loader.errors import Named
 from ..errors import InputError
@@ -22,7 +24,7 @@ from .discriminator import UNetDiscriminator, new_discriminator
 from .perceptual import PerceptualLoss, load_perceptual_loss
 
 MOST_RESCUES = 5
-"""How often a run may go back to its last good state before it gives up."""
+"""How often a run may return to its last good state before it gives up."""
 
 
 class Diverged(Named, ArithmeticError):
@@ -53,33 +55,30 @@ def weighted_losses(
     scale: int,
     progress: float = 1.0,
 ) -> dict[str, Tensor]:
-    """Each loss with a weight over 0, times its weight; the adversarial one is not among them.
+    """Each loss with a weight above 0, times its weight, except the adversarial one.
 
-    ``progress`` is the part of the run that is done, 0..1; overshoot may count from a later part only.
+    ``progress`` is the completed part of the run, 0..1; overshoot may count only later in the run.
     """
-    terms: dict[str, Tensor] = {}
-    if settings.pixel:
-        terms["pixel"] = settings.pixel * losses.charbonnier(output, reference)
-    if settings.l1:
-        terms["l1"] = settings.l1 * losses.l1(output, reference)
-    if settings.line:
-        terms["line"] = settings.line * losses.line_loss(output, reference, settings.line_width)
-    if settings.ringing:
-        terms["ringing"] = settings.ringing * losses.ringing_loss(output, reference)
-    if settings.overshoot and progress >= settings.overshoot_from:
-        reach = settings.overshoot_reach or max(2, scale)
-        terms["overshoot"] = settings.overshoot * losses.overshoot_loss(output, reference, reach)
-    if settings.texture:
-        terms["texture"] = settings.texture * losses.texture_loss(output, reference)
-    if settings.frequency:
-        terms["frequency"] = settings.frequency * losses.frequency_loss(output, reference)
+    reach = settings.overshoot_reach or max(2, scale)
+    functions: dict[str, Callable[..., Tensor]] = {
+        "pixel": losses.charbonnier,
+        "l1": l1_loss,
+        "line": partial(losses.line_loss, width=settings.line_width),
+        "ringing": losses.ringing_loss,
+        "overshoot": partial(losses.overshoot_loss, reach=reach),
+        "texture": losses.texture_loss,
+        "frequency": losses.frequency_loss,
+    }
+    if progress < settings.overshoot_from:
+        del functions["overshoot"]
     if perceptual is not None:
-        terms["perceptual"] = settings.perceptual * perceptual(output, reference)
-    return terms
+        functions["perceptual"] = perceptual
+    weights = {name: float(getattr(settings, name)) for name in functions}
+    return {name: weights[name] * loss(output, reference) for name, loss in functions.items() if weights[name]}
 
 
 def fit_channels(picture: Tensor, channels: int) -> Tensor:
-    """RGB for a model of 3 channels, luma for one of 1."""
+    """RGB for a model with 3 channels, luma for one with 1."""
     return to_grey(picture) if channels == 1 else picture
 
 
@@ -93,7 +92,7 @@ def check_channels(inputs: int, outputs: int) -> None:
 
 
 def check_crop(crop: int, scale: int, rule: SizeRule) -> None:
-    """Raises ``InputError`` unless a reference crop of side ``crop`` makes an input that the model accepts."""
+    """Raises ``InputError`` unless reference crops of side ``crop`` make inputs that the model accepts."""
     step = scale * rule.multiple_of
     least = max(scale * max(rule.minimum, 1), step)
     if crop % step or crop < least:
@@ -104,7 +103,7 @@ def check_crop(crop: int, scale: int, rule: SizeRule) -> None:
 
 
 class Learner:
-    """The networks, their optimisers and the moving average, and how one batch changes them."""
+    """The networks, their optimisers and the moving average, and how a batch changes them."""
 
     def __init__(self, settings: TrainSettings, model: nn.Module, scale: int, channels: int, device: torch.device):
         self.settings, self.scale, self.channels, self.device = settings, scale, channels, device
@@ -112,7 +111,8 @@ class Learner:
         self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimiser = self._adam(self.model)
-        self.perceptual = self._perceptual()
+        losses = settings.losses
+        self.perceptual = load_perceptual_loss(losses.vgg_weights).to(device) if losses.perceptual else None
         self.discriminator: UNetDiscriminator | None = None
         if settings.losses.gan:
             self.discriminator = new_discriminator(channels, settings.losses.gan_features, settings.seed).to(device)
@@ -125,18 +125,13 @@ class Learner:
         optimiser = self.settings.optimiser
         return torch.optim.Adam(network.parameters(), lr=optimiser.learning_rate, betas=optimiser.betas)
 
-    def _perceptual(self) -> PerceptualLoss | None:
-        if not self.settings.losses.perceptual:
-            return None
-        return load_perceptual_loss(self.settings.losses.vgg_weights).to(self.device)
-
     def learn(self, references: Tensor, step: int) -> dict[str, float]:
         """One step on (B, 3, H, W) uint8 references: every loss by name, their sum as ``loss``, and ``rate``.
 
         Raises ``Diverged`` before anything that is not finite reaches the weights.
         """
         pair = self._pair(references, step)
-        # Whatever is random within a network (dropout, drop path) depends on the step alone too.
+        # Randomness inside the network (dropout, drop path) also depends on the step alone.
         chance = seeded(self.settings.seed, 23, step, self.rescues)
         torch.manual_seed(chance.initial_seed())  # pyright: ignore[reportUnknownMemberType]
         rate = learning_rate(step, self.settings.steps, self.settings.optimiser) * 0.5**self.rescues
@@ -177,7 +172,7 @@ class Learner:
         return loss
 
     def _descend(self, network: nn.Module, optimiser: torch.optim.Adam, loss: Tensor, rate: float) -> None:
-        """Backward, clip, step. With a loss scaler an overflow is part of the game: it skips the step itself."""
+        """Backward, clip, step. A loss scaler expects overflows and skips such a step itself."""
         if not bool(torch.isfinite(loss)):
             raise Diverged(f"the loss is {float(loss.detach())}")
         for group in optimiser.param_groups:
@@ -192,7 +187,7 @@ class Learner:
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:
-        """Move the average; early on it follows faster, so that the first weights do not linger."""
+        """Updates the moving average, faster at first, so that the initial weights do not linger."""
         decay = min(self.settings.optimiser.ema, (1.0 + step) / (10.0 + step))
         for mean, value in zip(self.average.parameters(), self.model.parameters(), strict=True):
             mean.lerp_(value, 1.0 - decay)
@@ -214,7 +209,7 @@ class Learner:
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on as if ``state`` had just been taken."""
+        """Continues as if ``state`` had just been taken."""
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])

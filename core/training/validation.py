@@ -1,10 +1,11 @@
-"""How good a model is on held-out pictures, in the figures that the criterion and the report use."""
+"""How good a model is on held-out pictures, by the metrics that the criterion and the report use."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +24,12 @@ UNITS = {Criterion.PSNR.value: " dB", Criterion.LINE_PSNR.value: " dB"}
 
 
 def validation_pairs(crops: Sequence[Tensor], degradation: DegradationSettings, scale: int, seed: int) -> list[Pair]:
-    """A degraded and a reference picture for each (1, C, h, w) crop, the same at every validation."""
+    """A degraded picture and its reference for each (1, C, h, w) crop, the same at every validation."""
     return [degrade(crop, scale, degradation, seed, 21, index) for index, crop in enumerate(crops)]
 
 
 def find_lpips(settings: ValidationSettings, note: Callable[[str], None]) -> LpipsNetwork | None:
-    """The LPIPS network if its package and weights are there. Raises ``MetricUnavailable`` if they were asked for."""
+    """The LPIPS network if its package and weights are available. Raises ``MetricUnavailable`` if they are required."""
     wanted = settings.lpips_weights or settings.criterion is Criterion.LPIPS
     try:
         file = Path(settings.lpips_weights) if settings.lpips_weights else None
@@ -41,7 +42,7 @@ def find_lpips(settings: ValidationSettings, note: Callable[[str], None]) -> Lpi
 
 
 def line_psnr(output: Tensor, reference: Tensor, width: float) -> float:
-    """PSNR in dB over the dark thin lines of one reference: the mean squared error weighted by ``line_map``.
+    """PSNR in dB over the dark thin lines of one reference: of the mean squared error weighted by ``line_map``.
 
     NaN if the reference has no lines.
     """
@@ -54,7 +55,7 @@ def line_psnr(output: Tensor, reference: Tensor, width: float) -> float:
 
 
 def run_model(model: nn.Module, degraded: Tensor, device: torch.device) -> Tensor:
-    """The model's answer to (B, C, H, W) on the CPU, clamped to 0..1; grey models get luma."""
+    """The model's output for (B, C, H, W), on the CPU, clamped to 0..1."""
     with torch.no_grad():
         return model(degraded.to(device)).float().clamp(0, 1).cpu()
 
@@ -62,7 +63,7 @@ def run_model(model: nn.Module, degraded: Tensor, device: torch.device) -> Tenso
 def score(
     model: nn.Module, pairs: Sequence[Pair], device: torch.device, line_width: float, lpips: LpipsNetwork | None = None
 ) -> tuple[Scores, list[Tensor]]:
-    """(mean scores, outputs) of a model in evaluation mode over pairs that fit its channels."""
+    """(mean scores, outputs) of a model in evaluation mode, over pairs that fit its channels."""
     rows: dict[str, list[float]] = {}
     outputs: list[Tensor] = []
     for pair in pairs:
@@ -78,12 +79,8 @@ def score(
         for name, value in row.items():
             rows.setdefault(name, []).append(value)
         outputs.append(output)
-    means = {name: _mean([value for value in values if not math.isnan(value)]) for name, values in rows.items()}
-    return means, outputs
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
+    known = {name: [value for value in values if not math.isnan(value)] for name, values in rows.items()}
+    return {name: fmean(values) if values else math.nan for name, values in known.items()}, outputs
 
 
 def gain(before: Scores, after: Scores, criterion: str) -> float:
@@ -93,7 +90,7 @@ def gain(before: Scores, after: Scores, criterion: str) -> float:
 
 
 def is_better(candidate: Scores, best: Scores, start: Scores, settings: ValidationSettings) -> bool:
-    """Whether ``candidate`` beats ``best`` by the criterion without having paid for it with PSNR."""
+    """Whether ``candidate`` beats ``best`` by the criterion without losing too much PSNR."""
     return (
         gain(best, candidate, settings.criterion.value) > 0
         and start["psnr"] - candidate["psnr"] <= settings.most_psnr_lost

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-import torch
 from backplate.cli import app
 from PIL import Image
 from safetensors.torch import save_file
-from typer.testing import CliRunner
+from tiny_models import compact
+from typer.testing import CliRunner, Result
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,12 +41,15 @@ def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def backplate() -> Callable[..., object]:
-    """``backplate("upscale", path, "-o", path)``: the command in this process; the result has ``exit_code``,
-    ``stdout`` and ``stderr``."""
+def backplate() -> Callable[..., Result]:
+    """``backplate("upscale", path, "-o", path)``: the command in this process. With ``code`` and ``says``, it ends with
+    that exit code and has that text on stderr."""
 
-    def run(*words: object):
-        return CliRunner().invoke(app, [str(word) for word in words])
+    def run(*words: object, code: int | None = None, says: str = "") -> Result:
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert code in (None, result.exit_code), result.stderr
+        assert says in result.stderr
+        return result
 
     return run
 
@@ -73,28 +76,14 @@ def program() -> Callable[..., subprocess.Popen[str]]:
     return start
 
 
-def compact(scale: int, features: int = 8, convolutions: int = 2) -> dict[str, torch.Tensor]:
-    """SRVGGNetCompact: nearest-neighbour enlargement plus a texture, here of about one level in 255."""
-    generator = torch.Generator().manual_seed(1)
-
-    def weights(outputs: int, inputs: int, gain: float) -> torch.Tensor:
-        return torch.randn(outputs, inputs, 3, 3, generator=generator) * gain / (9 * inputs) ** 0.5
-
-    state: dict[str, torch.Tensor] = {}
-    for index in range(convolutions + 1):
-        state[f"body.{2 * index}.weight"] = weights(features, features if index else 3, 1.0)
-        state[f"body.{2 * index}.bias"] = torch.zeros(features)
-        state[f"body.{2 * index + 1}.weight"] = torch.full((features,), 0.2)
-    state[f"body.{2 * convolutions + 2}.weight"] = weights(3 * scale**2, features, 0.01)
-    state[f"body.{2 * convolutions + 2}.bias"] = torch.zeros(3 * scale**2)
-    return state
-
-
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of weights that doubles pictures."""
+    """A file of weights that doubles pictures and adds a texture of about one level of 255."""
     path = tmp_path_factory.mktemp("models") / "tiny_x2.safetensors"
-    save_file(compact(scale=2), path)
+    state = compact(seed=1, scale=2)
+    for name in list(state)[-2:]:
+        state[name] *= 0.05
+    save_file(state, path)
     return path
 
 

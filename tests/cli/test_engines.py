@@ -36,8 +36,7 @@ def test_engines_are_listed_with_what_is_missing(backplate, monkeypatch):
 @needs_ncnn
 def test_an_exported_model_and_the_engine_give_what_pytorch_gives(backplate, drawn, model, tmp_path):
     source = drawn("in.png", (40, 30))
-    exported = backplate("export", model, "--to", "ncnn", "-o", tmp_path / "tiny.param")
-    assert exported.exit_code == 0, exported.stderr
+    exported = backplate("export", model, "--to", "ncnn", "-o", tmp_path / "tiny.param", code=0)
     assert "largest difference to PyTorch" in exported.stdout
     told = backplate("info", tmp_path / "tiny.param")
     assert "x2, 3 to 3 channels" in told.stdout
@@ -49,8 +48,7 @@ def test_an_exported_model_and_the_engine_give_what_pytorch_gives(backplate, dra
         "file": ["--model", tmp_path / "tiny.param"],
         "file in vain": ["--model", tmp_path / "tiny.param", "--engine", "onnxruntime"],
     }.items():
-        result = backplate("upscale", source, "-o", tmp_path / f"{name}.png", *words)
-        assert result.exit_code == 0, result.stderr
+        result = backplate("upscale", source, "-o", tmp_path / f"{name}.png", *words, code=0)
         assert "instead of" not in result.stderr
         text = " ".join((result.stdout + result.stderr).split())
         assert ("runs in the engine that it was made for" in text) == (name == "file in vain")
@@ -64,8 +62,7 @@ def test_an_exported_model_and_the_engine_give_what_pytorch_gives(backplate, dra
 def test_an_engine_of_tensorrt_is_built_ahead_of_time(backplate, model, tmp_path):
     file = tmp_path / "tiny.engine"
     words = ["export", model, "--to", "tensorrt", "--tile", "64", "--fp16", "-o", file]
-    built = backplate(*words)
-    assert built.exit_code == 0, built.stderr
+    built = backplate(*words, code=0)
     assert file.stat().st_size > 10_000
     (kept,) = (tmp_path / "cache").rglob("*.engine")
     # Wrapped to the width of a terminal or not.
@@ -73,12 +70,8 @@ def test_an_engine_of_tensorrt_is_built_ahead_of_time(backplate, model, tmp_path
     assert "half precision" in built.stdout
     assert kept.read_bytes().endswith(file.read_bytes())
     assert json.loads((tmp_path / "tiny.engine.json").read_text())["scale"] == 2
-    again = backplate(*words)
-    assert again.exit_code == 1
-    assert "already exists" in again.stderr
-    refused = backplate("export", model, "--to", "tensorrt", "-o", tmp_path / "tiny.onnx")
-    assert refused.exit_code == 2
-    assert "ends in .engine" in refused.stderr
+    backplate(*words, code=1, says="already exists")
+    backplate("export", model, "--to", "tensorrt", "-o", tmp_path / "tiny.onnx", code=2, says="ends in .engine")
 
 
 def test_without_tensorrt_the_export_names_the_package(backplate, model, tmp_path, monkeypatch):
@@ -87,8 +80,7 @@ def test_without_tensorrt_the_export_names_the_package(backplate, model, tmp_pat
         "backplate.core.engines.tensorrt.export.open_package",
         importlib.import_module("backplate.core.engines.tensorrt.package").open_package.__wrapped__,
     )
-    result = backplate("export", model, "--to", "tensorrt", "-o", tmp_path / "tiny.engine")
-    assert result.exit_code == 1
+    result = backplate("export", model, "--to", "tensorrt", "-o", tmp_path / "tiny.engine", code=1)
     assert "is not exported: pip install something." in result.stderr
     assert list(tmp_path.glob("*.engine")) == []
 
@@ -105,9 +97,7 @@ def test_an_engine_file_that_cannot_run_here_is_one_sentence(backplate, drawn, t
 def test_an_engine_that_cannot_run_is_replaced_aloud(backplate, drawn, model, tmp_path, monkeypatch):
     monkeypatch.setattr("backplate.core.engines.ncnn.engine.unusable", lambda: "ncnn is not installed; pip install x")
     words = ["upscale", drawn("in.png"), "-o", tmp_path / "out.png", "--model", model, "--engine", "ncnn"]
-    result = backplate(*words)
-    assert result.exit_code == 0, result.stderr
-    assert "tiny_x2 runs in PyTorch instead of ncnn: ncnn is not installed; pip install x." in result.stderr
+    backplate(*words, code=0, says="tiny_x2 runs in PyTorch instead of ncnn: ncnn is not installed; pip install x.")
     assert (tmp_path / "out.png").exists()
 
 
@@ -120,9 +110,7 @@ def test_an_engine_that_cannot_run_is_replaced_aloud(backplate, drawn, model, tm
     ],
 )
 def test_what_makes_no_sense_is_said(backplate, model, words, said):
-    result = backplate("export", model, *words)
-    assert result.exit_code == 2
-    assert said in result.stderr
+    backplate("export", model, *words, code=2, says=said)
 
 
 @needs_ncnn

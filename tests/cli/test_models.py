@@ -18,8 +18,7 @@ def folder(tmp_path, model):
 
 
 def test_table_shows_known_models_and_others(backplate, folder):
-    result = backplate("models", "--models-dir", folder)
-    assert result.exit_code == 0
+    result = backplate("models", "--models-dir", folder, code=0)
     lines = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
     assert lines["realesr-general-x4v3"].split()[1:4] == ["x4", "BSD-3-Clause", "yes"]
     assert lines["RealESRGAN_x4plus"].split()[1:4] == ["x4", "BSD-3-Clause", "-"]
@@ -44,14 +43,11 @@ def test_list_for_scripts(backplate, folder):
 
 
 def test_folder_that_is_not_there(backplate, tmp_path):
-    result = backplate("models", "--models-dir", tmp_path / "nothing")
-    assert result.exit_code == 1
-    assert "is not a folder" in result.stderr
+    backplate("models", "--models-dir", tmp_path / "nothing", code=1, says="is not a folder")
 
 
 def test_info(backplate, model):
-    result = backplate("info", model)
-    assert result.exit_code == 0
+    result = backplate("info", model, code=0)
     assert "x2" in result.stdout
     assert result.stdout.rstrip().endswith(str(model))
 
@@ -63,21 +59,17 @@ def test_info_for_scripts_finds_by_name(backplate, model):
 
 
 def test_info_on_what_is_not_there(backplate):
-    result = backplate("info", "4x-UltraSharp")
-    assert result.exit_code == 1
+    result = backplate("info", "4x-UltraSharp", code=1)
     assert result.stderr.count("\n") == 1
     assert "https://" in result.stderr
 
 
 def test_fetch_of_a_model_that_nobody_knows(backplate):
-    result = backplate("models", "fetch", "5x-Nothing")
-    assert result.exit_code == 2
-    assert "choose one of RealESRGAN_x4plus" in result.stderr
+    backplate("models", "fetch", "5x-Nothing", code=2, says="choose one of RealESRGAN_x4plus")
 
 
 def test_fetch_shows_a_licence_that_forbids_commercial_use_and_stops(backplate, tmp_path):
-    result = backplate("models", "fetch", "4x-ultrasharp", "--models-dir", tmp_path / "new")
-    assert result.exit_code == 1
+    result = backplate("models", "fetch", "4x-ultrasharp", "--models-dir", tmp_path / "new", code=1)
     assert "CC-BY-NC-SA-4.0 (forbids commercial use; --accept-non-commercial" in result.stderr
     assert not (tmp_path / "new").exists()
 
@@ -101,7 +93,6 @@ def test_fetch_into_the_wanted_folder(backplate, tmp_path, monkeypatch, words, p
     monkeypatch.setattr(models_command, "fetch", fetch)
     words = [tmp_path / word if word == "there" else word for word in words]
     (tmp_path / "there").mkdir()
-    result = backplate("models", *words)
-    assert result.exit_code == 0, result.stderr
+    result = backplate("models", *words, code=0)
     assert asked == [("realesr-general-x4v3", tmp_path / place, False)]
     assert result.stdout.strip() == str(tmp_path / place / "realesr-general-x4v3.pth")

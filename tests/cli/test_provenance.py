@@ -45,8 +45,7 @@ def test_metadata_is_carried_unless_it_is_stripped(backplate, generated, model, 
 
 def test_a_source_type_is_one_of_two(backplate, generated, model, tmp_path):
     words = ("upscale", generated, "-o", tmp_path / "out.png", "-m", model, "--source-type")
-    result = backplate(*words, "humanEdits")
-    assert result.exit_code == 2
+    result = backplate(*words, "humanEdits", code=2)
     assert "choose one of algorithmicallyEnhanced, compositeWithTrainedAlgorithmicMedia" in result.stderr
     assert backplate(*words, "algorithmicallyEnhanced").exit_code == 0
     assert "digitalsourcetype/algorithmicallyEnhanced" in text_of(tmp_path / "out.png")["XML:com.adobe.xmp"]
@@ -61,8 +60,7 @@ def test_a_model_of_unknown_licence_is_refused_before_any_work(backplate, genera
         shutil.copy(generated, source)
     elif command == "video":
         output = tmp_path / "out.mp4"
-    result = backplate(command.split()[0], source, "-o", output, "-m", model, "--commercial")
-    assert result.exit_code == 1
+    result = backplate(command.split()[0], source, "-o", output, "-m", model, "--commercial", code=1)
     assert f"(SHA-256 {sha256_of(model)}) is not known" in result.stderr
     assert not output.exists()
 
@@ -72,8 +70,7 @@ def test_an_allowed_model_works_and_the_manifest_says_so(backplate, generated, t
     folder.mkdir()
     shutil.copy(generated, folder)
     lite = BUNDLED / "backplate-lite-x2.safetensors"
-    result = backplate("upscale", folder, "-o", tmp_path / "out", "-m", lite, "--commercial")
-    assert result.exit_code == 0, result.stderr
+    backplate("upscale", folder, "-o", tmp_path / "out", "-m", lite, "--commercial", code=0)
     entry = json.loads((tmp_path / "out" / "manifest.jsonl").read_text())
     found = (entry["model_licence"], entry["model_commercial_use"], entry["model_sha256"])
     assert found == ("Apache-2.0", True, sha256_of(lite))
@@ -103,24 +100,18 @@ def test_a_list_is_imported_and_answers(backplate, generated, model, tmp_path):
     shown = backplate("info", model).stdout
     assert "CC-BY-NC-SA-4.0: commercial use NOT allowed (https://openmodeldb.info/models/2x-Closed)" in shown
     assert json.loads(backplate("info", model, "--json").stdout)["commercial_use"] is False
-    result = backplate("upscale", generated, "-o", tmp_path / "out.png", "-m", model, "--commercial")
-    assert result.exit_code == 1
+    result = backplate("upscale", generated, "-o", tmp_path / "out.png", "-m", model, "--commercial", code=1)
     assert "is under CC-BY-NC-SA-4.0, which forbids commercial use" in result.stderr
 
 
 def test_a_damaged_list_is_one_sentence(backplate, model, data_folder):
     data_folder.mkdir()
     (data_folder / "openmodeldb.json").write_text("{")
-    result = backplate("models", "index")
-    assert result.exit_code == 1
-    assert "is damaged; fetch it again with `backplate models index fetch`" in result.stderr
-    result = backplate("info", model)
-    assert result.exit_code == 0
-    assert "is damaged; fetch it again" in result.stderr
+    backplate("models", "index", code=1, says="is damaged; fetch it again with `backplate models index fetch`")
+    backplate("info", model, code=0, says="is damaged; fetch it again")
 
 
 def test_an_address_that_does_not_answer(backplate):
-    result = backplate("models", "index", "fetch", "--url", "http://127.0.0.1:9/models.json")
-    assert result.exit_code == 1
+    result = backplate("models", "index", "fetch", "--url", "http://127.0.0.1:9/models.json", code=1)
     assert "http://127.0.0.1:9/models.json" in result.stderr
     assert "import a file that you downloaded" in result.stderr

@@ -24,13 +24,13 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def shootout(backplate, pictures: Path, output: Path, *words: object):
-    return backplate("shootout", *words, "--images", pictures, "--scale", 2, "-o", output, "--metrics", "psnr")
+def shootout(backplate, pictures: Path, output: Path, *words: object, **checks: object):
+    options = ("--images", pictures, "--scale", 2, "-o", output, "--metrics", "psnr")
+    return backplate("shootout", *words, *options, **checks)
 
 
 def test_a_run_writes_its_report(backplate, model, pictures, tmp_path):
-    result = shootout(backplate, pictures, tmp_path / "out", "--models", model, "--degrade", "bicubic")
-    assert result.exit_code == 0, result.stderr
+    result = shootout(backplate, pictures, tmp_path / "out", "--models", model, "--degrade", "bicubic", code=0)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "contact_sheet.png",
         "report.csv",
@@ -47,8 +47,7 @@ def test_a_run_writes_its_report(backplate, model, pictures, tmp_path):
 def test_models_follow_one_option_or_several(backplate, model, pictures, tmp_path):
     other = shutil.copy(model, tmp_path / "other.safetensors")
     for words in (["--models", model, other], ["--models", model, "--models", other]):
-        result = shootout(backplate, pictures, tmp_path / "out", *words)
-        assert result.exit_code == 0, result.stderr
+        shootout(backplate, pictures, tmp_path / "out", *words, code=0)
         with (tmp_path / "out/report.csv").open() as file:
             assert {row["model"] for row in csv.DictReader(file)} == {"Lanczos", "tiny_x2", "other"}
 
@@ -59,16 +58,14 @@ def test_references_are_matched_by_name(backplate, model, pictures, tmp_path):
     for path in pictures.iterdir():
         Image.open(path).resize((32, 24), Image.Resampling.BICUBIC).save(small / path.name)
     (pictures / "p2.png").unlink()
-    result = shootout(backplate, small, tmp_path / "out", "-m", model, "--references", pictures)
-    assert result.exit_code == 0, result.stderr
+    result = shootout(backplate, small, tmp_path / "out", "-m", model, "--references", pictures, code=0)
     assert f"p2.png of {small} has no partner in {pictures}." in result.stdout
     data = json.loads((tmp_path / "out/report.json").read_text())
     assert [each["has_reference"] for each in data["pictures"]] == [True, True, False]
 
 
 def test_a_scale_that_is_not_the_models_is_met(backplate, model, pictures, tmp_path):
-    result = backplate("shootout", "-m", model, "--images", pictures, "--scale", 3, "-o", tmp_path / "out")
-    assert result.exit_code == 0, result.stderr
+    backplate("shootout", "-m", model, "--images", pictures, "--scale", 3, "-o", tmp_path / "out", code=0)
     data = json.loads((tmp_path / "out/report.json").read_text())
     assert data["pictures"][0]["result"] == [192, 144]
 
@@ -77,8 +74,7 @@ def test_a_bad_model_and_a_bad_picture_are_listed_and_exit_code_2(backplate, mod
     (pictures / "bad.png").write_text("no picture")
     (tmp_path / "fake.pth").write_text("no weights")
     words = ["--models", model, tmp_path / "fake.pth", "absent"]
-    result = shootout(backplate, pictures, tmp_path / "out", *words)
-    assert result.exit_code == 2
+    result = shootout(backplate, pictures, tmp_path / "out", *words, code=2)
     for start in ("bad.png is left out: ", "fake cannot be used: ", "absent cannot be used: "):
         assert start in result.stdout
     page = (tmp_path / "out/report.html").read_text()
@@ -87,8 +83,7 @@ def test_a_bad_model_and_a_bad_picture_are_listed_and_exit_code_2(backplate, mod
 
 
 def test_no_model_at_all_is_exit_code_1(backplate, pictures, tmp_path):
-    result = shootout(backplate, pictures, tmp_path / "out", "-m", "absent")
-    assert result.exit_code == 1
+    shootout(backplate, pictures, tmp_path / "out", "-m", "absent", code=1)
     assert (tmp_path / "out/report.html").exists()
 
 
@@ -110,9 +105,7 @@ def test_misuse_is_exit_code_2(backplate, model, pictures, tmp_path, words, mess
 
 def test_a_file_in_the_place_of_the_folder_is_refused(backplate, model, pictures, tmp_path):
     (tmp_path / "out").touch()
-    result = shootout(backplate, pictures, tmp_path / "out", "-m", model)
-    assert result.exit_code == 2
-    assert "out is a file; name a folder" in result.stderr
+    shootout(backplate, pictures, tmp_path / "out", "-m", model, code=2, says="out is a file; name a folder")
 
 
 def test_references_and_degradation_at_once_are_refused(backplate, model, pictures, tmp_path):

@@ -27,8 +27,7 @@ def pictures(tmp_path: Path) -> Path:
 def study(backplate, model: Path, pictures: Path, tmp_path: Path) -> Path:
     """Of a tiny model and plain Lanczos."""
     words = ["--models", model, "lanczos", "--images", pictures, "--scale", 2, "--voters", 3, "--no-tune"]
-    result = backplate("study", "new", "-o", tmp_path / "study", *words)
-    assert result.exit_code == 0, result.stderr
+    backplate("study", "new", "-o", tmp_path / "study", *words, code=0)
     return tmp_path / "study"
 
 
@@ -41,10 +40,8 @@ def vote(study: Path, voters: int, favourite: str) -> Path:
 
 def test_from_models_to_a_preset_to_the_next_job(backplate, study: Path, model: Path, pictures: Path, tmp_path: Path):
     assert sorted(path.name for path in study.iterdir()) == ["key.json", "page.html", "pictures", "study.json"]
-    result = backplate("study", "import", study, vote(study, 3, "tiny_x2"))
-    assert result.exit_code == 0, result.stderr
-    result = backplate("study", "tally", study, "--write-preset", tmp_path / "winner.json")
-    assert result.exit_code == 0, result.stderr
+    result = backplate("study", "import", study, vote(study, 3, "tiny_x2"), code=0)
+    result = backplate("study", "tally", study, "--write-preset", tmp_path / "winner.json", code=0)
     assert "tiny_x2 wins." in result.stdout
     assert sorted(path.name for path in (study / "report").iterdir()) == ["report.csv", "report.html", "report.json"]
     renamed = tmp_path / "models" / "another_name.safetensors"
@@ -52,8 +49,7 @@ def test_from_models_to_a_preset_to_the_next_job(backplate, study: Path, model: 
     shutil.copy(model, renamed)
     common = ("--models-dir", renamed.parent, "--no-tune")
     source = pictures / "p0.png"
-    result = backplate("upscale", source, "-o", tmp_path / "a.png", "--preset", tmp_path / "winner.json", *common)
-    assert result.exit_code == 0, result.stderr
+    backplate("upscale", source, "-o", tmp_path / "a.png", "--preset", tmp_path / "winner.json", *common, code=0)
     assert backplate("upscale", source, "-o", tmp_path / "b.png", "-m", model, "--scale", 2).exit_code == 0
     assert Image.open(tmp_path / "a.png").tobytes() == Image.open(tmp_path / "b.png").tobytes()
     words = ("--preset", tmp_path / "winner.json", "--scale", 3, *common)
@@ -65,9 +61,7 @@ def test_a_preset_of_a_model_that_is_not_here_is_a_sentence(backplate, study: Pa
     backplate("study", "import", study, vote(study, 3, "tiny_x2"))
     backplate("study", "tally", study, "--write-preset", tmp_path / "winner.json")
     words = ("upscale", pictures / "p0.png", "-o", tmp_path / "a.png", "--preset", tmp_path / "winner.json")
-    result = backplate(*words)
-    assert result.exit_code == 1
-    assert "put it there" in result.stderr
+    backplate(*words, code=1, says="put it there")
     assert not (tmp_path / "a.png").exists()
     words = ("upscale", pictures / "p0.png", "-o", tmp_path / "a.png", "--preset", study / "study.json")
     assert "is not a preset" in backplate(*words).stderr
@@ -79,8 +73,7 @@ def test_a_preset_may_be_a_side(backplate, study: Path, model: Path, pictures: P
     data = json.loads((tmp_path / "sharper.json").read_text())
     (tmp_path / "sharper.json").write_text(json.dumps({**data, "label": "sharper", "sharpen": 0.8}))
     words = ("--models", model, tmp_path / "sharper.json", "--models-dir", model.parent, "--images", pictures)
-    result = backplate("study", "new", "-o", tmp_path / "next", *words, "--scale", 2, "--no-tune")
-    assert result.exit_code == 0, result.stderr
+    backplate("study", "new", "-o", tmp_path / "next", *words, "--scale", 2, "--no-tune", code=0)
     key = read_key(tmp_path / "next")
     assert key.labels == ("tiny_x2", "sharper")
     assert key.settings["sharper"]["sharpen"] == 0.8
@@ -88,8 +81,7 @@ def test_a_preset_may_be_a_side(backplate, study: Path, model: Path, pictures: P
 
 def test_without_a_clear_winner_there_is_no_preset(backplate, study: Path, tmp_path: Path):
     backplate("study", "import", study, vote(study, 3, "nobody"))
-    result = backplate("study", "tally", study, "--write-preset", tmp_path / "winner.json")
-    assert result.exit_code == 1
+    result = backplate("study", "tally", study, "--write-preset", tmp_path / "winner.json", code=1)
     assert "There is nothing to set: no clear winner" in result.stderr
     assert not (tmp_path / "winner.json").exists()
     assert (study / "report/report.html").exists()
@@ -97,18 +89,14 @@ def test_without_a_clear_winner_there_is_no_preset(backplate, study: Path, tmp_p
 
 def test_lanczos_may_win_but_is_no_preset(backplate, study: Path, tmp_path: Path):
     backplate("study", "import", study, vote(study, 3, "Lanczos"))
-    result = backplate("study", "tally", study, "--write-preset", tmp_path / "winner.json")
-    assert result.exit_code == 1
-    assert "needs no model" in result.stderr
+    backplate("study", "tally", study, "--write-preset", tmp_path / "winner.json", code=1, says="needs no model")
 
 
 def test_finished_results_are_compared(backplate, pictures: Path, tmp_path: Path):
     other = tmp_path / "other"
     shutil.copytree(pictures, other)
     (other / "p3.png").unlink()
-    result = backplate("study", "new", "-o", tmp_path / "s", "--results", f"A={pictures}", f"B={other}")
-    assert result.exit_code == 0, result.stderr
-    assert "p3.png" in result.stderr
+    backplate("study", "new", "-o", tmp_path / "s", "--results", f"A={pictures}", f"B={other}", code=0, says="p3.png")
     assert len({answer.picture for answer in read_key(tmp_path / "s").answers.values()}) == 3
 
 
@@ -126,16 +114,12 @@ def test_finished_results_are_compared(backplate, pictures: Path, tmp_path: Path
     ],
 )
 def test_what_makes_no_sense_is_a_sentence(backplate, tmp_path: Path, words: list[str], sentence: str):
-    result = backplate("study", "new", "-o", tmp_path / "s", *words)
-    assert result.exit_code == 2
-    assert sentence in result.stderr
+    backplate("study", "new", "-o", tmp_path / "s", *words, code=2, says=sentence)
     assert not (tmp_path / "s").exists()
 
 
 def test_one_side_only_is_a_sentence(backplate, pictures: Path, tmp_path: Path):
-    result = backplate("study", "new", "-o", tmp_path / "s", "--results", f"A={pictures}")
-    assert result.exit_code == 1
-    assert "compares 2 to 8 sides" in result.stderr
+    backplate("study", "new", "-o", tmp_path / "s", "--results", f"A={pictures}", code=1, says="compares 2 to 8 sides")
 
 
 def test_the_plan_is_the_same_each_time(backplate):
@@ -147,14 +131,10 @@ def test_the_plan_is_the_same_each_time(backplate):
 
 def test_commands_on_no_study_are_sentences(backplate, tmp_path: Path):
     for command in ("tally", "serve"):
-        result = backplate("study", command, tmp_path)
-        assert result.exit_code == 1
-        assert "There is no" in result.stderr
+        backplate("study", command, tmp_path, code=1, says="There is no")
 
 
 def test_without_the_extra_serve_says_what_to_install(backplate, study: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "starlette.applications", None)
     monkeypatch.delitem(sys.modules, "backplate.core.study.serve", raising=False)
-    result = backplate("study", "serve", study)
-    assert result.exit_code == 2
-    assert "pip install 'backplate[study]'" in result.stderr
+    backplate("study", "serve", study, code=2, says="pip install 'backplate[study]'")

@@ -30,8 +30,7 @@ def cels(tmp_path):
 
 def test_finetune_writes_a_model_and_prints_the_scores(backplate, model, cels, tmp_path):
     out = tmp_path / "run"
-    done = backplate("finetune", "-m", model, "--data", cels, "--recipe", "anime", "-o", out, *SMALL)
-    assert done.exit_code == 0, done.stderr
+    done = backplate("finetune", "-m", model, "--data", cels, "--recipe", "anime", "-o", out, *SMALL, code=0)
     assert "line_psnr" in done.stdout
     assert "Step 4:" in done.stderr
     card = card_of(out / "run-last.safetensors")
@@ -48,7 +47,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(backplate, model, cels
         stopped = backplate(*words, "-o", tmp_path / "run")
     assert stopped.exit_code == 130
     assert "Stopped after step 3; the same command continues from there." in stopped.stderr
-    assert "Going on after step 3 of 4" in backplate(*words, "-o", tmp_path / "run").stderr
+    assert "Continuing after step 3 of 4" in backplate(*words, "-o", tmp_path / "run").stderr
     assert read_rows(tmp_path / "run" / "log.jsonl") == read_rows(tmp_path / "whole" / "log.jsonl")
 
 
@@ -81,8 +80,7 @@ def test_perceptual_and_adversarial_losses_run_to_the_end_and_go_on(
         "--set=losses.gan_features=8", f"--set=losses.vgg_weights={networks / 'vgg19.safetensors'}",
         f"--set=validation.lpips_weights={networks / 'alex.pth'}",
     )  # fmt: skip
-    done = backplate(*words, "-o", tmp_path / "whole")
-    assert done.exit_code == 0, done.stderr
+    done = backplate(*words, "-o", tmp_path / "whole", code=0)
     assert "lpips" in done.stdout
     rows = read_rows(tmp_path / "whole" / "log.jsonl")
     assert {"l1", "perceptual", "gan", "discriminator"} <= set(rows[0])
@@ -113,8 +111,7 @@ def interrupt(monkeypatch, before):
 
 def test_train_makes_a_network_from_nothing(backplate, tmp_path):
     size = ("network.scale=2", "network.features=4", "network.convolutions=1", "data.drawn=6", "data.drawn_size=40")
-    done = backplate("train", "-o", tmp_path / "new", *SMALL, *(f"--set={s}" for s in size))
-    assert done.exit_code == 0, done.stderr
+    backplate("train", "-o", tmp_path / "new", *SMALL, *(f"--set={s}" for s in size), code=0)
     card = card_of(tmp_path / "new" / "new-last.safetensors")
     assert (card["scale"], card["recipe"]) == (2, "custom")
 
@@ -131,9 +128,7 @@ def test_train_makes_a_network_from_nothing(backplate, tmp_path):
     ],
 )
 def test_settings_that_cannot_be_meant_are_misuse(backplate, model, cels, tmp_path, words, sentence):
-    done = backplate("finetune", "-m", model, "--data", cels, "-o", tmp_path / "run", *words)
-    assert done.exit_code == 2
-    assert sentence in done.stderr
+    backplate("finetune", "-m", model, "--data", cels, "-o", tmp_path / "run", *words, code=2, says=sentence)
     assert not (tmp_path / "run").exists()
 
 
@@ -151,9 +146,8 @@ def test_settings_come_from_a_file_and_flags_win(backplate, model, cels, tmp_pat
     mine = tmp_path / "mine.yaml"
     mine.write_text("steps: 99\nlosses: {line: 3.0}\n")
     out = tmp_path / "run"
-    done = backplate(
-        "finetune", "-m", model, "--data", cels, "--recipe", "anime", "--settings", mine, "-o", out, *SMALL
+    backplate(
+        "finetune", "-m", model, "--data", cels, "--recipe", "anime", "--settings", mine, "-o", out, *SMALL, code=0
     )
-    assert done.exit_code == 0, done.stderr
     settings = card_of(out / "run-last.safetensors")["settings"]
     assert (settings["steps"], settings["losses"]["line"]) == (4, 3.0)

@@ -65,6 +65,11 @@ def server(comfyui_home: Path, comfyui_python: Path, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture
+def models(server: Server) -> Path:
+    return server.base / "models" / "upscale_models"
+
+
+@pytest.fixture
 def comfy(server: Server) -> Iterator[Client]:
     """A client with its own websocket on the session's server."""
     server.check_alive()

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 import tiny_models
-from comfy_server import Client, Graph
-from graphs import load_image, load_model, tiled_upscale
+from comfy_server import Client
+from graphs import graph_with, load_model, tiled_upscale
 from reference import PNG_TOLERANCE, drawing, largest_difference, untiled
 
 pytestmark = pytest.mark.comfyui
 
 
 def test_cancel_stops_within_the_image_and_leaves_everything_usable(comfy: Client) -> None:
-    long = Graph()
-    image = load_image(long, comfy, drawing(1024, 1024), "long.png")
+    long, image = graph_with(comfy, drawing(1024, 1024), "long.png")
     node = tiled_upscale(long, load_model(long, tiny_models.RRDB_OLD, "bf16"), image, tile_size=32)
     long.save([node, 0])
     begun = comfy.follow(comfy.queue(long), until="progress")
@@ -26,8 +25,7 @@ def test_cancel_stops_within_the_image_and_leaves_everything_usable(comfy: Clien
     assert run.ending["data"]["node_id"] == node
 
     picture = drawing(40, 40)
-    after = Graph()
-    image = load_image(after, comfy, picture, "after.png")
+    after, image = graph_with(comfy, picture, "after.png")
     model = load_model(after, tiny_models.RRDB_OLD, "fp32")
     ours = after.save([tiled_upscale(after, model, image), 0])
     theirs = after.save([after.add("ImageUpscaleWithModel", upscale_model=model, image=image), 0])

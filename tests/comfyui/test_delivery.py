@@ -13,8 +13,8 @@ from backplate.core.image.fit import Anchor, Fit, Target
 from backplate.core.tiled.pipeline import TileSettings, upscale_to
 from backplate.model_loader.loaded import load_model as read_model
 from backplate.model_loader.precision import Precision
-from comfy_server import Client, Graph
-from graphs import fitting, load_image, load_model
+from comfy_server import Client
+from graphs import fitting, graph_with, load_model
 from PIL import Image
 from reference import PNG_TOLERANCE, largest_difference
 
@@ -31,13 +31,11 @@ def test_the_prompt_and_the_pipeline_deliver_the_same(
     # Decoded here: ComfyUI versions differ in the JPEG decoder they use.
     picture = np.asarray(Image.open(shared / "images" / "realesrgan" / "0014.jpg").convert("RGB"))
 
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "0014.png")
+    graph, image = graph_with(comfy, picture, "0014.png")
     inputs = fitting(width=2000, height=2000) | {"tile_size": 0, "edge": "plain"}
     model = load_model(graph, weights.name)
     node = graph.add("BackplateUpscaleToResolution", upscale_model=model, image=image, **inputs)
-    saved = graph.save([node, 0])
-    result = comfy.picture(comfy.succeed(graph), saved)
+    result = comfy.result(graph, [node, 0])
 
     values = torch.from_numpy(picture.astype(np.float32) / 255).movedim(2, 0)[None]
     upscaler = EagerUpscaler(read_model(weights), torch.device("cpu"), Precision.AUTO)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny_models
 from comfy_server import Client, Graph, Server
-from graphs import Link, load_image, load_model, tiled_upscale
+from graphs import Link, graph_with, load_model, tiled_upscale
 from reference import PNG_TOLERANCE, drawing, largest_difference, untiled
 
 pytestmark = pytest.mark.comfyui
@@ -34,17 +34,16 @@ def load_with_engine(graph: Graph, name: str, engine: str) -> Link:
 
 @pytest.mark.parametrize("engine", ["auto", "pytorch", "onnxruntime", "ncnn"])
 def test_every_engine_gives_the_same_picture_in_our_nodes_and_core_runs_the_model_too(
-    comfy: Client, server: Server, packages: set[str], engine: str
+    comfy: Client, server: Server, models: Path, packages: set[str], engine: str
 ) -> None:
     picture = drawing(70, 90)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "engines.png")
+    graph, image = graph_with(comfy, picture, "engines.png")
     model = load_with_engine(graph, tiny_models.COMPACT, engine)
     ours = graph.save([tiled_upscale(graph, model, image, tile_size=32), 0])
     theirs = graph.save([graph.add("ImageUpscaleWithModel", upscale_model=model, image=image), 0])
     before = len(server.log.read_text(errors="replace"))
     run = comfy.succeed(graph)
-    expected = untiled(server.base / "models" / "upscale_models" / tiny_models.COMPACT, picture)
+    expected = untiled(models / tiny_models.COMPACT, picture)
     assert largest_difference(comfy.picture(run, ours), expected) <= PNG_TOLERANCE
     assert largest_difference(comfy.picture(run, theirs), expected) <= PNG_TOLERANCE
     needed = {"onnxruntime": {"onnx", "onnxscript", "onnxruntime"}, "ncnn": {"ncnn"}}.get(engine, set())
@@ -52,7 +51,9 @@ def test_every_engine_gives_the_same_picture_in_our_nodes_and_core_runs_the_mode
     assert ("instead of" in said) == (not needed <= packages)
 
 
-def test_an_exported_model_is_a_model_of_our_loader(comfy: Client, server: Server, packages: set[str]) -> None:
+def test_an_exported_model_is_a_model_of_our_loader(
+    comfy: Client, server: Server, models: Path, packages: set[str]
+) -> None:
     if "ncnn" not in packages:
         pytest.skip("ComfyUI's interpreter has no ncnn")
     graph = Graph()
@@ -62,17 +63,13 @@ def test_an_exported_model_is_a_model_of_our_loader(comfy: Client, server: Serve
     )  # fmt: skip
     graph.text([node, 0])
     comfy.succeed(graph)
-    models = server.base / "models" / "upscale_models"
     for file in (server.base / "output" / "engines").glob("alone.*"):
         shutil.copy(file, models / file.name)
     picture = drawing(70, 90)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "engines.png")
-    ours = graph.save([tiled_upscale(graph, load_model(graph, "alone.param"), image, tile_size=32), 0])
-    result = comfy.picture(comfy.succeed(graph), ours)
+    graph, image = graph_with(comfy, picture, "engines.png")
+    result = comfy.result(graph, [tiled_upscale(graph, load_model(graph, "alone.param"), image, tile_size=32), 0])
     assert largest_difference(result, untiled(models / tiny_models.COMPACT, picture)) <= PNG_TOLERANCE
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "engines.png")
+    graph, image = graph_with(comfy, picture, "engines.png")
     model = load_model(graph, "alone.param")
     graph.save([graph.add("ImageUpscaleWithModel", upscale_model=model, image=image), 0])
     assert "alone.param is an exported model" in comfy.run(graph).error
@@ -80,28 +77,26 @@ def test_an_exported_model_is_a_model_of_our_loader(comfy: Client, server: Serve
 
 @pytest.mark.parametrize("engine", ["ncnn", "onnxruntime"])
 def test_a_deep_model_is_the_same_in_each_engine(
-    comfy: Client, server: Server, packages: set[str], engine: str
+    comfy: Client, server: Server, models: Path, packages: set[str], engine: str
 ) -> None:
     """RRDBNet with 23 blocks, as narrow as it can be."""
     needed = {"onnxruntime": {"onnx", "onnxscript", "onnxruntime"}, "ncnn": {"ncnn"}}[engine]
     if not needed <= packages:
         pytest.skip(f"ComfyUI's interpreter has not all of {', '.join(sorted(needed))}")
     picture = drawing(40, 56)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "engines.png")
+    graph, image = graph_with(comfy, picture, "engines.png")
     model = load_with_engine(graph, tiny_models.RRDB_DEEP, engine)
     ours = graph.save([tiled_upscale(graph, model, image), 0])
     before = len(server.log.read_text(errors="replace"))
     result = comfy.picture(comfy.succeed(graph), ours)
     assert "instead of" not in server.log.read_text(errors="replace")[before:]
-    expected = untiled(server.base / "models" / "upscale_models" / tiny_models.RRDB_DEEP, picture)
+    expected = untiled(models / tiny_models.RRDB_DEEP, picture)
     assert largest_difference(result, expected) <= PNG_TOLERANCE
 
 
 def test_auto_says_on_the_node_which_engine_it_took(comfy: Client) -> None:
     picture = drawing(30, 40)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "engines.png")
+    graph, image = graph_with(comfy, picture, "engines.png")
     graph.save([tiled_upscale(graph, load_with_engine(graph, tiny_models.COMPACT_OTHER, "auto"), image), 0])
     run = comfy.succeed(graph)
     (said,) = [text for text in run.texts if " runs in " in text]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_models
 from comfy_server import Client, Graph, Run
-from graphs import SHOOTING, Link, fitting, load_image, load_model, mask_of
+from graphs import SHOOTING, Link, fitting, graph_with, load_image, load_model, mask_of
 from reference import drawing
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -49,8 +49,7 @@ def test_figures_are_on_the_node_and_in_the_history(comfy: Client) -> None:
 
 
 def test_equal_images_are_written_as_json_can(comfy: Client) -> None:
-    graph = Graph()
-    image = load_image(graph, comfy, drawing(32, 32), "equal.png")
+    graph, image = graph_with(comfy, drawing(32, 32), "equal.png")
     beside = {"mask": mask_of(image), "reference_mask": mask_of(image)}
     node = graph.add("BackplateCompareToReference", image=image, reference=image, **COMPARING, **beside)
     run = comfy.succeed(graph)
@@ -61,8 +60,7 @@ def test_equal_images_are_written_as_json_can(comfy: Client) -> None:
 
 def judged(comfy: Client, lowest_lr_psnr: float, stop_on_fail: bool) -> tuple[Run, str, str]:
     """The run, the judging node, and the node that saves what it lets through."""
-    graph = Graph()
-    source = load_image(graph, comfy, drawing(48, 64), "judged.png")
+    graph, source = graph_with(comfy, drawing(48, 64), "judged.png")
     inputs = {"lowest_lr_psnr": lowest_lr_psnr, "stop_on_fail": stop_on_fail, **JUDGING}
     node = graph.add("BackplateFidelityReport", source=source, result=enlarged(graph, source), **inputs)
     saved = graph.save([node, 0])
@@ -94,8 +92,7 @@ def test_a_bad_result_may_also_only_be_said(comfy: Client) -> None:
 
 
 def test_a_shootout_lists_files_that_can_be_fetched(comfy: Client) -> None:
-    graph = Graph()
-    images = load_image(graph, comfy, drawing(48, 64), "shootout.png")
+    graph, images = graph_with(comfy, drawing(48, 64), "shootout.png")
     foreign = [graph.add("UpscaleModelLoader", model_name=tiny_models.RRDB_NEW), 0]
     models = {"model_1": load_model(graph, tiny_models.COMPACT), "model_2": foreign}
     node = graph.add("BackplateModelShootout", images=images, **models, **SHOOTING)
@@ -114,8 +111,7 @@ def test_a_shootout_lists_files_that_can_be_fetched(comfy: Client) -> None:
 
 
 def test_a_report_outside_the_output_folder_is_refused(comfy: Client) -> None:
-    graph = Graph()
-    images = load_image(graph, comfy, drawing(16, 16), "outside.png")
+    graph, images = graph_with(comfy, drawing(16, 16), "outside.png")
     inputs = {**SHOOTING, "filename_prefix": "../outside"}
     graph.add("BackplateModelShootout", images=images, model_1=load_model(graph, tiny_models.COMPACT), **inputs)
     assert "../outside" in comfy.run(graph).error

@@ -7,16 +7,11 @@ from pathlib import Path
 import pytest
 import tiny_models
 import torch
-from comfy_server import Client, Graph, Server
-from graphs import load_image, load_model, tiled_upscale
+from comfy_server import Client, Graph
+from graphs import graph_with, load_model, tiled_upscale
 from reference import PNG_TOLERANCE, drawing, largest_difference, untiled
 
 pytestmark = pytest.mark.comfyui
-
-
-@pytest.fixture
-def models(server: Server) -> Path:
-    return server.base / "models" / "upscale_models"
 
 
 def facts_of(comfy: Client, name: str, precision: str) -> str:
@@ -43,8 +38,7 @@ def test_a_precision_that_this_device_cannot_run_is_reported(comfy: Client) -> N
 @pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
 def test_a_blend_has_the_weights_in_between(comfy: Client, models: Path, weight: float, tmp_path: Path) -> None:
     picture = drawing(32, 40)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "blend.png")
+    graph, image = graph_with(comfy, picture, "blend.png")
     pair = [load_model(graph, name) for name in (tiny_models.COMPACT, tiny_models.COMPACT_OTHER)]
     blend = graph.add("BackplateBlendUpscaleModels", model_a=pair[0], model_b=pair[1], weight=weight)
     saved = graph.save([tiled_upscale(graph, [blend, 0], image), 0])
@@ -70,8 +64,7 @@ def test_a_replaced_file_is_read_again(comfy: Client, models: Path) -> None:
     results = []
     for seed in (11, 12):
         torch.save({"params": tiny_models.compact(seed=seed)}, models / "replaced.pth")
-        graph = Graph()
-        image = load_image(graph, comfy, picture, "replaced.png")
+        graph, image = graph_with(comfy, picture, "replaced.png")
         saved = graph.save([tiled_upscale(graph, load_model(graph, "replaced.pth"), image), 0])
         results.append((comfy.picture(comfy.succeed(graph), saved), untiled(models / "replaced.pth", picture)))
     for result, expected in results:

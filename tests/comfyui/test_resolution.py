@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny_models
 from comfy_server import Client, Graph, Run
-from graphs import fitting, load_image, load_model, mask_of
+from graphs import fitting, graph_with, load_model, mask_of
 from reference import PNG_TOLERANCE, drawing, largest_difference
 
 pytestmark = pytest.mark.comfyui
@@ -41,8 +41,7 @@ def numbers(comfy: Client, run: Run, *nodes: str) -> tuple[int, ...]:
 def test_the_result_has_the_size_that_was_asked_for(
     comfy: Client, with_model: bool, request_: dict, size: tuple[int, int]
 ) -> None:
-    graph = Graph()
-    image = load_image(graph, comfy, drawing(30, 40), "fit.png")
+    graph, image = graph_with(comfy, drawing(30, 40), "fit.png")
     model = load_model(graph, tiny_models.COMPACT) if with_model else None
     node = fit(graph, image, model, **request_)
     saved, padded = graph.save([node, 0]), graph.save_mask([node, 1])
@@ -55,8 +54,7 @@ def test_the_result_has_the_size_that_was_asked_for(
 
 
 def test_padding_is_reported_and_coloured(comfy: Client) -> None:
-    graph = Graph()
-    image = load_image(graph, comfy, drawing(32, 32), "square.png")
+    graph, image = graph_with(comfy, drawing(32, 32), "square.png")
     changes = {"fit": "pad", "width": 128, "height": 64, "pad_with": "colour", "pad_colour": "#ff0000"}
     node = fit(graph, image, **changes)
     saved, padded = graph.save([node, 0]), graph.save_mask([node, 1])
@@ -70,8 +68,7 @@ def test_padding_is_reported_and_coloured(comfy: Client) -> None:
 
 
 def test_transparent_padding_makes_an_image_with_alpha(comfy: Client) -> None:
-    graph = Graph()
-    image = load_image(graph, comfy, drawing(32, 32), "square.png")
+    graph, image = graph_with(comfy, drawing(32, 32), "square.png")
     node = fit(graph, image, fit="pad", width=128, height=64, pad_with="transparent")
     saved, mask = graph.save([node, 0]), graph.save_mask([node, 4])
     run = comfy.succeed(graph)
@@ -85,8 +82,7 @@ def test_transparent_padding_makes_an_image_with_alpha(comfy: Client) -> None:
 def test_a_mask_is_brought_to_the_same_size(comfy: Client) -> None:
     picture = np.concatenate([drawing(30, 40), np.full((30, 40, 1), 255, np.uint8)], axis=-1)
     picture[:, 20:, 3] = 0
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "masked.png")
+    graph, image = graph_with(comfy, picture, "masked.png")
     node = fit(graph, image, load_model(graph, tiny_models.COMPACT), mask=mask_of(image), width=80, height=60)
     saved, mask = graph.save([node, 0]), graph.save_mask([node, 4])
     run = comfy.succeed(graph)
@@ -97,8 +93,7 @@ def test_a_mask_is_brought_to_the_same_size(comfy: Client) -> None:
 
 
 def test_the_model_makes_a_difference(comfy: Client) -> None:
-    graph = Graph()
-    image = load_image(graph, comfy, drawing(30, 40), "fit.png")
+    graph, image = graph_with(comfy, drawing(30, 40), "fit.png")
     size = {"width": 160, "height": 120}
     ours = graph.save([fit(graph, image, load_model(graph, tiny_models.COMPACT), **size), 0])
     plain = graph.save([fit(graph, image, **size), 0])

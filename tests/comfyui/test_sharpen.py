@@ -7,7 +7,7 @@ import pytest
 import torch
 from backplate.core.image.sharpen import SharpenSettings, sharpen_blend
 from comfy_server import Client, Graph
-from graphs import load_image, mask_of
+from graphs import graph_with, load_image, mask_of
 from reference import PNG_TOLERANCE, drawing, largest_difference
 
 pytestmark = pytest.mark.comfyui
@@ -53,8 +53,7 @@ def test_a_cutout_keeps_its_alpha_and_hidden_colours_do_not_show(comfy: Client) 
     for name, hidden in (("black.png", 0), ("white.png", 255)):
         picture = np.concatenate([drawing(32, 48), np.full((32, 48, 1), 255, np.uint8)], axis=-1)
         picture[:, 24:] = (hidden, hidden, hidden, 0)
-        graph = Graph()
-        image = load_image(graph, comfy, picture, name)
+        graph, image = graph_with(comfy, picture, name)
         joined = graph.add("JoinImageWithAlpha", image=image, alpha=mask_of(image))
         node = graph.add("BackplateSharpenBlend", base=[joined, 0], **{**STRONG, "halo_limit": 1.0})
         saved = graph.save([node, 0])

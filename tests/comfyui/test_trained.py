@@ -8,8 +8,8 @@ import pytest
 from backplate.core.training.config import TrainSettings, load_settings
 from backplate.core.training.loop import train
 from backplate.model_loader.loaded import load_model as read_model
-from comfy_server import Client, Graph, Server
-from graphs import load_image, load_model, tiled_upscale
+from comfy_server import Client, Server
+from graphs import graph_with, load_model, tiled_upscale
 from reference import PNG_TOLERANCE, drawing, largest_difference, untiled
 
 pytestmark = pytest.mark.comfyui
@@ -33,8 +33,7 @@ def trained(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_comfyuis_own_nodes_load_and_run_what_was_trained(comfy: Client, trained: Path) -> None:
     picture = drawing(40, 56, seed=7)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "trained.png")
+    graph, image = graph_with(comfy, picture, "trained.png")
     loader = graph.add("UpscaleModelLoader", model_name=trained.name)
     core = graph.save([graph.add("ImageUpscaleWithModel", upscale_model=[loader, 0], image=image), 0])
     ours = graph.save([tiled_upscale(graph, load_model(graph, trained.name), image, tile_size=32), 0])

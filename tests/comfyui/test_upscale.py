@@ -9,19 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_models
-from comfy_server import Client, Graph, Server
-from graphs import Link, load_image, load_model, mask_of, tiled_upscale
+from comfy_server import Client, Graph
+from graphs import Link, graph_with, load_image, load_model, mask_of, tiled_upscale
 from PIL import Image
 from reference import PNG_TOLERANCE, drawing, largest_difference, untiled
 
 pytestmark = pytest.mark.comfyui
 
 MODELS = [tiny_models.COMPACT, tiny_models.RRDB_OLD, tiny_models.RRDB_NEW]
-
-
-@pytest.fixture
-def models(server: Server) -> Path:
-    return server.base / "models" / "upscale_models"
 
 
 def load_with_comfyui(graph: Graph, name: str) -> Link:
@@ -34,22 +29,18 @@ def test_a_tiled_result_equals_one_pass_over_the_whole(
     comfy: Client, models: Path, load: Callable[[Graph, str], Link], name: str
 ) -> None:
     picture = drawing(70, 90)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "whole.png")
+    graph, image = graph_with(comfy, picture, "whole.png")
     node = tiled_upscale(graph, load(graph, name), image, tile_size=32)
-    saved = graph.save([node, 0])
-    result = comfy.picture(comfy.succeed(graph), saved)
+    result = comfy.result(graph, [node, 0])
     assert largest_difference(result, untiled(models / name, picture)) <= PNG_TOLERANCE
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_our_models_work_in_the_upscaler_of_comfyui(comfy: Client, models: Path, name: str) -> None:
     picture = drawing(40, 56, seed=1)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "core.png")
+    graph, image = graph_with(comfy, picture, "core.png")
     node = graph.add("ImageUpscaleWithModel", upscale_model=load_model(graph, name), image=image)
-    saved = graph.save([node, 0])
-    result = comfy.picture(comfy.succeed(graph), saved)
+    result = comfy.result(graph, [node, 0])
     assert largest_difference(result, untiled(models / name, picture)) <= PNG_TOLERANCE
 
 
@@ -57,8 +48,7 @@ def test_our_models_work_in_the_upscaler_of_comfyui(comfy: Client, models: Path,
 def test_a_model_shared_with_our_half_precision_run_stays_usable(comfy: Client, models: Path, precision: str) -> None:
     """One model, first in our node with a wish for half precision, then in ComfyUI's, which feeds it fp32."""
     picture = drawing(40, 56, seed=2)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "shared.png")
+    graph, image = graph_with(comfy, picture, "shared.png")
     model = load_model(graph, tiny_models.COMPACT, precision)
     ours = tiled_upscale(graph, model, image)
     theirs = graph.add("ImageUpscaleWithModel", upscale_model=model, image=image)
@@ -73,11 +63,9 @@ def test_a_model_shared_with_our_half_precision_run_stays_usable(comfy: Client, 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_smallest_images(comfy: Client, models: Path, name: str, height: int, width: int) -> None:
     picture = drawing(height, width)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "small.png")
+    graph, image = graph_with(comfy, picture, "small.png")
     node = tiled_upscale(graph, load_model(graph, name), image)
-    saved = graph.save([node, 0])
-    result = comfy.picture(comfy.succeed(graph), saved)
+    result = comfy.result(graph, [node, 0])
     assert largest_difference(result, untiled(models / name, picture)) <= PNG_TOLERANCE
 
 
@@ -98,8 +86,7 @@ def test_a_batch_of_different_images(comfy: Client, models: Path) -> None:
 
 
 def test_a_grey_image_file(comfy: Client, models: Path) -> None:
-    graph = Graph()
-    image = load_image(graph, comfy, drawing(24, 32, channels=1)[..., 0], "grey.png")
+    graph, image = graph_with(comfy, drawing(24, 32, channels=1)[..., 0], "grey.png")
     node = tiled_upscale(graph, load_model(graph, tiny_models.COMPACT), image)
     # ComfyUI turns the file into RGB, versions differing by a level; what it made of it is the reference.
     seen, saved = graph.save(image), graph.save([node, 0])
@@ -116,8 +103,7 @@ def cut_out(height: int, width: int) -> np.ndarray:
 
 
 def test_an_image_with_alpha_comes_out_with_alpha(comfy: Client) -> None:
-    graph = Graph()
-    image = load_image(graph, comfy, cut_out(32, 48), "alpha.png")
+    graph, image = graph_with(comfy, cut_out(32, 48), "alpha.png")
     joined = graph.add("JoinImageWithAlpha", image=image, alpha=mask_of(image))
     model = load_model(graph, tiny_models.COMPACT)
     node = tiled_upscale(graph, model, [joined, 0])
@@ -131,8 +117,7 @@ def test_an_image_with_alpha_comes_out_with_alpha(comfy: Client) -> None:
 
 
 def test_a_mask_beside_the_image_comes_out_as_a_mask(comfy: Client) -> None:
-    graph = Graph()
-    image = load_image(graph, comfy, cut_out(32, 48), "beside.png")
+    graph, image = graph_with(comfy, cut_out(32, 48), "beside.png")
     model = load_model(graph, tiny_models.COMPACT)
     node = tiled_upscale(graph, model, image, mask=mask_of(image))
     saved, mask = graph.save([node, 0]), graph.save_mask([node, 1])
@@ -146,8 +131,7 @@ def test_a_mask_beside_the_image_comes_out_as_a_mask(comfy: Client) -> None:
 
 
 def test_the_empty_mask_of_an_opaque_file_counts_as_none(comfy: Client) -> None:
-    graph = Graph()
-    image = load_image(graph, comfy, drawing(30, 40), "opaque.png")
+    graph, image = graph_with(comfy, drawing(30, 40), "opaque.png")
     model = load_model(graph, tiny_models.COMPACT)
     node = tiled_upscale(graph, model, image, mask=mask_of(image))
     mask = graph.save_mask([node, 1])
@@ -157,8 +141,7 @@ def test_the_empty_mask_of_an_opaque_file_counts_as_none(comfy: Client) -> None:
 
 
 def test_events_come_in_the_order_clients_rely_on(comfy: Client) -> None:
-    graph = Graph()
-    image = load_image(graph, comfy, drawing(64, 64, seed=9), "events.png")
+    graph, image = graph_with(comfy, drawing(64, 64, seed=9), "events.png")
     model = load_model(graph, tiny_models.COMPACT)
     node = tiled_upscale(graph, model, image, tile_size=32)
     graph.save([node, 0])
@@ -170,8 +153,8 @@ def test_events_come_in_the_order_clients_rely_on(comfy: Client) -> None:
 
 
 def test_the_node_shows_the_picture_before_and_after(comfy: Client) -> None:
-    graph, picture = Graph(), drawing(64, 48, seed=9)
-    image = load_image(graph, comfy, picture, "views.png")
+    picture = drawing(64, 48, seed=9)
+    graph, image = graph_with(comfy, picture, "views.png")
     node = tiled_upscale(graph, load_model(graph, tiny_models.COMPACT), image)
     saved = graph.save([node, 0])
     run = comfy.succeed(graph)

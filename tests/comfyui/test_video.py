@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny_models
 from comfy_server import Client, Graph, Run
-from graphs import fitting, load_image, load_model
+from graphs import fitting, graph_with, load_model
 
 pytest.importorskip("av", reason="the tests of videos make their own with PyAV")
 from clips import drawing, packets_of, pictures_of, tags_of, times_of, write_clip
@@ -76,8 +76,7 @@ def test_times_and_sound_come_through_and_the_result_goes_on(comfy: Client, tmp_
 
 def test_videos_made_of_images_keep_their_colours(comfy: Client) -> None:
     colour = (200, 40, 30)
-    graph = Graph()
-    image = load_image(graph, comfy, np.full((1080, 64, 3), colour, np.uint8), "flat.png")
+    graph, image = graph_with(comfy, np.full((1080, 64, 3), colour, np.uint8), "flat.png")
     batch = [graph.add("ImageFromBatch", image=image, batch_index=0, length=1), 0]
     video = [graph.add("CreateVideo", images=batch, fps=24.0), 0]
     node = upscale_video(graph, load_model(graph, tiny_models.RRDB_NEW), video, width=32, height=540, save_to="temp")
@@ -93,8 +92,7 @@ def test_videos_made_of_images_keep_their_colours(comfy: Client) -> None:
 def test_videos_made_of_images_reach_the_model_without_loss(comfy: Client) -> None:
     rng = np.random.default_rng(2)
     picture = np.kron(rng.integers(0, 255, (24, 32, 3)), np.ones((2, 2, 1))).astype(np.uint8)
-    graph = Graph()
-    image = load_image(graph, comfy, picture, "noise.png")
+    graph, image = graph_with(comfy, picture, "noise.png")
     video = [graph.add("CreateVideo", images=image, fps=24.0), 0]
     model = load_model(graph, tiny_models.COMPACT)
     settings = {**fitting(width=128, height=96), "crf": 0, "save_to": "temp"}

@@ -219,19 +219,18 @@ def rewrite(path: Path, **members: bytes) -> None:
             archive.writestr(name, wanted.get(name.partition("/")[2], data))
 
 
-def test_a_storage_that_claims_more_than_the_file_has_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        ({"data__0": bytes(64)}, "shorter than its 64 elements of 4 bytes"),
+        ({"data_pkl": b"\x80\x02ctorch\nSize\n)R(K\x00K\x01u."}, "does not support item assignment"),
+    ],
+)
+def test_a_short_storage_and_items_of_anything_but_dicts_are_refused(tmp_path, member, message):
     path = tmp_path / "model.pth"
     torch.save({"weight": torch.zeros(64)}, path)
-    rewrite(path, data__0=bytes(64))
-    with pytest.raises(DamagedModelError, match="shorter than its 64 elements of 4 bytes"):
-        read_model(path)
-
-
-def test_items_are_not_assigned_to_anything_but_dicts(tmp_path):
-    path = tmp_path / "model.pth"
-    torch.save({"weight": torch.zeros(4)}, path)
-    rewrite(path, data_pkl=b"\x80\x02ctorch\nSize\n)R(K\x00K\x01u.")
-    with pytest.raises(DamagedModelError, match="does not support item assignment"):
+    rewrite(path, **member)
+    with pytest.raises(DamagedModelError, match=message):
         read_model(path)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_models
 import torch
 
-# For tiny_models, which the tests against a real ComfyUI use as well.
 IO_TYPES = {
     "Boolean": "BOOLEAN",
     "Combo": "COMBO",
@@ -52,6 +52,20 @@ class Host:
 
     def node(self, module: str, name: str) -> Any:
         return getattr(importlib.import_module(f"backplate.nodes.{module}"), name)
+
+    def run(self, module: str, name: str, **inputs: Any) -> Any:
+        """The node's outputs, with its defaults for what is not given."""
+        return self.node(module, name).execute(**self.defaults(module, name) | inputs)
+
+    def defaults(self, module: str, name: str) -> dict[str, Any]:
+        ports = self.node(module, name).define_schema().inputs
+        return {port.id: port.given["default"] for port in ports if "default" in port.given}
+
+    def model(self, seed: int = 1, name: str = "compact", precision: str = "auto") -> Any:
+        """A tiny model, loaded by the loader's node from a file of that name, which is written if it is missing."""
+        if not (self.models / f"{name}.pth").exists():
+            torch.save({"params": tiny_models.compact(seed=seed)}, self.models / f"{name}.pth")
+        return self.node("load", "LoadUpscaleModel").execute(f"{name}.pth", precision)[0]
 
 
 class Port:

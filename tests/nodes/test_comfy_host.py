@@ -34,11 +34,6 @@ def borrow(path: Path) -> Any:
     return spandrel.ModelLoader().load_from_file(path).eval()
 
 
-def load(host: Host, precision: str = "auto") -> Any:
-    model, _ = host.node("load", "LoadUpscaleModel").execute("compact.pth", precision)
-    return model
-
-
 def upscale(host: Host, model: Any, image: torch.Tensor = IMAGE, tile_size: int = 0) -> torch.Tensor:
     image, _ = host.node("upscale", "TiledUpscale").execute(model, image, tile_size, "plain", keep_colours=False)
     return image
@@ -50,7 +45,7 @@ def untiled(path: Path, image: torch.Tensor) -> torch.Tensor:
 
 
 def test_our_models_carry_a_patcher_and_share_their_weights(host: Host, compact: Path) -> None:
-    first, second = load(host, "fp32"), load(host, "auto")
+    first, second = host.model(precision="fp32"), host.model(precision="auto")
     assert first is not second
     assert first.model is second.model
     assert first.patcher is second.patcher
@@ -60,7 +55,7 @@ def test_our_models_carry_a_patcher_and_share_their_weights(host: Host, compact:
 
 @pytest.mark.parametrize("precision", ["auto", "fp32", "fp16", "bf16"])
 def test_a_run_leaves_the_shared_model_as_it_was(host: Host, compact: Path, precision: str) -> None:
-    model = load(host, precision)
+    model = host.model(precision=precision)
     before = {name: weights.clone() for name, weights in model.model.state_dict().items()}
     result = upscale(host, model, tile_size=32)
     torch.testing.assert_close(result, untiled(compact, IMAGE), atol=2e-5, rtol=0)
@@ -70,7 +65,7 @@ def test_a_run_leaves_the_shared_model_as_it_was(host: Host, compact: Path, prec
 
 
 def test_a_precision_that_cannot_be_followed_is_said_on_the_node(host: Host, compact: Path) -> None:
-    upscale(host, load(host, "fp16"))
+    upscale(host, host.model(precision="fp16"))
     assert [sentence for sentence in host.said if "fp16" in sentence and "fp32" in sentence]
 
 
@@ -111,7 +106,7 @@ def test_something_else_than_a_model_is_refused(host: Host, thing: object) -> No
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_channels_stay_and_results_are_float32(host: Host, compact: Path, channels: int, dtype: torch.dtype) -> None:
     image = torch.rand(2, 9, 7, channels, generator=torch.Generator().manual_seed(1)).to(dtype)
-    result = upscale(host, load(host), image)
+    result = upscale(host, host.model(), image)
     assert result.shape == (2, 36, 28, channels)
     assert result.dtype == torch.float32
 
@@ -119,17 +114,17 @@ def test_channels_stay_and_results_are_float32(host: Host, compact: Path, channe
 def test_results_have_the_type_that_comfyui_wants(host: Host, compact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = host.node("comfy_host", "mm")
     monkeypatch.setattr(memory, "intermediate_dtype", lambda: torch.float16, raising=False)
-    assert upscale(host, load(host)).dtype == torch.float16
+    assert upscale(host, host.model()).dtype == torch.float16
 
 
 def test_the_bar_ends_full_and_never_goes_back(host: Host, compact: Path) -> None:
-    upscale(host, load(host), torch.rand(2, 70, 90, 3), tile_size=32)
+    upscale(host, host.model(), torch.rand(2, 70, 90, 3), tile_size=32)
     assert host.bars[-1][0] == host.bars[-1][1] >= 12
     assert host.bars == sorted(host.bars)
 
 
 def test_cancel_passes_through_between_tiles(host: Host, compact: Path, interrupted: type[Interrupted]) -> None:
-    model = load(host)
+    model = host.model()
     host.interrupt_after = 4
     with pytest.raises(interrupted):
         upscale(host, model, torch.rand(1, 70, 90, 3), tile_size=32)

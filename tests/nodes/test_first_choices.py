@@ -23,9 +23,7 @@ def test_nothing_is_cropped_unless_asked(host: Any, module: str, name: str) -> N
 
 
 def test_a_portrait_keeps_its_shape_and_says_so(host: Any) -> None:
-    node = host.node("resolution", "FitToResolution")
-    wanted = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
-    _, _, width, height, _ = node.execute(torch.rand(1, 36, 24, 3), **wanted)
+    _, _, width, height, _ = host.run("resolution", "FitToResolution", image=torch.rand(1, 36, 24, 3))
     assert (width, height) == (1365, 2048)
 
 

@@ -9,8 +9,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_models
-import torch
 from backplate.core.errors import InputError
 from PIL import Image
 
@@ -25,16 +23,12 @@ def products(host: Host) -> Path:
     for index, name in enumerate(("a 10.png", "a 9.jpg", "sub/b.webp")):
         Image.new("RGB", (12, 8 + index), (40 * index, 90, 200)).save(folder / name)
     (folder / "broken.png").write_bytes(b"no picture")
-    torch.save({"params": tiny_models.compact(seed=1)}, host.models / "compact.pth")
     return folder
 
 
 def run(host: Host, **changed: Any) -> tuple[str, str]:
-    node = host.node("folder", "UpscaleFolder")
-    inputs = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
-    model, _ = host.node("load", "LoadUpscaleModel").execute("compact.pth", "auto")
-    inputs |= {"folder": "products", "output_folder": "done", "width": 32, "height": 32, "fit": "pad"}
-    return node.execute(**(inputs | {"upscale_model": model} | changed))
+    wanted = {"folder": "products", "output_folder": "done", "width": 32, "height": 32, "fit": "pad"}
+    return host.run("folder", "UpscaleFolder", **{"upscale_model": host.model(), **wanted, **changed})
 
 
 def written(host: Host) -> list[str]:
@@ -133,6 +127,7 @@ def preset(host: Host, name: str, sha256: str, sharpen: float) -> None:
 
 
 def test_a_preset_sharpens_and_names_its_model(host: Host, products: Path) -> None:
+    host.model()
     content = hashlib.sha256((host.models / "compact.pth").read_bytes()).hexdigest()
     preset(host, "winner.json", content, 0.7)
     preset(host, "other.json", "0" * 64, 0.7)
@@ -205,8 +200,7 @@ def test_no_size_is_known_before_the_run_to_be_wrong_unless_a_profile_chooses_it
 
 
 def test_dither_and_grain_reach_the_settings(host: Host) -> None:
-    node = host.node("folder", "UpscaleFolder")
-    wanted = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
+    wanted = host.defaults("folder", "UpscaleFolder")
     settings_of = host.node("folder", "settings_of")
     model = host.node("folder", "Model")(name="x", sha256="0")
     plain = settings_of(wanted, model)

@@ -169,7 +169,7 @@ def test_a_node_that_fails_says_its_sentence_on_itself(host: Any) -> None:
 def test_a_folder_that_was_made_after_the_first_run_is_taken(host: Any) -> None:
     """The list of choices is as old as the first run."""
     node = host.node("extension", "within_limits")(host.node("folder", "UpscaleFolder"))
-    wanted = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
+    wanted = host.defaults("folder", "UpscaleFolder")
     for name in ("first", "later"):
         with pytest.raises(InputError, match="There is no folder"):
             node.execute(upscale_model=None, folder=f"{name}/", **wanted)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import spandrel
-import tiny_models
 import torch
 from backplate.core.errors import InputError
 from backplate.core.image.resize import resize
@@ -43,9 +42,7 @@ def enlarged(picture: torch.Tensor, scale: int = 4) -> torch.Tensor:
 
 
 def compare(host: Host, ours: torch.Tensor, theirs: torch.Tensor, **changed: Any) -> tuple[Any, ...]:
-    node = host.node("measure", "CompareToReference")
-    inputs = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
-    return node.execute(ours, theirs, **(inputs | changed))
+    return host.run("measure", "CompareToReference", image=ours, reference=theirs, **changed)
 
 
 def judge(host: Host, source: torch.Tensor, result: torch.Tensor, **changed: Any) -> tuple[Any, ...]:
@@ -166,17 +163,9 @@ def test_cancel_stops_between_images(host: Host, node: str, interrupted: type[In
     assert host.bars[-1] == (2, 9)
 
 
-def load(host: Host, name: str, seed: int) -> Any:
-    torch.save({"params": tiny_models.compact(seed=seed)}, host.models / f"{name}.pth")
-    model, _ = host.node("load", "LoadUpscaleModel").execute(f"{name}.pth", "auto")
-    return model
-
-
 def shoot(host: Host, *models: Any, **changed: Any) -> tuple[torch.Tensor, str, Path]:
-    node = host.node("shootout", "ModelShootout")
-    inputs = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
-    inputs |= {f"model_{number}": model for number, model in enumerate(models, start=1)}
-    sheet, text, folder = node.execute(**({"images": image(2)} | inputs | changed))
+    inputs = {f"model_{number}": model for number, model in enumerate(models, start=1)}
+    sheet, text, folder = host.run("shootout", "ModelShootout", **{"images": image(2), **inputs, **changed})
     return sheet, text, Path(folder)
 
 
@@ -185,7 +174,7 @@ def means(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def test_a_shootout_writes_its_report_into_the_output_folder(host: Host) -> None:
-    models = load(host, "first", 1), load(host, "second", 2)
+    models = host.model(1, "first"), host.model(2, "second")
     sheet, text, folder = shoot(host, *models, filename_prefix="tests/models")
     assert folder.parent == host.folders / "output" / "tests"
     assert folder.name == "models_00001_"
@@ -201,7 +190,7 @@ def test_a_shootout_writes_its_report_into_the_output_folder(host: Host) -> None
 
 @pytest.mark.parametrize("degrade", ["bicubic", "jpeg", "realesrgan"])
 def test_degraded_images_are_their_own_references(host: Host, degrade: str) -> None:
-    _, text, folder = shoot(host, load(host, "first", 1), degrade=degrade, scale=2, metrics="psnr")
+    _, text, folder = shoot(host, host.model(1, "first"), degrade=degrade, scale=2, metrics="psnr")
     report = json.loads((folder / "report.json").read_text())
     assert [(each["source"], each["result"]) for each in report["pictures"]] == [([32, 24], [64, 48])] * 2
     assert set(report["means"]) == {"Lanczos", "first", "reference"}
@@ -211,14 +200,14 @@ def test_degraded_images_are_their_own_references(host: Host, degrade: str) -> N
 
 def test_references_may_be_given(host: Host) -> None:
     source = image(2)
-    _, text, folder = shoot(host, load(host, "first", 1), images=source, references=enlarged(source), metrics="psnr")
+    _, text, folder = shoot(host, host.model(1, "first"), images=source, references=enlarged(source), metrics="psnr")
     # The same Lanczos: only the rounding to 8 bits lies between the two.
     assert means(folder)["Lanczos"]["psnr"] > 55
     assert "given with references" in text
 
 
 def test_models_of_other_loaders_and_names_by_hand(host: Host) -> None:
-    mine = load(host, "first", 1)
+    mine = host.model(1, "first")
     foreign = spandrel.ModelLoader().load_from_file(host.models / "first.pth").eval()
     _, _, folder = shoot(host, mine, foreign, names="ours, theirs", images=image(1))
     ours, theirs = (means(folder)[name] for name in ("ours", "theirs"))
@@ -228,7 +217,7 @@ def test_models_of_other_loaders_and_names_by_hand(host: Host) -> None:
 
 
 def test_what_is_no_model_is_listed_and_the_others_run(host: Host) -> None:
-    _, text, folder = shoot(host, load(host, "first", 1), object(), images=image(1))
+    _, text, folder = shoot(host, host.model(1, "first"), object(), images=image(1))
     assert list(means(folder)) == ["Lanczos", "first"]
     assert "model_2 cannot be used: An upscale model was expected but a object was given" in text
 
@@ -254,7 +243,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_written(
     output.mkdir(parents=True, exist_ok=True)
     outside.mkdir()
     (output / "link").symlink_to(outside, target_is_directory=True)
-    inputs = {"model_1": load(host, "first", 1), **changed}
+    inputs = {"model_1": host.model(1, "first"), **changed}
     with pytest.raises(InputError) as refused:
         shoot(host, **inputs)
     assert [word for word in words if word not in str(refused.value)] == []
@@ -263,7 +252,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_written(
 
 
 def test_cancel_stops_a_shootout(host: Host, interrupted: type[Interrupted]) -> None:
-    model = load(host, "first", 1)
+    model = host.model(1, "first")
     host.interrupt_after = 3
     with pytest.raises(interrupted):
         shoot(host, model)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 from backplate.core.errors import InputError
 from backplate.core.image.protect import magnified
@@ -23,20 +23,13 @@ if TYPE_CHECKING:
 IMAGES = torch.rand(2, 20, 24, 3, generator=torch.Generator().manual_seed(2))
 
 
-def model(host: Host) -> Any:
-    torch.save({"params": tiny_models.compact(seed=1)}, host.models / "compact.pth")
-    return host.node("load", "LoadUpscaleModel").execute("compact.pth", "auto")[0]
-
-
 def upscale(host: Host, images: torch.Tensor, protect: torch.Tensor | None, **more: Any) -> torch.Tensor:
-    return host.node("upscale", "TiledUpscale").execute(model(host), images, 0, "plain", protect=protect, **more)[0]
+    return host.node("upscale", "TiledUpscale").execute(host.model(), images, 0, "plain", protect=protect, **more)[0]
 
 
 def resize(host: Host, images: torch.Tensor, protect: torch.Tensor | None, **more: Any) -> torch.Tensor:
-    node = host.node("resolution", "UpscaleToResolution")
-    inputs = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
-    inputs |= {"fit": "factor", "factor": 4.0, "upscale_model": model(host), "image": images, "protect": protect}
-    return node.execute(**(inputs | more))[0]
+    inputs = {"fit": "factor", "factor": 4.0, "upscale_model": host.model(), "image": images, "protect": protect}
+    return host.run("resolution", "UpscaleToResolution", **inputs, **more)[0]
 
 
 def source_enlarged(images: torch.Tensor) -> torch.Tensor:
@@ -87,8 +80,8 @@ def test_transparency_is_another_input(host: Host) -> None:
     transparent = torch.zeros(1, 20, 24)
     transparent[:, :, :12] = 1
     node = host.node("upscale", "TiledUpscale")
-    plain = node.execute(model(host), IMAGES[:1], 0, "plain", transparent)
-    result = node.execute(model(host), IMAGES[:1], 0, "plain", transparent, protect=torch.ones(1, 20, 24))
+    plain = node.execute(host.model(), IMAGES[:1], 0, "plain", transparent)
+    result = node.execute(host.model(), IMAGES[:1], 0, "plain", transparent, protect=torch.ones(1, 20, 24))
     assert torch.equal(result[1], plain[1])
     assert not torch.equal(result[0], plain[0])
 
@@ -100,11 +93,9 @@ def test_a_folder_with_one_mask_and_one_of_its_own(host: Host) -> None:
         Image.fromarray(drawing(0, 24, 20)).save(folder / name)
     Image.new("L", (24, 20), 0).save(folder / "b.protect.png")
     Image.new("L", (24, 20), 255).save(folder / "c.protect.png")
-    node = host.node("folder", "UpscaleFolder")
-    inputs = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
-    inputs |= {"folder": "products", "output_folder": "done", "fit": "factor", "factor": 4.0}
-    inputs |= {"upscale_model": model(host), "protect": torch.ones(1, 20, 24), "dither": "off"}
-    summary, results = node.execute(**inputs)
+    inputs = {"folder": "products", "output_folder": "done", "fit": "factor", "factor": 4.0, "dither": "off"}
+    run = partial(host.run, "folder", "UpscaleFolder", **inputs, upscale_model=host.model())
+    summary, results = run(protect=torch.ones(1, 20, 24))
     assert "A mask has no picture of the same name beside it: c.protect.png" in summary
     assert "b.png: the mask b.protect.png marks nothing" in summary
     lines = map(json.loads, (Path(results) / "manifest.jsonl").read_text().splitlines())
@@ -114,7 +105,7 @@ def test_a_folder_with_one_mask_and_one_of_its_own(host: Host) -> None:
     expected = (source_enlarged(source)[0] * 255).round().byte().numpy()
     assert np.array_equal(np.asarray(Image.open(Path(results) / "a.png")), expected)
     with pytest.raises(InputError, match="There are 2 masks in protect; connect one, which is for all pictures"):
-        node.execute(**(inputs | {"protect": torch.ones(2, 20, 24)}))
+        run(protect=torch.ones(2, 20, 24))
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no PyAV 18, which video needs")
@@ -123,7 +114,7 @@ def test_one_still_mask_for_a_video(host: Host, tmp_path: Path) -> None:
     node = host.node("video", "UpscaleVideo")
     inputs = {port.id: port.given.get("default") for port in node.define_schema().inputs}
     inputs |= {
-        "upscale_model": model(host),
+        "upscale_model": host.model(),
         "video": host.node("video_source", "InputImpl").VideoFromFile(tmp_path / "in.mp4"),
     }
     inputs |= {"fit": "factor", "factor": 2.0}

@@ -38,12 +38,10 @@ def products(host: Host) -> Path:
 
 
 def run(host: Host, model: str = "compact.pth", hidden: Any = RUNNING, **changed: Any) -> None:
-    node = host.node("folder", "UpscaleFolder")
-    node.hidden = hidden
-    inputs = {port.id: port.given["default"] for port in node.define_schema().inputs if "default" in port.given}
+    host.node("folder", "UpscaleFolder").hidden = hidden
     given, _ = host.node("load", "LoadUpscaleModel").execute(model, "auto")
-    inputs |= {"folder": "products", "output_folder": "done", "fit": "factor", "factor": 1.0, "overwrite": True}
-    node.execute(**(inputs | {"upscale_model": given} | changed))
+    wanted = {"folder": "products", "output_folder": "done", "fit": "factor", "factor": 1.0, "overwrite": True}
+    host.run("folder", "UpscaleFolder", **{"upscale_model": given, **wanted, **changed})
 
 
 def text_of(host: Host, name: str = "a.png") -> dict[str, str]:

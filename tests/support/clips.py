@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -65,7 +64,6 @@ def write_clip(
     audio: bool = False,
     aspect: Fraction | None = None,
     rotation: int = 0,
-    flags: dict[str, Any] | None = None,
 ) -> Path:
     """``tags`` are range, matrix, primaries and transfer. Audio is a tone from 0 to the end of the pictures."""
     pictures = [drawing(number) for number in range(20)] if pictures is None else pictures
@@ -77,8 +75,6 @@ def write_clip(
         stream.codec_context.time_base = stream.time_base = time_base
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
-        for name, value in (flags or {}).items():
-            setattr(stream.codec_context, name, value)
         if tags:
             context = stream.codec_context
             context.color_range, context.colorspace, context.color_primaries, context.color_trc = tags
@@ -103,12 +99,11 @@ def write_clip(
     return path
 
 
-def tone(number: int) -> av.AudioFrame:
-    count = AUDIO_RATE // 25
-    times = (np.arange(count) + number * count) / AUDIO_RATE
-    wave = (0.3 * np.sin(2 * np.pi * 440 * times)).astype(np.float32)[None]
-    frame = av.AudioFrame.from_ndarray(wave, format="flt", layout="mono")
-    frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, number * count, Fraction(1, AUDIO_RATE)
+def tone(number: int, rate: int = AUDIO_RATE, hertz: float = 440.0) -> av.AudioFrame:
+    count = rate // 25
+    times = (np.arange(count) + number * count) / rate
+    frame = av.AudioFrame.from_ndarray((9000 * np.sin(2 * np.pi * hertz * times)).astype(np.int16)[None], "s16", "mono")
+    frame.sample_rate, frame.pts, frame.time_base = rate, number * count, Fraction(1, rate)
     return frame
 
 

@@ -74,8 +74,8 @@ class Server:
         if self.process.poll() is not None:
             raise ServerFailed(f"ComfyUI ended with code {self.process.returncode}\n{self.log_tail()}")
 
-    def log_tail(self, lines: int = 60) -> str:
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    def log_tail(self) -> str:
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-60:])
 
     def stop(self) -> None:
         self.process.terminate()
@@ -264,6 +264,11 @@ class Client:
     def picture(self, run: Run, node: str) -> np.ndarray:
         (only,) = self.pictures(run, node)
         return only
+
+    def result(self, graph: Graph, image: list[object]) -> np.ndarray:
+        """What that output becomes, as SaveImage writes it."""
+        saved = graph.save(image)
+        return self.picture(self.succeed(graph), saved)
 
     def string(self, run: Run, node: str) -> str:
         (text,) = run.outputs[node]["text"]

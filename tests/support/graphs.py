@@ -27,6 +27,12 @@ def load_image(graph: Graph, comfy: Client, picture: np.ndarray, name: str) -> L
     return [graph.add("LoadImage", image=comfy.upload(picture, name)), 0]
 
 
+def graph_with(comfy: Client, picture: np.ndarray, name: str) -> tuple[Graph, Link]:
+    """A new prompt, and the picture in it as ``load_image`` gives it."""
+    graph = Graph()
+    return graph, load_image(graph, comfy, picture, name)
+
+
 def mask_of(image: Link) -> Link:
     return [image[0], 1]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import socket
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
@@ -46,3 +49,18 @@ def votes_by(design: Design, key: Key, voters: int, favourite: Callable[[str], f
         for voter in range(voters)
         for trial in schedule(design, voter)
     ]
+
+
+def start(folder: Path, listener: socket.socket) -> BaseProcess:
+    """A server of the study in its own process, which takes over the socket and accepts votes at any rate."""
+
+    def run() -> None:
+        import uvicorn
+        from backplate.core.study.serve import RateLimit, application
+
+        limit = RateLimit(burst=1e6, per_second=1e6)
+        uvicorn.run(application(folder, limit), fd=listener.fileno(), access_log=False, log_level="error")
+
+    server = multiprocessing.get_context("fork").Process(target=run, daemon=True)
+    server.start()
+    return server

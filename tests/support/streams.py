@@ -9,7 +9,7 @@ from typing import Any
 
 import av
 import numpy as np
-from clips import AUDIO_RATE, STEP, TIME_BASE, drawing
+from clips import AUDIO_RATE, STEP, TIME_BASE, drawing, tone
 
 
 def remux(
@@ -17,13 +17,12 @@ def remux(
     path: Path,
     *,
     shift: float = 0.0,
-    options: dict[str, str] | None = None,
     change: Callable[[Any], bool] | None = None,
     metadata: dict[str, str] | None = None,
     prepare: Callable[[Any, dict[int, Any]], None] | None = None,
 ) -> Path:
     """A copy of all packets, later by ``shift`` seconds; ``change`` says of each whether it is kept."""
-    with av.open(str(source)) as origin, av.open(str(path), "w", options=options or {}) as container:
+    with av.open(str(source)) as origin, av.open(str(path), "w") as container:
         copies = {stream.index: container.add_stream_from_template(stream) for stream in origin.streams}
         container.metadata.update(metadata or {})
         if prepare:
@@ -39,7 +38,7 @@ def remux(
     return path
 
 
-def with_sound(path: Path, codec: str, *, frames: int = 20, rate: int = AUDIO_RATE, video: str = "libx264") -> Path:
+def with_sound(path: Path, codec: str, *, rate: int = AUDIO_RATE, video: str = "libx264") -> Path:
     """Pictures at 25 a second, and a tone in this codec."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(video, rate=25)
@@ -47,22 +46,14 @@ def with_sound(path: Path, codec: str, *, frames: int = 20, rate: int = AUDIO_RA
         if video == "libx264":
             stream.codec_context.time_base = stream.time_base = TIME_BASE
         sound = container.add_stream(codec, rate=rate, layout="mono")
-        for number in range(frames):
+        for number in range(20):
             frame = av.VideoFrame.from_ndarray(drawing(number), format="rgb24").reformat(format="yuv420p")
             frame.pts, frame.time_base = number * STEP, TIME_BASE
             container.mux(stream.encode(frame))
-            container.mux(sound.encode(wave(number, rate)))
+            container.mux(sound.encode(tone(number, rate)))
         for each in (stream, sound):
             container.mux(each.encode(None))
     return path
-
-
-def wave(number: int, rate: int, hertz: float = 440.0) -> av.AudioFrame:
-    count = rate // 25
-    times = (np.arange(count) + number * count) / rate
-    frame = av.AudioFrame.from_ndarray((9000 * np.sin(2 * np.pi * hertz * times)).astype(np.int16)[None], "s16", "mono")
-    frame.sample_rate, frame.pts, frame.time_base = rate, number * count, Fraction(1, rate)
-    return frame
 
 
 def damaged(source: Path, path: Path, places: Sequence[int], pid: int = 257) -> Path:
@@ -90,7 +81,7 @@ def two_tones(path: Path) -> Path:
             frame = av.VideoFrame.from_ndarray(drawing(number), format="rgb24").reformat(format="yuv420p")
             frame.pts, frame.time_base = number, Fraction(1, 25)
             container.mux(stream.encode(frame))
-            container.mux(sound.encode(wave(number, AUDIO_RATE, 200.0 if number < 25 else 3000.0)))
+            container.mux(sound.encode(tone(number, AUDIO_RATE, 200.0 if number < 25 else 3000.0)))
         for each in (stream, sound):
             container.mux(each.encode(None))
     return remux(

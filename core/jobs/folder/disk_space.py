@@ -1,4 +1,4 @@
-"""Will the results fit on the disk? Asked before the work starts."""
+"""Checks before the work starts whether the results will fit on the disk."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..marketplace.framing import target_for
 from ..picture import PictureSettings
 
 SAMPLES = 300
-"""Pictures whose headers are read for the estimate."""
+"""Most pictures whose headers are read for the estimate."""
 
 BYTES_PER_PIXEL = {"PNG": 2.0, "TIFF": 2.4, "JPEG": 1.0, "WEBP": 0.7, "AVIF": 0.6, "BMP": 3.0}
-"""Of enlarged photographs with 8 bits a channel, lossy formats at quality 95."""
+"""For enlarged photographs with 8 bits per channel, lossy formats at quality 95."""
 DEEP = 2.6
-"""How many times more 16 bits take: their lower bits hardly compress."""
+"""Factor for 16 bits, whose lower bits hardly compress."""
 
 
 def estimate_bytes(tasks: Sequence[FileTask], settings: PictureSettings, scale: int) -> int:
-    """About how many bytes the results take, from the sizes in the headers of up to 300 evenly spread sources."""
+    """Estimates the bytes of the results from the sizes in the headers of up to 300 evenly spaced sources."""
     step = max(1, len(tasks) // SAMPLES)
     sizes = [_bytes_of(task, settings, scale) for task in tasks[::step]]
     known = [size for size in sizes if size]
@@ -49,11 +49,11 @@ def _canvas(source: Size, settings: PictureSettings, scale: int) -> Size:
     try:
         return plan_fit(source, target).canvas
     except InputError:
-        return Size(0, 0)  # refused when its turn comes, with the reason
+        return Size(0, 0)  # rejected with the reason when its turn comes
 
 
 def check_space(folder: Path, tasks: Sequence[FileTask], settings: PictureSettings, scale: int) -> None:
-    """Raises ``InputError`` if the disk of ``folder``, which must exist, has less room than the estimate."""
+    """Raises ``InputError`` if the disk of ``folder``, which must exist, has less free space than the estimate."""
     needed, free = estimate_bytes(tasks, settings, scale), shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What a job on a folder is, what its host hears about it, and what one run of it did."""
+"""A folder job, the progress that it reports to its host, and the result of one run."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ..quality import Limits
 from .manifest import Entry
 
 NOT_SHAPING = ("tiles", "software", "embedded")
-"""Settings with which the same picture comes out: a workflow changes with every node that is moved."""
+"""Settings that do not affect the pixels; an embedded workflow, for example, changes whenever a node is moved."""
 LATER = ("strip_metadata", "source_type", "profile", "fidelity", "dither", "grain")
-"""Settings that came later; folders that were made without them, which is their default, are still done."""
+"""Settings added later; folders made before still count as done while these have their defaults."""
 DEFAULTS = PictureSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderJob:
-    """``output``: the folder of results, whose manifest is continued if ``resume``. ``overwrite``: files there that
-    are not of this job may be replaced, and what is done is done again. ``jobs``: threads that read, and as many
-    that write. ``roots``: if given, sources must lie in one of them, links followed, and results in ``output``.
-    ``smallest`` and ``largest``: bytes of a file outside of which a note is made; 0 for no such limit.
-    ``passed_over``: a sentence about files that are no pictures. ``protect``: which masks say what is to stay as it
-    is."""
+    """``output``: the folder of results, whose manifest is continued if ``resume``. ``overwrite``: files there that do
+    not belong to this job may be replaced, and finished pictures are made again. ``jobs``: number of threads that read,
+    and of threads that write. ``roots``: if given, sources must be inside one of them, after following links, and
+    results inside ``output``. ``smallest`` and ``largest``: file sizes in bytes outside which a note is made; 0 for no
+    limit. ``passed_over``: a sentence about files that are not pictures. ``protect``: the masks of what must not
+    change."""
 
     tasks: tuple[FileTask, ...]
     output: Path
@@ -50,7 +50,7 @@ class FolderJob:
 
     @property
     def settings_sha256(self) -> str:
-        """Of everything that shapes the results; the size of tiles does not."""
+        """The hash of everything that affects the results; the tile size does not."""
         shaping = (
             {
                 name: value
@@ -64,31 +64,31 @@ class FolderJob:
 
 
 class FolderProgress(Progress):
-    """What the host hears about a folder, beside the steps within a picture. All calls come from the thread that
-    runs the job."""
+    """Progress on a folder, in addition to the steps within a picture. All calls come from the thread that runs the
+    job."""
 
     def start_folder(self, total: int) -> None:
-        """``total`` pictures are to be done."""
+        """The job has ``total`` pictures."""
 
     def start_picture(self, name: str) -> None:
-        """The model works on this picture now."""
+        """The model starts on this picture."""
 
     def finish_picture(
         self, entry: Entry, picture: torch.Tensor | None, skipped: bool, alpha: torch.Tensor | None = None
     ) -> None:
-        """A picture has its entry in the manifest, or had it before. ``picture`` is the result (1, C, H, W), ``alpha``
-        (1, 1, H, W) if it has one."""
+        """A picture has an entry in the manifest, new or from an earlier run. ``picture`` is the result (1, C, H, W),
+        ``alpha`` is (1, 1, H, W) if it has one."""
 
     @property
     def stopping(self) -> bool:
-        """Asked between pictures: True ends the job after those in hand."""
+        """Checked between pictures: True ends the job after the current ones."""
         return False
 
 
 @dataclass(frozen=True)
 class FolderRun:
-    """What one run did: entries of this run, how many pictures had been done before, how many were not reached, and
-    the seconds it took."""
+    """What one run did: its entries, the entries of pictures that were already done, the number of pictures that were
+    not reached, and the seconds it took."""
 
     entries: tuple[Entry, ...]
     skipped: tuple[Entry, ...]

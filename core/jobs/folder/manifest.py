@@ -1,4 +1,4 @@
-"""What became of each picture of a folder: a file of one JSON object a line, appended as pictures are finished."""
+"""The outcome of each picture in a folder: a file with one JSON object per line, appended as pictures are finished."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VERSION = 1
 
 
 class Status(str, Enum):
-    """DONE: the output is there. FLAGGED: it is there, and somebody should look at it. FAILED: there is none."""
+    """DONE: the output exists. FLAGGED: it exists and should be reviewed. FAILED: there is none."""
 
     DONE = "done"
     FLAGGED = "flagged"
@@ -34,15 +34,15 @@ class Status(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line. Paths are within the folder of sources and that of results, with ``/``; hashes are SHA-256 in hex;
-    sizes in pixels and bytes are 0, and figures None, where they are not known. ``model_licence`` is an SPDX
-    expression, empty where it is not known; ``model_commercial_use``: whether that allows it.
+    """One line. Paths are relative to the folders of sources and results, with ``/``; hashes are SHA-256 in hex; sizes
+    in pixels and bytes are 0, and metrics None, if unknown. ``model_licence`` is an SPDX expression, empty if unknown;
+    ``model_commercial_use``: whether it allows commercial use.
 
     ``seconds`` is the time spent on this picture in all threads. ``reason`` says why it failed or was flagged.
-    ``kept``: it failed because a file that is not of this job has the name of the output, and was left alone.
-    ``finished`` is UTC, ISO 8601. ``rules``: what became of each rule of the marketplace that the job is for.
-    ``protect_sha256`` is of the mask that says what is protected and of how, empty without one; ``protected`` is the
-    share of the picture, 0 to 1.
+    ``kept``: it failed because a file that does not belong to this job has the name of the output, and was left alone.
+    ``finished`` is UTC, ISO 8601. ``rules``: the outcome of each rule of the job's marketplace. ``protect_sha256`` is
+    the hash of the protection mask and its mode, empty without one; ``protected`` is the protected share of the
+    picture, 0 to 1.
     """
 
     source: str
@@ -79,7 +79,7 @@ class Entry:
         return self.status is not Status.FAILED
 
     def to_json(self) -> str:
-        """One line without its end. JSON has no infinity: it is the text "Infinity"."""
+        """One line without its line break. JSON has no infinity, which becomes the text "Infinity"."""
         values = {name: _plain(value) for name, value in asdict(self).items()}
         return json.dumps(values, separators=(",", ":"), allow_nan=False)
 
@@ -95,7 +95,7 @@ def _plain(value: Any) -> Any:
 
 
 def parse_line(line: str) -> Entry | None:
-    """The entry of a line; None for one that was cut off or is something else. Unknown names are passed over."""
+    """The entry in a line; None for a truncated or invalid one. Unknown names are ignored."""
     try:
         return parse(Entry, json.loads(line))
     except (ValueError, RecursionError):
@@ -107,13 +107,13 @@ def manifest_path(folder: Path, shard: Shard | None = None) -> Path:
 
 
 def manifest_files(folder: Path) -> list[Path]:
-    """The manifests of all workers on this folder of results, those of parts last."""
+    """The manifests of all workers on this folder of results, those of shards last."""
     parts = sorted(folder.glob(f"{NAME}.shard-*.jsonl"), key=lambda path: natural_order(path.name))
     return [path for path in (manifest_path(folder), *parts) if path.is_file()]
 
 
 def read_entries(paths: Iterable[Path]) -> tuple[list[Entry], int]:
-    """All entries in the order they were finished, and how many lines could not be read."""
+    """All entries in the order in which they were finished, and the number of unreadable lines."""
     entries: list[Entry] = []
     unreadable = 0
     for path in paths:
@@ -127,7 +127,7 @@ def read_entries(paths: Iterable[Path]) -> tuple[list[Entry], int]:
 
 
 class History:
-    """What the manifests of a folder say, by source."""
+    """The contents of a folder's manifests, by source."""
 
     def __init__(self, paths: Sequence[Path] = ()) -> None:
         entries, self.unreadable = read_entries(paths)
@@ -135,7 +135,7 @@ class History:
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> History:
-        """What these lines say, in the order they were finished."""
+        """A history of these entries, in the order in which they were finished."""
         history = cls()
         history._remember(entries)
         return history
@@ -151,17 +151,17 @@ class History:
         self._kept = {entry.output for entry in self.latest.values() if entry.kept}
 
     def among(self, tasks: Iterable[FileTask]) -> list[Entry]:
-        """What became of those pictures that are known."""
+        """The outcomes of those pictures that are known."""
         return [self._verdict(task.name) for task in tasks if task.name in self.latest]
 
     def finished(self, wanted: Entry) -> Entry | None:
-        """The entry of a picture that was written from the same source, to the same name, with the same settings."""
+        """The entry of a picture that was written from the same source, to the same name and with the same settings."""
         entry = self.written.get(wanted.source)
         return entry if entry and _same_work(entry, wanted) else None
 
     def verdicts(self) -> list[Entry]:
-        """What became of each picture, in natural order: the latest entry, but a result that was written counts more
-        than a later failure of another worker on the same file."""
+        """The outcome of each picture, in natural order: the latest entry, except that a written result takes
+        precedence over a later failure of another worker on the same file."""
         return [self._verdict(source) for source in sorted(self.latest, key=natural_order)]
 
     def _verdict(self, source: str) -> Entry:
@@ -169,8 +169,8 @@ class History:
         return written if written and _same_work(written, latest) else latest
 
     def is_ours(self, output: str, *, begun: bool) -> bool:
-        """Whether a file of that name in the folder was written by the job. A killed run may leave one file a thread
-        without a line: once the worker's own manifest has ``begun``, what was not found there at its start is ours."""
+        """Whether the job wrote the file of that name in the folder. A killed run may leave one file per thread without
+        a line: once the worker's own manifest has ``begun``, files that did not exist at its start are ours."""
         return output in self._outputs or (begun and output not in self._kept)
 
 
@@ -184,7 +184,7 @@ def _same_work(first: Entry, second: Entry) -> bool:
 
 
 class Manifest:
-    """Appends entries; each is on the disk when ``append`` returns, whole or not at all in the eyes of a reader."""
+    """Appends entries; when ``append`` returns, the entry is on the disk. Readers see complete entries only."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -192,21 +192,21 @@ class Manifest:
         self.alone = _lock(self._file.fileno())
 
     def append(self, entry: Entry) -> None:
-        """Raises ``OSError`` if the disk refuses; what was written of the line is then no line for a reader."""
+        """Raises ``OSError`` if the disk refuses; readers ignore the incomplete line then."""
         with self._lock:
             self._end_line()
             self._write(entry.to_json().encode("ascii") + b"\n")
             os.fsync(self._file.fileno())
 
     def _end_line(self) -> None:
-        """A killed run, or a full disk, left half a line: the next one must not be glued to it."""
+        """After a killed run or a full disk left half a line, the next one must not be appended to it."""
         if self._file.seek(0, os.SEEK_END):
             self._file.seek(-1, os.SEEK_END)
             if self._file.read(1) != b"\n":
                 self._write(b"\n")
 
     def _write(self, content: bytes) -> None:
-        """A disk that becomes full takes a part, and says why with the next one."""
+        """A disk that becomes full accepts a part of the content, and raises on the next write."""
         rest = memoryview(content)
         while rest:
             rest = rest[self._file.write(rest) or 0 :]
@@ -216,8 +216,8 @@ class Manifest:
 
 
 def _lock(file: int) -> bool:
-    """Whether nobody else is writing to this file; the system lets go of it when the process ends, however it does.
-    False where that cannot be found out."""
+    """Whether no other process is writing to this file; the system releases the lock when the process ends, in whatever
+    way. False if that cannot be determined."""
     try:
         import fcntl
     except ImportError:
@@ -229,8 +229,8 @@ def _lock(file: int) -> bool:
 
 
 def merge_manifests(folder: Path) -> list[Entry]:
-    """Makes one ``manifest.jsonl`` of those of all parts: one line a picture, in natural order. The parts
-    stay. Raises ``InputError`` if there is none."""
+    """Merges the manifests of all shards into one ``manifest.jsonl``: one line per picture, in natural order. The
+    manifests of the shards stay. Raises ``InputError`` if there are none."""
     paths = manifest_files(folder)
     if not paths:
         raise InputError(f"{folder}: no manifest.jsonl and no manifest.shard-*.jsonl; name a folder of results.")

@@ -1,7 +1,7 @@
-"""A folder of pictures over the machines of a Ray cluster: the same job, with one model on each device.
+"""Runs a folder job on the machines of a Ray cluster, with one model on each device.
 
 The list of pictures is a Ray dataset; each worker is an actor that reads, enlarges and writes a few of them at a time
-with the threads of the job on one machine, and hands back lines of the manifest. Pictures do not travel through Ray:
+with the threads of the job on one machine, and returns lines of the manifest. Pictures do not go through Ray, because
 the machines share the file system of the results anyway.
 """
 
@@ -32,14 +32,14 @@ from .manifest import Entry, History, Manifest, parse_line
 from .run import Start, begun, full_disk_said, work_through
 
 MOST_BLOCKS = 20_000
-"""Ray keeps a record of each block of the list."""
+"""Ray keeps a record of every block of the list."""
 LEAST_CPUS = 0.5
-"""That an actor reserves. Whole machines in use would leave nothing for Ray's own tasks, which then wait for ever; how
-many threads a model uses is set apart from that."""
+"""CPUs that an actor reserves. If actors reserved whole machines, Ray's own tasks would wait forever; the number of
+threads that a model uses is set separately."""
 RETRIES = 3
-"""How often a worker that dies is started again, and its pictures are tried again."""
+"""How often a dead worker is restarted and its pictures are retried."""
 CONNECT_SECONDS = 10.0
-"""Seconds within which a given address must answer."""
+"""Seconds within which an address must answer."""
 
 Row = dict[str, Any]
 Loader = Callable[[], tuple[Upscaler, Model]]
@@ -48,8 +48,8 @@ Loader = Callable[[], tuple[Upscaler, Model]]
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
     """``address`` of a running Ray cluster (``auto``, ``host:6379``, ``ray://host:10001``); None starts Ray on this
-    machine for the time of the job. ``workers``: models at work; 0 is one for each GPU, or one for each machine of a
-    cluster without GPUs."""
+    machine for the duration of the job. ``workers``: models that run at once; 0 is one for each GPU, or one for each
+    machine of a cluster without GPUs."""
 
     address: str | None = None
     workers: int = 0
@@ -57,7 +57,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Share:
-    """What each of ``workers`` gets: processors and GPUs of Ray, and threads for its model (0: as many as it likes)."""
+    """What each of ``workers`` gets: CPUs and GPUs from Ray, and threads for its model (0: PyTorch's default)."""
 
     workers: int
     cpus: float
@@ -66,10 +66,10 @@ class Share:
 
 
 def share_out(workers: int, nodes: Sequence[Mapping[str, float]]) -> Share:
-    """Divides machines, each a mapping with its number of ``CPU`` and ``GPU``, among ``workers`` models, of which 0
-    is one for each GPU, or one for each machine if there is none. Something is left for Ray's own tasks.
+    """Divides machines, each a mapping with its numbers of ``CPU`` and ``GPU``, among ``workers`` models; 0 is one for
+    each GPU, or one for each machine if there is none. Some capacity is left for Ray's own tasks.
 
-    Raises ``InputError`` if there are too many of them: they would be waited for without end.
+    Raises ``InputError`` for too many workers, which Ray would wait for forever.
     """
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
     machines = [node["CPU"] for node in nodes if node.get("CPU", 0)]
@@ -87,10 +87,10 @@ def share_out(workers: int, nodes: Sequence[Mapping[str, float]]) -> Share:
 def run_folder_on_cluster(
     job: FolderJob, load: Loader, scale: int, cluster: Cluster, progress: FolderProgress | None = None
 ) -> FolderRun:
-    """``run_folder`` with the work done by the machines of a cluster, which must see the sources, the output and the
-    model under the same paths. ``load`` is called once by each worker and is pickled; ``scale`` is the model's.
+    """``run_folder`` on the machines of a cluster, which must see the sources, the output and the model under the same
+    paths. ``load`` is pickled and called once by each worker; ``scale`` is the model's.
 
-    Raises ``InputError`` as ``run_folder``, without Ray, and if the cluster cannot be reached or is too small.
+    Raises ``InputError`` as ``run_folder`` does, if Ray is missing, and if the cluster is unreachable or too small.
     """
     progress = progress or FolderProgress()
     ray = _import_ray(own=cluster.address is None)
@@ -113,7 +113,7 @@ def run_folder_on_cluster(
 
 
 class _Collected:
-    """What workers hand back, written down as it comes."""
+    """Records what workers return as it arrives."""
 
     def __init__(self, manifest: Manifest, progress: FolderProgress) -> None:
         self._manifest, self._progress = manifest, progress
@@ -121,7 +121,7 @@ class _Collected:
         self.skipped: list[Entry] = []
 
     def add(self, batch: Mapping[str, Sequence[Any]]) -> None:
-        """Raises ``InputError`` for what ended a worker, such as a full disk, after writing down what it had done."""
+        """Raises ``InputError`` for what ended a worker, such as a full disk, after recording what it had done."""
         for line, skipped in zip(batch["line"], batch["skipped"], strict=True):
             if entry := parse_line(str(line)):
                 if not skipped:
@@ -135,7 +135,7 @@ class _Collected:
 
 
 class Worker:
-    """Has a model and does what it is given; lives in an actor of Ray."""
+    """Holds a model and processes batches, inside a Ray actor."""
 
     def __init__(self, job: FolderJob, load: Loader, threads: int) -> None:
         if threads:
@@ -147,7 +147,7 @@ class Worker:
             self._problem = f"{model.name} is another file on one of the machines; copy it there or share it."
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-        """Lines of the manifest for rows of ``rows_of``."""
+        """Lines of the manifest for the rows of ``rows_of``."""
         listener, entries = _Listener(), list[Entry]()
         skipped: tuple[Entry, ...] = ()
         problem = self._problem
@@ -176,8 +176,8 @@ def _row(entry: Entry | None, skipped: bool, *, note: str = "", problem: str = "
 
 
 def rows_of(job: FolderJob, start: Start) -> list[Row]:
-    """What a worker needs to know about each picture: its task, the line it has in the manifest, and whether a file
-    of others is in its place."""
+    """What a worker needs to know about each picture: its task, its line in the manifest, and whether a file that does
+    not belong to the job has its name."""
     rows: list[Row] = []
     for name, source, output_name, output in job.tasks:
         before = start.history.written.get(name)
@@ -229,7 +229,7 @@ def _batches(ray: Any, job: FolderJob, load: Loader, start: Start, share: Share)
 
 
 def _import_ray(*, own: bool) -> Any:
-    """Ray, quiet. What is set here is read by Ray when it is imported."""
+    """Ray without its log messages. It reads these variables when it is imported."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if own:
         _keep_to_ourselves()
@@ -250,7 +250,7 @@ def _connected(ray: Any, cluster: Cluster) -> Generator[None]:
         return
     options: Row = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if cluster.address is None:
-        # Room for Ray's own tasks beside the workers.
+        # Capacity for Ray's own tasks in addition to the workers.
         room = max(os.cpu_count() or 1, cluster.workers + 1)
         options |= {"address": "local", "_node_ip_address": "127.0.0.1", "include_dashboard": False, "num_cpus": room}
     else:
@@ -270,7 +270,7 @@ def _connected(ray: Any, cluster: Cluster) -> Generator[None]:
 
 
 def _check_reachable(address: str) -> None:
-    """Raises ``InputError`` if nobody listens there: Ray would go on trying for minutes."""
+    """Raises ``InputError`` if nothing listens there: Ray would keep trying for minutes."""
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if not (colon and port.isdecimal()):
         return
@@ -281,7 +281,7 @@ def _check_reachable(address: str) -> None:
 
 
 def _keep_to_ourselves() -> None:
-    """Ray on this machine lets in only who knows a secret of this run, and reports nothing to its makers."""
+    """Restricts Ray on this machine to clients that know a secret of this run, and disables its telemetry."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -293,7 +293,7 @@ def _nodes(ray: Any) -> list[Mapping[str, float]]:
 
 
 def _silence_ray() -> None:
-    """Ray Data's own lines; ours say what happens."""
+    """Hides Ray Data's own messages; ours say what happens."""
     for handler in logging.getLogger("ray.data").handlers:
         handler.setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*ray_remote_args.*")

@@ -1,4 +1,4 @@
-"""The report of a folder as one HTML file: nothing is loaded from anywhere, thumbnails are inside."""
+"""The report of a folder as one self-contained HTML file that includes its thumbnails."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .manifest import Entry, Status
 from .summary import Summary
 
 SHOWN = 100
-"""Pictures with thumbnails: the least faithful and the flagged first."""
+"""Most pictures with thumbnails, the least faithful and the flagged first."""
 LISTED = 2000
-"""Rows of the table; the manifest has them all."""
+"""Most rows of the table; the manifest has all of them."""
 SIDE = 240
 LARGE_SIDE = 480
 QUALITY = 82
@@ -48,7 +48,7 @@ td:first-child, td:last-child {{ white-space: normal; overflow-wrap: anywhere; }
 
 
 def write_report(job: FolderJob, summary: Summary) -> list[Path]:
-    """Writes ``summary.json`` and ``index.html`` into the folder of results. Raises ``OSError``."""
+    """Writes ``summary.json`` and ``index.html`` to the folder of results. Raises ``OSError``."""
     part = job.shard.suffix if job.shard else ""
     paths = [job.output / f"summary{part}.json", job.output / f"index{part}.html"]
     write_atomic(paths[0], summary.to_json().encode())
@@ -57,8 +57,8 @@ def write_report(job: FolderJob, summary: Summary) -> list[Path]:
 
 
 def report_page(job: FolderJob, summary: Summary) -> str:
-    """A page for light and dark screens: counts, the five least faithful pictures large, what failed, what is
-    suspicious, thumbnails before and after, and a table of all."""
+    """A page for light and dark screens: counts, the five least faithful pictures in large, failures, suspicious
+    results, thumbnails before and after, and a table of all pictures."""
     worst, rest = summary.worst, _shown_beside(summary)
     sources = {task.name: task.source for task in job.tasks}
 
@@ -110,8 +110,8 @@ def _figure(path: Path, caption: str, side: int) -> str:
 
 
 def thumbnail_uri(path: Path, side: int) -> tuple[str, bool]:
-    """A picture file, reduced to at most ``side`` pixels, as a ``data:`` address, and whether it is transparent; an
-    empty address if it cannot be read."""
+    """A picture file, reduced to at most ``side`` pixels, as a ``data:`` address, and whether it is transparent. The
+    address is empty if the file cannot be read."""
     try:
         file = read_picture(path, convert_to_srgb=True)
     except InputError:
@@ -149,7 +149,7 @@ def _list(title: str, entries: Sequence[Entry]) -> str:
 
 
 def _rules(summary: Summary) -> str:
-    """A table of what became of the rules of a marketplace, picture by picture; failed and mended ones first."""
+    """A table of the outcomes of a marketplace's rules, picture by picture; failed and mended ones first."""
     order = (Verdict.FAILED, Verdict.MENDED, Verdict.WARNING, Verdict.PASSED)
     found = [(entry.source, finding) for entry in summary.entries for finding in entry.rules]
     found.sort(key=lambda each: order.index(each[1].verdict))

@@ -1,5 +1,5 @@
-"""A folder of pictures, unattended: threads read ahead and write behind while the model works, whatever happens to
-one picture happens to that one, and what is finished stays finished."""
+"""Runs a folder job unattended: threads read ahead and write behind while the model works, a failure affects only its
+own picture, and finished pictures stay finished."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Finished:
 
 
 class _HostErrorRecorder(Progress):
-    """Passes everything on, and remembers that it was the host who ended the work: no failure of the picture."""
+    """Forwards everything, and remembers that the host ended the work, which is not a failure of the picture."""
 
     def __init__(self, host: FolderProgress) -> None:
         self._host = host
@@ -79,14 +79,14 @@ class _HostErrorRecorder(Progress):
 
 
 def run_folder(job: FolderJob, upscaler: Upscaler, progress: FolderProgress | None = None) -> FolderRun:
-    """Does what is to be done of the job and returns when the last file is written.
+    """Runs the job and returns when the last file is written.
 
-    A picture that cannot be read, made or written becomes a failed entry, and the others go on. At most
-    ``2 * jobs + 1`` pictures are in memory. What the host raises through ``progress`` (its Cancel) ends the job; the
-    pictures that the model had finished are written before it is passed on.
+    A picture that cannot be read, enlarged or written becomes a failed entry, and the others continue. At most ``2 *
+    jobs + 1`` pictures are in memory. An exception that the host raises through ``progress`` (its Cancel) ends the job;
+    the pictures that the model has finished are written first.
 
-    Raises ``InputError`` before any work if ``output`` holds another job and neither ``resume`` nor ``overwrite`` is
-    set, or if the disk cannot hold the results; and later when the disk is full.
+    Raises ``InputError`` before any work if ``output`` contains another job and neither ``resume`` nor ``overwrite`` is
+    set, or if the results do not fit on the disk; and later if the disk is full.
     """
     progress = progress or FolderProgress()
     with full_disk_said(job.output), begun(job, upscaler.spec.scale, progress) as (start, manifest):
@@ -95,7 +95,7 @@ def run_folder(job: FolderJob, upscaler: Upscaler, progress: FolderProgress | No
 
 @contextmanager
 def full_disk_said(folder: Path) -> Generator[None]:
-    """The manifest may be the first that a full disk meets."""
+    """Writing the manifest may be the first to fail on a full disk."""
     try:
         yield
     except OSError as error:
@@ -106,7 +106,7 @@ def full_disk_said(folder: Path) -> Generator[None]:
 
 @dataclass(frozen=True)
 class Start:
-    """What is known when a run starts: what became of the pictures before, and which outputs are files of others."""
+    """What is known when a run starts: earlier outcomes, and the outputs whose files do not belong to the job."""
 
     history: History
     foreign: frozenset[str] = frozenset()
@@ -114,11 +114,11 @@ class Start:
 
 @contextmanager
 def begun(job: FolderJob, scale: int, progress: FolderProgress) -> Generator[tuple[Start, Manifest]]:
-    """The checks before the work, and the open manifest. ``scale`` is that of the model. Raises as ``run_folder``."""
+    """The checks before the work, and the open manifest. ``scale`` is the model's. Raises as ``run_folder`` does."""
     _make_folder(job.output)
     existing = {task.output_name for task in job.tasks if task.output.exists()}
-    # Looked for after the outputs, and made before any of them, so that two workers do not take each other's files
-    # for somebody else's.
+    # Checked after the outputs and created before any of them, so that two workers do not mistake each other's files
+    # for foreign ones.
     own = manifest_path(job.output, job.shard)
     was_there = own.exists()
     history = History(manifest_files(job.output))
@@ -142,7 +142,7 @@ def work_through(
     record: Callable[[Entry], None],
     progress: FolderProgress,
 ) -> FolderRun:
-    """Does the tasks of a job that has begun. ``record`` is called with each entry as soon as it is known, from any
+    """Does the tasks of a job that has begun. ``record`` is called with each entry as soon as it exists, from any
     thread."""
     return _Run(job, upscaler, start, record, progress).run()
 
@@ -217,7 +217,7 @@ class _Run:
         )
 
     def _refuse_foreign(self) -> None:
-        """Before anything is written: later, nobody could tell such a file from one of ours."""
+        """Runs before anything is written: later, such a file could not be told from one of ours."""
         for task in self._job.tasks:
             if task.output_name in self._start.foreign:
                 reason = f"{task.output} already exists and does not belong to this job; overwrite it, or move it away."
@@ -311,8 +311,8 @@ class _Run:
         return _Finished(self._append(entry), enlarged.picture, alpha=enlarged.alpha)
 
     def _judged(self, source: SourcePicture, enlarged: Enlarged) -> tuple[Figures | None, str]:
-        """Figures and why somebody should look; what cannot be measured is written all the same. One at a time: what
-        measuring needs for the moment is several times the picture."""
+        """Metrics, and why the result should be reviewed; a result that cannot be measured is written anyway. One at a
+        time, because measuring needs several times the memory of the picture."""
         try:
             with self._measuring:
                 figures = measure(source, enlarged)
@@ -362,7 +362,7 @@ def _after(entry: Entry, started: float) -> Entry:
 
 
 def _sentence(error: Exception, task: FileTask) -> str:
-    """Why the picture failed, without the name that stands beside it anyway."""
+    """Why the picture failed, without its name, which is shown beside it anyway."""
     return sentence_for(error).removeprefix(f"{task.source}: ")
 
 

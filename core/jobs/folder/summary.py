@@ -1,4 +1,4 @@
-"""What became of a folder, in figures and sentences."""
+"""The outcome of a folder job, in numbers and sentences."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .manifest import Entry, History, Status, manifest_files
 
 WORST = 5
 LISTED = 50
-"""Failed and flagged pictures that the text lists; the rest is in the JSON and the manifest."""
+"""Most failed and flagged pictures that the text lists; the rest is in the JSON and the manifest."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """``entries``: what became of each picture that was reached, now or in an earlier run, in natural order.
-    ``total``: pictures in the folder. ``fresh`` of them were made in this run, which took ``seconds``; None where
-    there was no run. ``passed_over`` is a sentence about files of other kinds, empty without any."""
+    """``entries``: the outcome of each picture that was reached, now or in an earlier run, in natural order. ``total``:
+    pictures in the folder. ``fresh`` of them were made in this run, which took ``seconds``; None without a run.
+    ``passed_over`` is a sentence about files of other kinds, empty without any."""
 
     entries: tuple[Entry, ...]
     total: int
@@ -39,17 +39,17 @@ class Summary:
 
     @property
     def complete(self) -> bool:
-        """Whether every picture is there and none needs a look."""
+        """Whether every picture is done and none needs a review."""
         return len(self.with_status(Status.DONE)) == self.total
 
     @property
     def worst(self) -> list[Entry]:
-        """The pictures that agree least with their sources (LR-PSNR), at most five; plain resampling does not count."""
+        """The pictures that agree least with their sources (LR-PSNR), at most five, without plain resampling."""
         measured = [entry for entry in self.entries if entry.lr_psnr is not None and math.isfinite(entry.lr_psnr)]
         return sorted(measured, key=lambda entry: (entry.lr_psnr, entry.source))[:WORST]
 
     def text(self) -> str:
-        """Some lines for a person: counts, speed, what failed, what is suspicious, the least faithful."""
+        """Readable lines: counts, speed, failures, suspicious results, the least faithful pictures."""
         lines = [self.counts(), *self.pace()]
         for status, title in ((Status.FAILED, "Failed"), (Status.FLAGGED, "To be looked at")):
             entries = self.with_status(status)
@@ -75,7 +75,7 @@ class Summary:
         return ", ".join(parts) + "." + (f" {self.passed_over}" if self.passed_over else "")
 
     def rules(self) -> list[str]:
-        """What became of the rules of a marketplace, a line for each that not every picture kept from the start."""
+        """The outcomes of a marketplace's rules, a line for each rule that some source did not meet."""
         tally: dict[str, Counter[Verdict]] = {}
         for finding in (finding for entry in self.entries for finding in entry.rules):
             tally.setdefault(finding.asked, Counter())[finding.verdict] += 1
@@ -126,7 +126,7 @@ def _brief(entry: Entry) -> dict[str, Any]:
 
 
 def summarise(job: FolderJob, run: FolderRun) -> Summary:
-    """What became of the job's pictures, in this run and before."""
+    """The outcome of the job's pictures, in this run and before."""
     reached = {entry.source: entry for entry in (*run.skipped, *run.entries)}
     for entry in History(manifest_files(job.output)).among(job.tasks):
         reached.setdefault(entry.source, entry)
@@ -136,5 +136,5 @@ def summarise(job: FolderJob, run: FolderRun) -> Summary:
 
 
 def summary_of(entries: Sequence[Entry]) -> Summary:
-    """Of a manifest alone."""
+    """A summary from a manifest alone."""
     return Summary(tuple(entries), len(entries))

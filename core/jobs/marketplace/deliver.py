@@ -1,5 +1,5 @@
-"""After the work: the result is mended, written, read back and held against the rules. Only what keeps them all is
-delivered."""
+"""The delivery of a result: it is mended, written, read back and checked. It is delivered only if it meets every
+rule."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .profile import USUAL_NEAR, USUAL_QUALITY_FLOOR, Profile
 
 LOSSY = ("JPEG", "WEBP", "AVIF")
 WHATEVER = ("target", "background", "tiles", "quality", "srgb", "software", "profile", "dither", "grain")
-"""Settings that a picture which keeps every rule and has its size already is copied under, whatever they are."""
+"""Settings that do not keep a picture which already meets every rule, at the requested size, from being copied."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """``findings``: a line for each rule. ``path``: the file, which lies apart if it was rejected."""
+    """``findings``: one for each rule. ``path``: the file, which is in another folder if it was rejected."""
 
     findings: tuple[Finding, ...]
     path: Path
@@ -37,7 +37,7 @@ class Delivery:
 
     @property
     def reason(self) -> str:
-        """Why it was rejected; empty if it was delivered."""
+        """Why the result was rejected; empty if it was delivered."""
         if not self.broken:
             return ""
         rules = "; ".join(f"{finding.asked} (found: {finding.found})" for finding in self.broken)
@@ -47,10 +47,10 @@ class Delivery:
 def deliver(
     original: Path, output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings
 ) -> Delivery:
-    """Writes the result to ``output``. With a profile only if it keeps every rule that must be kept, else into the
-    folder ``failed`` beside it; a file that was at the other of the two places is removed, and a source that keeps them
-    all already, at the size that was asked for, is copied byte for byte. Raises ``InputError`` and ``OSError`` if it
-    cannot be written."""
+    """Writes the result to ``output``. With a profile, a result that breaks a mandatory rule goes to the folder
+    ``failed`` beside it instead. An old file in the other of the two places is removed. A source that already meets
+    every rule at the requested size is copied byte for byte. Raises ``InputError`` and ``OSError`` if the file cannot
+    be written."""
     profile = settings.profile
     if profile is None:
         write_enlarged(output, enlarged, source, settings)
@@ -83,7 +83,7 @@ def _as_it_is(
     enlarged: Enlarged,
     settings: PictureSettings,
 ) -> bool:
-    """Whether there is nothing to do: the same size, format and bits, and no rule that is not kept."""
+    """Whether nothing needs to change: the same size, format and bit depth, and every rule met."""
     plan = enlarged.plan
     neutral = replace(PictureSettings(), **{name: getattr(settings, name) for name in WHATEVER})
     return (
@@ -101,7 +101,7 @@ def _as_it_is(
 def _write_mended(
     path: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings, profile: Profile
 ) -> dict[str, str]:
-    """Writes the result with what can be mended, and tells what was done that the file does not show."""
+    """Writes the result, mended where possible, and returns the changes that the file does not show, by rule."""
     rule = profile.must("white_background")
     if rule and (white := whiten(enlarged.picture, rule.near or USUAL_NEAR)) is not None:
         enlarged = replace(enlarged, picture=white)
@@ -125,7 +125,7 @@ def _write_mended(
 
 def highest_quality(size_at: Callable[[int], int], most: float, floor: int, highest: int) -> int:
     """The highest quality from ``floor`` to ``highest`` whose file has at most ``most`` bytes, by bisection; ``floor``
-    if none has. Sizes are taken to grow with quality."""
+    if none does. File size is assumed to grow with quality."""
     low, high = floor, max(floor, highest)
     while low < high:
         middle = (low + high + 1) // 2
@@ -147,7 +147,7 @@ def _described_for(file: PictureFile, profile: Profile) -> PictureFile:
 
 
 def _compared(before: list[Finding], after: list[Finding], changes: dict[str, str]) -> list[Finding]:
-    """What was not kept before and is now has been mended."""
+    """A rule that was broken before and is met now counts as mended."""
     return [_one(first, last, changes.get(last.rule, "")) for first, last in zip(before, after, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Before the work: the size that a marketplace wants of a picture, and the part of it that is shown."""
+"""The size that a marketplace requires of a picture, and the part of it that is shown."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ...types import Box, Size, size_of
 from .profile import USUAL_AIM, USUAL_NEAR, Profile, Rule
 
 REJECTED = "failed"
-"""The folder, beside where it would have been delivered, for a result that breaks a rule."""
+"""The folder, beside the intended place, for results that break a rule."""
 ROOM = 0.02
-"""Share of the frame by which an aim keeps from the limits."""
+"""Share of the frame by which the aim stays away from the limits."""
 SLACK = 0.005
-"""Share of the frame that a product must fill beyond the rule, or it is framed anew: sizes are rounded on the way."""
+"""Share of the frame by which a product must exceed the rule, or it is framed again: sizes are rounded on the way."""
 
 
 def target_for(profile: Profile, size: Size) -> Target:
-    """The size of the result where the user names none: the picture's own where the rules allow it, at least the
+    """The size of the result if the user names none: the picture's own where the rules allow it, and at least the
     profile's."""
     long, short = max(size), min(size)
     least = max([profile.size, *_limits(profile, "longest_side", 1), *_limits(profile, "shortest_side", long / short)])
@@ -53,7 +53,7 @@ def _most(profile: Profile, long: int, short: int) -> list[float]:
 
 
 def check_size(profile: Profile, size: Size) -> None:
-    """Raises ``InputError`` for a size that breaks a rule that must be kept."""
+    """Raises ``InputError`` for a size that breaks a mandatory rule."""
     figures = {"longest_side": max(size), "shortest_side": min(size), "megapixels": size.pixels / 1e6}
     for rule in profile.rules:
         if rule.must and rule.kind in figures:
@@ -69,8 +69,8 @@ def _check(profile: Profile, rule: Rule, figure: float, what: str) -> None:
 
 
 def suffixes_for(profile: Profile) -> tuple[str, ...]:
-    """Of the files that the profile takes and that can be written, the preferred one first; all that can be written
-    where it does not care."""
+    """Suffixes that the profile accepts and that can be written, the preferred one first; all that can be written if it
+    has no rule about formats."""
     rule = profile.must("format")
     kinds = {kind.name.lower(): kind.suffixes for kind in FORMATS}
     names = rule.values if rule else tuple(kinds)
@@ -81,8 +81,8 @@ def suffixes_for(profile: Profile) -> tuple[str, ...]:
 
 
 def check_outputs(profile: Profile, outputs: Iterable[Path]) -> None:
-    """Raises ``InputError`` for a file of a format that the profile does not take, and for one that would lie where
-    results that break a rule do."""
+    """Raises ``InputError`` for a format that the profile does not accept, and for a file in the folder for results
+    that break a rule."""
     known = suffixes_for(profile)
     for output in outputs:
         if output.suffix.lower() not in known:
@@ -95,7 +95,7 @@ def check_outputs(profile: Profile, outputs: Iterable[Path]) -> None:
 
 
 def check_target(profile: Profile, target: Target) -> None:
-    """Raises ``InputError`` for a size that breaks a rule whatever picture it is for."""
+    """Raises ``InputError`` for a size that breaks a rule for every picture."""
     if target.fit in (Fit.COVER, Fit.PAD, Fit.STRETCH) and target.width and target.height:
         check_size(profile, plan_fit(Size(1, 1), target).canvas)
     side = max(target.width, target.height)
@@ -107,7 +107,7 @@ def check_target(profile: Profile, target: Target) -> None:
 
 
 class Framed(NamedTuple):
-    """``frame`` may reach beyond the picture."""
+    """``frame`` may extend beyond the picture."""
 
     file: PictureFile
     target: Target
@@ -115,12 +115,12 @@ class Framed(NamedTuple):
 
 
 def framed(file: PictureFile, requested: Target | None, profile: Profile, *, anew: bool) -> Framed:
-    """The picture as it is to be enlarged, to what, and which part of it that is.
+    """The picture to enlarge, its target, and which part of the source it is.
 
-    Where the profile asks that the product fill the frame and it would not, or ``anew``, the frame is drawn around the
-    product in the shape of the result; what lies outside of the source gets the colour of its border. A product that
-    the source cuts off stays at that edge, and one that goes from edge to edge leaves the frame as it is. Raises
-    ``InputError`` for a size that breaks the profile.
+    If the product would not fill the frame as the profile requires, or with ``anew``, the frame is drawn around the
+    product in the shape of the result; what lies outside the source gets the colour of its border. A product that the
+    source cuts off stays at that edge; one that spans the picture keeps the original frame. Raises ``InputError`` for a
+    size that breaks the profile.
     """
     size = size_of(file.picture)
     target = requested or target_for(profile, size)
@@ -145,7 +145,7 @@ def framed(file: PictureFile, requested: Target | None, profile: Profile, *, ane
 
 
 def _content(file: PictureFile, profile: Profile) -> tuple[Box, tuple[float, ...]]:
-    """The product, and the colour around it. A background that will be made white does not count as part of it."""
+    """The box of the product, and the colour around it. A background that will be made white is not part of it."""
     picture, rule = file.picture, profile.must("white_background")
     if file.alpha is not None and _is_cutout(file):
         return _visible(file.alpha), (1.0,) * picture.shape[1]
@@ -160,7 +160,7 @@ def _is_cutout(file: PictureFile) -> bool:
 
 
 def _visible(alpha: torch.Tensor) -> Box:
-    """The smallest box around what can be seen; everything if nothing can."""
+    """The smallest box around the visible pixels; the whole picture if there are none."""
     seen = alpha[0, 0] > TOLERANCE
     if not seen.any():
         return Box(0, 0, alpha.shape[3], alpha.shape[2])
@@ -170,12 +170,12 @@ def _visible(alpha: torch.Tensor) -> Box:
 
 
 def fill_of(content: Size, frame: Size) -> float:
-    """The share of the frame's width or height that the product takes, whichever is more."""
+    """The share of the frame's width or height that the product fills, whichever is larger."""
     return max(content.width / frame.width, content.height / frame.height)
 
 
 def _fills(rule: Rule, content: Box, plan: FitPlan) -> bool:
-    """Whether the product as the plan places it fills as much of the canvas as the rule asks."""
+    """Whether the product, as the plan places it, fills as much of the canvas as the rule requires."""
     shown, placed = plan.source_box, plan.placed
     across = _overlap(content.x, content.width, shown.x, shown.width) * placed.width / shown.width
     down = _overlap(content.y, content.height, shown.y, shown.height) * placed.height / shown.height
@@ -184,7 +184,7 @@ def _fills(rule: Rule, content: Box, plan: FitPlan) -> bool:
 
 
 def _aim(rule: Rule) -> float:
-    """As much of the frame as a product gets that is framed anew."""
+    """The share of the frame that a reframed product fills."""
     least, most = rule.least or 0.0, rule.most or 1.0
     middle = (least + most) / 2
     return rule.aim or min(max(USUAL_AIM, min(least + ROOM, middle)), max(most - ROOM, middle))
@@ -195,7 +195,8 @@ def _overlap(start: float, length: float, other: float, other_length: float) -> 
 
 
 def _frame(content: Box, size: Size, plan: FitPlan, aim: float, *, keep_edges: bool) -> Box:
-    """The frame around the product with the canvas's shape, in whole source pixels, possibly beyond the source."""
+    """The frame around the product, in the shape of the canvas and whole source pixels; it may extend beyond the
+    source."""
     shape = plan.canvas.width / plan.canvas.height
     width = max(content.width, content.height * shape) / aim
     frame = Size(math.ceil(width), math.ceil(width / shape))
@@ -218,7 +219,7 @@ def _reframed(file: PictureFile, frame: Box, colour: tuple[float, ...]) -> Pictu
 
 
 def cut_out(layer: torch.Tensor, frame: Box, colour: tuple[float, ...]) -> torch.Tensor:
-    """What ``frame`` shows of (1, C, H, W); ``colour``, one value for each channel, beyond it."""
+    """The part of (1, C, H, W) inside ``frame``, with ``colour``, one value per channel, beyond the picture."""
     canvas = torch.tensor(colour, dtype=layer.dtype)[None, :, None, None].repeat(1, 1, frame.height, frame.width)
     size = size_of(layer)
     left, top = max(frame.x, 0), max(frame.y, 0)

@@ -1,4 +1,4 @@
-"""A file held against the rules of a marketplace. Nothing is changed here."""
+"""Checks a file against the rules of a marketplace, without changing it."""
 
 # Pillow publishes partial types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -26,13 +26,13 @@ from .profile import Profile, Rule
 
 WHITE = (1.0, 1.0, 1.0)
 ALIKE = 3
-"""Levels of 255 by which colours may differ after a conversion between two descriptions of sRGB."""
+"""Levels of 255 by which colours may differ after conversion between two sRGB profiles."""
 NEAR_DPI = 0.5
-"""PNG and JPEG store resolutions as whole numbers of pixels a metre or inch."""
+"""PNG and JPEG store the resolution as whole pixels per metre or inch."""
 
 
 class Verdict(str, Enum):
-    """PASSED: the file keeps the rule. MENDED: it does now. WARNING: it does not, and need not. FAILED: it does not."""
+    """PASSED: the file meets the rule. MENDED: it does now. WARNING: it does not, but need not. FAILED: it does not."""
 
     PASSED = "passed"
     MENDED = "mended"
@@ -42,7 +42,7 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule on one picture. ``rule`` is its kind, ``asked`` and ``found`` are words for a person."""
+    """One rule on one picture. ``rule`` is its kind; ``asked`` and ``found`` are readable text."""
 
     rule: str
     verdict: Verdict
@@ -56,8 +56,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What rules are about. ``picture`` is (1, C, H, W), in front of white where it is transparent; ``space`` names
-    colours that are not sRGB; ``described`` is what the file says beside its pixels."""
+    """What the rules check. ``picture`` is (1, C, H, W), composited over white; ``space`` names a colour space other
+    than sRGB; ``described`` lists the file's metadata."""
 
     picture: torch.Tensor
     size: Size
@@ -71,7 +71,7 @@ class Facts:
 
 
 def facts_of(path: Path) -> Facts:
-    """Reads a file. Raises ``InputError`` if it is no picture."""
+    """Reads a file. Raises ``InputError`` if it is not a picture."""
     file = read_picture(path)
     with Image.open(path, formats=readable_formats()) as image:
         kind, mode = (image.format or "").lower(), image.mode
@@ -90,7 +90,7 @@ def facts_of(path: Path) -> Facts:
 
 
 def _content(picture: torch.Tensor) -> Box:
-    """The product; nothing in a picture of one colour."""
+    """The box of the product; empty in a picture of one colour."""
     if float((picture.amax(dim=(2, 3)) - picture.amin(dim=(2, 3))).max()) <= TOLERANCE:
         return Box(0, 0, 0, 0)
     return find_content(picture).box
@@ -102,7 +102,7 @@ def _described(file: PictureFile) -> tuple[str, ...]:
 
 
 def other_space(icc: bytes | None) -> str:
-    """The name of a profile whose colours are not those of sRGB; empty for sRGB, however it is described."""
+    """The name of a colour profile that is not sRGB; empty for sRGB in any form."""
     if icc is None:
         return ""
     steps = np.linspace(0, 255, 9).round().astype(np.uint8)
@@ -123,29 +123,13 @@ def _profile_name(icc: bytes) -> str:
 
 
 def examine(facts: Facts, profile: Profile) -> list[Finding]:
-    """What the file keeps and what it does not, rule by rule."""
+    """Whether the file meets each rule."""
     return [_finding(rule, *MEASURES[rule.kind](facts, rule)) for rule in profile.rules]
 
 
 def _finding(rule: Rule, kept: bool, found: str) -> Finding:
     verdict = Verdict.PASSED if kept else Verdict.FAILED if rule.must else Verdict.WARNING
     return Finding(rule.kind, verdict, rule.text(), found)
-
-
-def _format(facts: Facts, rule: Rule) -> tuple[bool, str]:
-    return facts.kind in rule.values, facts.kind.upper()
-
-
-def _longest(facts: Facts, rule: Rule) -> tuple[bool, str]:
-    return rule.holds(max(facts.size)), str(facts.size)
-
-
-def _shortest(facts: Facts, rule: Rule) -> tuple[bool, str]:
-    return rule.holds(min(facts.size)), str(facts.size)
-
-
-def _area(facts: Facts, rule: Rule) -> tuple[bool, str]:
-    return rule.holds(facts.size.pixels / 1e6), f"{facts.size.pixels / 1e6:.3g} megapixels"
 
 
 def _background(facts: Facts, rule: Rule) -> tuple[bool, str]:
@@ -163,14 +147,6 @@ def _fill(facts: Facts, rule: Rule) -> tuple[bool, str]:
     return rule.holds(fill), f"{100 * fill:.1f} %"
 
 
-def _srgb(facts: Facts, rule: Rule) -> tuple[bool, str]:
-    return not facts.space, facts.space or "sRGB"
-
-
-def _bytes(facts: Facts, rule: Rule) -> tuple[bool, str]:
-    return rule.holds(facts.bytes), f"{facts.bytes:,} bytes"
-
-
 def _dpi(facts: Facts, rule: Rule) -> tuple[bool, str]:
     if facts.dpi is None:
         return False, "none said"
@@ -178,24 +154,19 @@ def _dpi(facts: Facts, rule: Rule) -> tuple[bool, str]:
     return kept, f"{min(facts.dpi):.4g} dpi"
 
 
-def _opaque(facts: Facts, rule: Rule) -> tuple[bool, str]:
-    return facts.opaque, "opaque" if facts.opaque else "transparent"
-
-
-def _metadata(facts: Facts, rule: Rule) -> tuple[bool, str]:
-    return not facts.described, ", ".join(facts.described) or "none"
-
-
 MEASURES: dict[str, Callable[[Facts, Rule], tuple[bool, str]]] = {
-    "format": _format,
-    "longest_side": _longest,
-    "shortest_side": _shortest,
-    "megapixels": _area,
+    "format": lambda facts, rule: (facts.kind in rule.values, facts.kind.upper()),
+    "longest_side": lambda facts, rule: (rule.holds(max(facts.size)), str(facts.size)),
+    "shortest_side": lambda facts, rule: (rule.holds(min(facts.size)), str(facts.size)),
+    "megapixels": lambda facts, rule: (
+        rule.holds(facts.size.pixels / 1e6),
+        f"{facts.size.pixels / 1e6:.3g} megapixels",
+    ),
     "white_background": _background,
     "fill": _fill,
-    "srgb": _srgb,
-    "bytes": _bytes,
+    "srgb": lambda facts, rule: (not facts.space, facts.space or "sRGB"),
+    "bytes": lambda facts, rule: (rule.holds(facts.bytes), f"{facts.bytes:,} bytes"),
     "dpi": _dpi,
-    "opaque": _opaque,
-    "no_metadata": _metadata,
+    "opaque": lambda facts, rule: (facts.opaque, "opaque" if facts.opaque else "transparent"),
+    "no_metadata": lambda facts, rule: (not facts.described, ", ".join(facts.described) or "none"),
 }

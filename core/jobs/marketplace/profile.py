@@ -1,4 +1,4 @@
-"""What a marketplace asks of a picture, read from a JSON file: rules with their source and the day it was read."""
+"""What a marketplace requires of a picture, read from a JSON file: rules, with their source and its date."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "opaque": (),
     "no_metadata": (),
 }
-"""What may stand in a rule of each kind, beside what may stand in all: level, source, date and note."""
+"""Fields that a rule of each kind may have, in addition to level, source, date and note."""
 FORMAT_NAMES = ("jpeg", "png", "tiff", "webp", "avif", "bmp", "gif", "heic", "psd", "svg")
 Positive = Annotated[float, Field(gt=0)]
 USUAL_NEAR, USUAL_QUALITY_FLOOR, USUAL_AIM = 25, 80, 0.9
@@ -41,10 +41,10 @@ def _is_must(level: object) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(Strict):
-    """``kind``: one of ``KINDS``. ``must``: what breaks it is mended or fails; else it is told as a warning. Sides
-    in pixels, ``bytes`` in bytes, ``dpi`` in pixels an inch, ``fill`` as a share of the frame from 0 to 1. ``near``:
-    how many levels of 255 below white a background may be and still be made white. ``source`` is an address, ``date``
-    the day it was read."""
+    """``kind``: one of ``KINDS``. ``must``: a picture that breaks it is mended or fails; otherwise it gets a warning.
+    Sides in pixels, ``bytes`` in bytes, ``dpi`` in pixels per inch, ``fill`` as a share of the frame from 0 to 1.
+    ``near``: by how many levels of 255 a background may be below white and still be made white. ``source`` is an
+    address, ``date`` the day it was read."""
 
     kind: Annotated[str, Field(alias="rule")]
     must: Annotated[bool, Field(alias="level"), BeforeValidator(_is_must)] = True
@@ -63,7 +63,7 @@ class Rule(Strict):
             raise InputError(f"there is no rule {self.kind!r}; choose one of {', '.join(KINDS)}.")
         known = KINDS[self.kind]
         if alien := [name for name in LIMITS if getattr(self, name) and name not in known]:
-            raise InputError(f"{alien[0]} says nothing of {self.kind}; {', '.join(known) or 'nothing'} does.")
+            raise InputError(f"{self.kind} does not take {alien[0]}; it takes {', '.join(known) or 'no limits'}.")
         if "most" in known and self.least is None and self.most is None:
             raise InputError("it has neither least nor most.")
         if self.least is not None and not self.holds(self.least):
@@ -73,15 +73,15 @@ class Rule(Strict):
         if self.aim is not None and not self.holds(self.aim):
             raise InputError(f"it aims at {self.aim:g}, which is outside of its own limits.")
         if "values" in known and not (self.values and set(self.values) <= set(FORMAT_NAMES)):
-            raise InputError(f"values is a list of formats, of {', '.join(FORMAT_NAMES)}.")
+            raise InputError(f"values must be a list of formats from {', '.join(FORMAT_NAMES)}.")
         datetime.date.fromisoformat(self.date or "2026-11-28")
 
     def holds(self, value: float) -> bool:
-        """Whether a number lies within the rule's limits."""
+        """Whether a number is within the rule's limits."""
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
     def text(self) -> str:
-        """What is asked, without who asks it."""
+        """The requirement as readable text, without its source."""
         if self.kind == "format":
             return f"file is {' or '.join(value.upper() for value in self.values)}"
         plain = {
@@ -107,7 +107,7 @@ class Rule(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class Profile(Strict):
-    """``size``: the longest side in pixels that results get where nobody names one; larger sources keep theirs."""
+    """``size``: the longest side of results, in pixels, if the user names none; larger sources keep theirs."""
 
     name: Annotated[str, Field(min_length=1)]
     title: str = ""
@@ -115,7 +115,7 @@ class Profile(Strict):
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)]
 
     def must(self, kind: str) -> Rule | None:
-        """The first rule of that kind that has to be kept."""
+        """The first mandatory rule of that kind."""
         return next((rule for rule in self.rules if rule.kind == kind and rule.must), None)
 
     def all(self, *kinds: str) -> list[Rule]:
@@ -123,13 +123,13 @@ class Profile(Strict):
 
 
 def profile_names() -> list[str]:
-    """Those that come with Backplate."""
+    """The bundled profiles."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def find_profile(name_or_path: str) -> Profile:
-    """A profile of ours by its name, or that of a JSON file. Raises ``InputError`` for neither, and as
-    ``parse_profile``."""
+    """A bundled profile by name, or the profile in a JSON file. Raises ``InputError`` for anything else, and as
+    ``parse_profile`` does."""
     if name_or_path in profile_names():
         return read_profile(FOLDER / f"{name_or_path}.json")
     path = Path(name_or_path)
@@ -146,14 +146,14 @@ def read_profile(path: Path) -> Profile:
 
 
 def parse_profile(written: Any, where: str = "") -> Profile:
-    """A profile out of what JSON gives. Raises ``InputError``, after ``where``, with the name of whatever is unknown,
-    missing or out of range."""
+    """A profile from parsed JSON. Raises ``InputError``, which starts with ``where`` and names what is unknown, missing
+    or out of range."""
     profile = parse(Profile, written, where, strict=True)
     return replace(profile, title=profile.title or profile.name)
 
 
 def table(profile: Profile) -> str:
-    """A Markdown table: each rule, whether it must be kept, where it was read and when."""
+    """A Markdown table: each rule, whether it is mandatory, its source and its date."""
     head = ["| rule | must | read | note |", "|---|---|---|---|"]
     return "\n".join([f"### {profile.title}", "", *head, *(_row(rule) for rule in profile.rules)])
 

@@ -1,4 +1,4 @@
-"""How long a frame takes on this device, asked before the work starts, and which model is fast enough."""
+"""Measures before the work starts how long a frame takes on this device, and which model is fast enough."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from .frame import FrameSettings, FrameUpscaler
 from .plan import VideoJob, VideoPlan
 
 RUNS = 5
-"""Frames that are timed after one that warms up; the median counts."""
+"""Timed frames after one warm-up frame; the median counts."""
 
 LONGEST_TRIAL = 20.0
-"""Seconds after which no further frame is timed."""
+"""Seconds after which no more frames are timed."""
 
 CROP = 128
-"""Side in pixels of the part of a frame by which hopeless models are told before a whole frame is tried."""
+"""Side, in pixels, of the crop that rules out hopeless models before a whole frame is tried."""
 
 PRECISIONS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 HOPELESS = 3.0
-"""A model whose crop promises so many times the budget is not tried on a whole frame."""
+"""A model whose crop predicts more than this many times the budget is not tried on a whole frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What one model would take for a frame, upscaling and fitting, without decoding and encoding, which run beside
-    it; infinite if it cannot run here. ``precision`` is the one it ran in. ``estimated`` from a crop if the model is
-    far too slow to be worth a whole frame."""
+    """The time of one model for a frame: upscaling and fitting, without decoding and encoding, which run in parallel;
+    infinite if the model cannot run here. ``precision`` is the one it ran in. ``estimated``: from a crop, because the
+    model is far too slow for a whole frame."""
 
     model: Model
     precision: str
@@ -49,7 +49,7 @@ class Trial:
 
     @property
     def rate(self) -> float:
-        """Frames per second that may be expected."""
+        """Expected frames per second."""
         return 1000 / self.milliseconds
 
     def text(self) -> str:
@@ -61,12 +61,12 @@ class Trial:
 
 
 Candidate = Callable[[], tuple[Upscaler, Model]]
-"""Loads a model; called only when its turn comes."""
+"""Loads a model; called only when it is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The model to go on with, and a sentence about the measurement."""
+    """The model to continue with, and a sentence about the measurement."""
 
     upscaler: Upscaler
     model: Model
@@ -86,8 +86,8 @@ def settle_budget(
     progress: Progress | None = None,
 ) -> Budget:
     """Measures the job's model on its first frame. If it takes longer than ``milliseconds``, ``others`` are measured,
-    and the one that uses the budget best is named; in ``live`` it takes the place of the model, now and for good. One
-    that cannot be opened, such as a damaged file, is left out with a note.
+    and the one that makes the best use of the budget is named; with ``live`` it replaces the model for the whole job. A
+    model that cannot be opened, such as a damaged file, is left out with a note.
 
     Raises ``InputError`` in ``live`` when no model is fast enough, and for a budget that is not positive.
     """
@@ -139,7 +139,7 @@ def _measure(
     upscaler: Upscaler,
     model: Model,
 ) -> Trial:
-    """The median of a few runs over the frame, or an estimate from a part of it where that is hopeless already."""
+    """The median of a few runs over the frame, or an estimate from a crop if that already rules the model out."""
 
     def trial(time: float, *, estimated: bool = False) -> Trial:
         precision = precision_of(upscaler, model)
@@ -162,7 +162,7 @@ def _measure(
 
 
 def precision_of(upscaler: Upscaler, model: Model) -> str:
-    """What the model runs in: half precision may be broken here, and ``auto`` says nothing."""
+    """The precision that the model actually runs in: half precision may be broken here, and ``auto`` is not one."""
     requested = "fp32" if model.precision == "auto" else model.precision
     dtype = getattr(upscaler, "dtype", None)
     if dtype == torch.float32 and requested in PRECISIONS.values():
@@ -171,7 +171,7 @@ def precision_of(upscaler: Upscaler, model: Model) -> str:
 
 
 def _crop_milliseconds(upscaler: Upscaler, frame: Frame, device: torch.device) -> float:
-    """What the whole frame would take the model, by its number of pixels."""
+    """The time for the whole frame, extrapolated by its number of pixels."""
     height, width = frame.pixels.shape[:2]
     across, down = min(width, CROP), min(height, CROP)
     smallest = upscaler.spec.size_rule.padded(Size(across, down))
@@ -195,5 +195,5 @@ def _median_milliseconds(run: Callable[[], object]) -> float:
 
 
 def for_live(job: VideoJob) -> VideoJob:
-    """The job with as little delay as it can have: one frame between stages, nothing measured beside the work."""
+    """The job with the lowest latency: one frame between stages, and no measurements during the work."""
     return replace(job, room=1, measure=False)

@@ -1,4 +1,4 @@
-"""A short queue between two threads, which either of them can end."""
+"""A short queue between two threads that either of them can end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Item = TypeVar("Item")
 
 
 class Closed(Exception):
-    """The other side is not there any more."""
+    """The other side has stopped."""
 
 
 class Channel(Generic[Item]):
-    """Carries at most ``room`` items. The giver calls ``put`` and finally ``end``; the taker iterates, and calls
+    """Holds at most ``room`` items. The producer calls ``put`` and finally ``end``; the consumer iterates, and calls
     ``cut`` if it stops early, which makes ``put`` raise ``Closed``."""
 
     def __init__(self, room: int) -> None:
@@ -34,13 +34,13 @@ class Channel(Generic[Item]):
             self._change.notify_all()
 
     def end(self) -> None:
-        """Nothing more comes; the taker still gets what is in it."""
+        """No more items follow; the consumer still gets those in the queue."""
         with self._change:
             self._ended = True
             self._change.notify_all()
 
     def cut(self) -> None:
-        """Nothing more is taken."""
+        """No more items are consumed."""
         with self._change:
             self._cut = True
             self._items.clear()

@@ -1,4 +1,4 @@
-"""Is a video what was made of its source? Frames, times and sound one by one, flicker, and VMAF against a reference."""
+"""Compares a video with its source: frames, times and sound one by one, flicker, and VMAF against a reference."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from ...types import Size
 from .frame import to_picture, to_pixels
 
 LINES_OF_4K = 1600
-"""Height from which on the VMAF model for 4K is the one to ask."""
+"""Height from which the VMAF model for 4K applies."""
 
 LARGEST_ASPECT_DIFFERENCE = 0.01
-"""Share by which the aspects may differ for flicker to compare the same parts of both pictures."""
+"""Largest relative difference of the aspect ratios at which flicker can compare the same parts of both pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoComparison:
-    """``frames`` of the result; ``times_kept`` and ``sound_kept`` are None without a source, or a sound, to compare
+    """``frames`` of the result; ``times_kept`` and ``sound_kept`` are None without a source, or its sound, to compare
     with. ``notes`` say what could not be measured and why."""
 
     result: VideoFacts
@@ -71,9 +71,9 @@ def compare_videos(
     result_part: ReadSettings | None = None,
     reference_part: ReadSettings | None = None,
 ) -> VideoComparison:
-    """Reads ``result`` and ``source`` side by side, frame by frame. ``part`` is what was read of the source, the other
-    parts are what is looked at of the result and the reference. Times count as kept within half a millisecond, which
-    is what Matroska stores.
+    """Reads ``result`` and ``source`` side by side, frame by frame. ``part`` is the part of the source that was
+    upscaled, the other parts are those of the result and the reference to compare. Times may differ by half a
+    millisecond, the resolution of Matroska.
 
     Raises ``InputError`` for videos that cannot be read.
     """
@@ -142,7 +142,7 @@ def _watched(source: Source, facts: VideoFacts, settings: ReadSettings, progress
 def _same_sound(
     result: tuple[Source, ReadSettings], source: tuple[Source, ReadSettings], origin: VideoFacts
 ) -> bool | None:
-    """Packet by packet, content only where a part is looked at, whose packets were moved."""
+    """Compares packet by packet; only the content if a part is compared, because its packets were shifted."""
     if not origin.audio:
         return None
     sound = Carry(subtitles=False)
@@ -167,7 +167,7 @@ def _is_whole(part: ReadSettings) -> bool:
 
 
 ADTS_HEADER = 7
-"""Bytes before each AAC frame in a transport stream; other kinds of file keep that once, beside the stream."""
+"""Bytes before each AAC frame in a transport stream; other containers store this once, outside the stream."""
 
 
 def _without_header(content: bytes) -> bytes:
@@ -190,9 +190,8 @@ def vmaf_of(
     notes: list[str],
     parts: tuple[ReadSettings, ReadSettings] = (ReadSettings(), ReadSettings()),
 ) -> dict[str, float]:
-    """VMAF by the model for that size and by the one that gives nothing for sharpening, by name. ``parts`` are those
-    of the result and of the reference. What keeps it from being measured becomes a note: the result does not suffer
-    from it."""
+    """VMAF by name of the model: the one for that size, and the one that does not reward sharpening. ``parts`` are
+    those of the result and of the reference. A failure only becomes a note, because the result is not affected."""
     if reference is None:
         return {}
     sources = ((result, parts[0]), (reference, parts[1]))
@@ -211,8 +210,8 @@ def vmaf_of(
 
 
 def _copied(source: Source, part: ReadSettings, path: Path) -> Path:
-    """The part of the video without loss, so that ffmpeg sees the frames that are meant and no others. Both videos are
-    written alike."""
+    """A lossless copy of the part of the video, so that ffmpeg sees exactly these frames. Both videos are written in
+    the same format."""
     facts = probe_video(source, part.crop)
     tags = replace(facts.tags, range=1, matrix=1)
     encode = EncodeSettings(codec="ffv1", pixel_format="yuv444p10le")

@@ -1,4 +1,4 @@
-"""The middle of the video job: one decoded frame in, one finished frame out."""
+"""The middle stage of the video job: one decoded frame in, one finished frame out."""
 
 # pyright: reportUnknownMemberType=false
 
@@ -32,9 +32,9 @@ from .segments import Counts
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSettings:
-    """``shown`` is the size of the source with square pixels. Work is done on ``device``. ``deep`` asks for 16-bit
-    results. ``flicker`` is whether it is measured. ``dither`` and ``grain`` as in ``VideoSettings``. ``protection`` is
-    for every frame."""
+    """``shown`` is the size of the source with square pixels. Work runs on ``device``. ``deep`` requests 16-bit
+    results. ``flicker``: whether it is measured. ``dither`` and ``grain`` as in ``VideoSettings``. ``protection``
+    applies to every frame."""
 
     shown: Size
     target: Target
@@ -70,7 +70,8 @@ class FrameSettings:
 
 
 def _dither_of(job: VideoJob, plan: VideoPlan) -> Dither:
-    """Bands of a source of 8 bits are in the source, and noise costs bits in every frame: AUTO leaves them."""
+    """AUTO does not dither sources of 8 bits: their banding is already in the source, and noise costs bits in every
+    frame."""
     dither = job.settings.dither
     needless = plan.encoding.deep or (dither is Dither.AUTO and plan.facts.bit_depth <= 8)
     return Dither.OFF if needless else dither
@@ -78,7 +79,7 @@ def _dither_of(job: VideoJob, plan: VideoPlan) -> Dither:
 
 @dataclass(frozen=True)
 class Finished:
-    """``pixels`` as the encoder takes them.
+    """``pixels`` in the form that the encoder takes.
     ``seconds`` is what it took, reading included: [read, upscale]."""
 
     pixels: Pixels
@@ -93,7 +94,7 @@ class Finished:
 
 
 class FrameUpscaler:
-    """Remembers the last frame, so that one that is held costs nothing, and the last result."""
+    """Upscales frames, and remembers the last frame and its result, so that duplicate frames cost nothing."""
 
     def __init__(self, upscaler: Upscaler, settings: FrameSettings, progress: Progress) -> None:
         self._upscaler, self._settings, self._progress = upscaler, settings, progress
@@ -108,7 +109,7 @@ class FrameUpscaler:
         self._measured = False
 
     def forget(self) -> None:
-        """The next frame is computed as a whole; that of a segment does not depend on those before it."""
+        """The next frame is computed in full: a segment does not depend on the frames before it."""
         self._computed = None
         self._reuse.forget()
         self._measured = False
@@ -143,13 +144,13 @@ class FrameUpscaler:
         return Finished(pixels, frame.pts, frame.duration, counts, (read_seconds, seconds))
 
     def _shown(self, picture: torch.Tensor) -> torch.Tensor:
-        """With square pixels."""
+        """The picture with square pixels."""
         if size_of(picture) != self._settings.shown:
             return resize(picture, self._settings.shown).clamp_(0, 1)
         return picture
 
     def _to_pixels(self, shown: torch.Tensor, result: torch.Tensor, seed: int) -> Pixels:
-        """With the grain of the first frame of the segment, other in every frame, and dithered."""
+        """With the grain of the segment's first frame, different in every frame, and dithered."""
         settings, plan = self._settings, self._plan
         dithered = settings.dither is not Dither.OFF
         still = None
@@ -194,7 +195,7 @@ class FrameUpscaler:
 
 
 def _shown_part(picture: torch.Tensor, plan: FitPlan, shown: Size) -> torch.Tensor:
-    """The part of the stored frame that the result shows, to whole pixels."""
+    """The part of the stored frame that the result shows, in whole pixels."""
     across, down = picture.shape[3] / shown.width, picture.shape[2] / shown.height
     box = plan.source_box
     left, top = round(box.x * across), round(box.y * down)
@@ -203,7 +204,7 @@ def _shown_part(picture: torch.Tensor, plan: FitPlan, shown: Size) -> torch.Tens
 
 
 def to_picture(frame: Frame, device: torch.device) -> torch.Tensor:
-    """(1, 3, H, W), 0 to 1. Sent to the device with the bits it has."""
+    """(1, 3, H, W), 0 to 1. Sent to the device at its own bit depth."""
     pixels = frame.pixels
     if pixels.dtype.itemsize > 1:
         values = torch.from_numpy(pixels.astype("int32")).to(device)  # torch has little for uint16
@@ -214,7 +215,7 @@ def to_picture(frame: Frame, device: torch.device) -> torch.Tensor:
 
 
 def to_pixels(picture: torch.Tensor, deep: bool) -> Pixels:
-    """(H, W, 3), rounded. Taken from the device with the bits it needs."""
+    """(H, W, 3), rounded. Fetched from the device at the bit depth that it needs."""
     values = picture[0].permute(1, 2, 0).mul(WHITE_16 if deep else WHITE_8).round_()
     if deep:
         return values.to(torch.int32).contiguous().cpu().numpy().astype("uint16")

@@ -1,4 +1,4 @@
-"""How long the steps of a stream take, kept in a space that does not grow."""
+"""How long the steps of a stream take, in constant memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 BINS_PER_E = 200
-"""Bins are half a percent wide, and so exact are the percentiles."""
+"""Bins are half a percent wide, which is the accuracy of the percentiles."""
 
 PERCENTILES = (50, 95, 99)
 
@@ -30,7 +30,7 @@ class Latency:
         return sum(self._bins.values())
 
     def percentile(self, percent: float) -> float:
-        """Seconds within which that share of the steps was done (nearest rank); 0 if there were none."""
+        """Seconds within which that percentage of the steps finished (nearest rank); 0 without steps."""
         wanted = math.ceil(self.count * percent / 100)
         for place in sorted(self._bins):
             wanted -= self._bins[place]

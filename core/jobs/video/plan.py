@@ -1,4 +1,4 @@
-"""What a video job is, what is known before its first frame, and by what an interrupted one is known again."""
+"""A video job, its plan before the first frame, and the identity by which an interrupted job is recognised."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from ..protect import Mask, Protected, protect
 
 LEAST_BITS = {"prores_ks": 0.5, "ffv1": 0.5}
 LEAST_BITS_USUAL = 0.002
-"""Bits a pixel of a frame that an encoder takes at the very least, drawings that stand still among them."""
+"""The fewest bits per pixel and frame that an encoder needs, even for static drawings."""
 
 ROOM = 3
-"""Frames that wait between two stages: enough to even out their pace."""
+"""Frames that wait between two stages, enough to even out their speeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSettings:
-    """What is done to a video. ``target`` None is the model's own scale. ``round_even`` lets odd sizes become even
-    where the format needs it. ``segment_frames`` is how much an interrupted run loses at most. ``fidelity``, 0 to 1, is
-    how strongly frames are locked to their sources (``fidelity_lock``). ``dither`` is about results of 8 bits; AUTO
-    dithers those of deeper sources. ``grain`` gives back what the model takes away of it. Raises ``InputError`` for
-    what cannot be."""
+    """What is done to a video. ``target`` None is the model's own scale. ``round_even`` rounds odd sizes where the
+    format needs even ones. ``segment_frames`` is the most that an interrupted run loses. ``fidelity``, 0 to 1, is how
+    strongly frames are locked to their sources (``fidelity_lock``). ``dither`` applies to 8-bit results; AUTO dithers
+    those of deeper sources. ``grain`` restores the grain that the model removes. Raises ``InputError`` for invalid
+    values."""
 
     target: Target | None = None
     background: Background = Background()
@@ -72,11 +72,11 @@ class VideoSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoJob:
-    """``parts`` is the folder of finished segments, by default beside ``output``. ``resume``: what an earlier run
-    finished there is used, otherwise removed. ``keep_partial``: a source that breaks off gives a result up to there.
-    ``embedded``: further tags, such as the workflow that made it. ``reference``: a video of the result's size, to
-    compare with. ``measure``: whether flicker is. ``room``: frames that wait between stages. ``mask``: what is
-    protected in every frame, as it is shown."""
+    """``parts`` is the folder of finished segments, by default beside ``output``. ``resume``: use what an earlier run
+    finished there; otherwise remove it. ``keep_partial``: a truncated source gives a result up to that point.
+    ``embedded``: more tags, such as the workflow. ``reference``: a video of the result's size to compare with.
+    ``measure``: whether to measure flicker. ``room``: frames that wait between stages. ``mask``: what is protected in
+    every frame, in display orientation."""
 
     source: Source
     output: Path
@@ -96,7 +96,7 @@ class VideoJob:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Tags of the result beside those of the source."""
+        """Tags of the result in addition to those of the source."""
         own = {"software": self.software} if self.software and self.settings.carry.tags else {}
         return own | dict(self.embedded)
 
@@ -118,7 +118,7 @@ class VideoPlan:
 
 
 def plan_video(job: VideoJob, upscaler: Upscaler) -> VideoPlan:
-    """Reads the source's header, works out the result and tries the encoder and the container.
+    """Reads the source's header, plans the result and tests the encoder and the container.
 
     Raises ``InputError`` for everything that can be known before the work.
     """
@@ -154,7 +154,7 @@ def pixels_of(source: Source, settings: VideoSettings) -> int:
 
 
 def expected_frames(facts: VideoFacts, read: ReadSettings) -> int:
-    """About how many frames the part has that is read, at least 1."""
+    """About how many frames the part to read has, at least 1."""
     if not read.start and not read.seconds:
         return facts.expected_frames
     seconds = max(0.0, facts.seconds - read.start)
@@ -164,7 +164,8 @@ def expected_frames(facts: VideoFacts, read: ReadSettings) -> int:
 
 
 def identity_of(job: VideoJob, plan: VideoPlan) -> dict[str, Any]:
-    """All that shapes the frames of the result; a run with the same goes on where an earlier one stopped."""
+    """Everything that affects the frames of the result; a run with the same identity continues where an earlier one
+    stopped."""
     settings = asdict(job.settings)
     for name in ("carry", "round_even", "segment_frames", "encode"):
         settings.pop(name)
@@ -211,7 +212,7 @@ def _check_places(job: VideoJob) -> None:
 
 
 def check_place(output: Path) -> None:
-    """Makes the folder of a file that is to be written and tries to write there. Raises ``InputError``."""
+    """Creates the folder of an output file and tests whether it is writable. Raises ``InputError``."""
     try:
         if output.is_dir():
             raise InputError(f"{output} is a folder; name a file inside it.")
@@ -225,7 +226,8 @@ def check_place(output: Path) -> None:
 
 
 def _check_room(job: VideoJob, plan: VideoPlan, frames: int) -> None:
-    """Raises ``InputError`` if the disk has less room than the result, and its pictures once more, take at least."""
+    """Raises ``InputError`` if the disk has less space than the result plus a second copy of its pictures needs at
+    least."""
     encoding = plan.encoding
     seconds = frames / float(plan.facts.rate)
     bits = LEAST_BITS.get(encoding.encoder, LEAST_BITS_USUAL) * plan.size.pixels * frames

@@ -1,4 +1,4 @@
-"""What a video job did, in words and as JSON."""
+"""The report of a video job, as text and JSON."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .latency import Latency
 from .segments import Counts
 
 STAGES = ("read", "upscale", "encode", "total")
-"""``total`` is the sum of the three for one frame; waiting for another stage is no part of it."""
+"""``total`` is the sum of the three for one frame, without waiting for another stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoReport:
-    """``resumed`` frames were there from an earlier run; ``seconds`` and ``latency`` are about the others.
-    ``problem`` says why the result is partial, empty if it is whole. ``vmaf`` is by model name. ``licence``:
-    of the model, an SPDX expression, empty where it is not known."""
+    """``resumed`` frames come from an earlier run; ``seconds`` and ``latency`` are about the others. ``problem`` says
+    why the result is partial, and is empty if it is complete. ``vmaf`` is by model name. ``licence``: the model's, an
+    SPDX expression, empty if unknown."""
 
     source: VideoFacts
     output: Path
@@ -89,7 +89,7 @@ class VideoReport:
         }
 
     def text(self) -> str:
-        """A few lines for a person."""
+        """A few readable lines."""
         counts = self.counts
         share = f"{counts.reused} reused" if counts.reused else "none reused"
         lines = [

@@ -1,5 +1,5 @@
-"""The video job: read, upscale and fit, encode, each on its own thread with short queues between them, so that memory
-does not depend on the length; then one file out of the finished segments and the source's sound."""
+"""The video job: read, upscale and fit, encode, each on its own thread with short queues in between, so that memory
+does not depend on the length; then one file from the finished segments and the source's sound."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from .stages import Reader, Writer
 
 
 class VideoProgress(Progress):
-    """What the host hears, beside ``begin`` with the number of frames. All calls come from the thread that runs the
-    job."""
+    """Progress on a video, in addition to ``begin`` with the number of frames. All calls come from the thread that runs
+    the job."""
 
     def finish_frame(self, frame: Finished) -> None:
-        """One frame was upscaled, or reused."""
+        """One frame was upscaled or reused."""
 
 
 class _NotesOnly(Progress):
-    """Lets checks pass and each sentence once; the steps within a frame are nobody's business."""
+    """Forwards checks, and each note once, but not the steps within a frame."""
 
     def __init__(self, host: Progress, notes: list[str]) -> None:
         self._host, self._notes = host, notes
@@ -53,13 +53,13 @@ class _NotesOnly(Progress):
 def run_video(
     job: VideoJob, upscaler: Upscaler, progress: VideoProgress | None = None, plan: VideoPlan | None = None
 ) -> VideoReport:
-    """Upscales the whole video. ``plan`` is that of ``plan_video`` if the caller has it already.
+    """Upscales the whole video. ``plan``: the result of ``plan_video``, if the caller already has it.
 
-    If the progress stops the job, or it fails, the finished segments stay in the parts folder and the same job goes
-    on after them. The result appears under its name when it is whole.
+    If the progress stops the job, or it fails, the finished segments stay in the parts folder and the same job
+    continues after them. The result appears under its name when it is complete.
 
-    Raises ``InputError`` for a source that breaks off (unless ``keep_partial``), and what ``plan_video`` and
-    ``upscale_to`` raise.
+    Raises ``InputError`` for a truncated source (unless ``keep_partial``), and what ``plan_video`` and ``upscale_to``
+    raise.
     """
     progress = progress or VideoProgress()
     plan = plan or plan_video(job, upscaler)
@@ -100,7 +100,7 @@ def run_video(
 
 
 class _Stream:
-    """The three stages from the first frame that is missing to the last."""
+    """The three stages, from the first missing frame to the last."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class _Stream:
         self._frames = FrameUpscaler(upscaler, frame_settings, _NotesOnly(progress, notes))
 
     def run(self) -> tuple[dict[str, Latency], str]:
-        """Latencies by stage, and why the source ended early."""
+        """Latencies by stage, and why the source ended early, if it did."""
         expected = max(1, expected_frames(self._facts, self._job.settings.read) - self._done)
         self._progress.begin(expected, "frames")
         self._reader.start()

@@ -1,4 +1,4 @@
-"""Finished segments on the disk, from which an interrupted job continues."""
+"""Finished segments on the disk, after which an interrupted job continues."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ...metrics.flicker import Flicker
 from ...parsed import parse
 
 LAYOUT = 2
-"""Changes when what is written here is not understood by earlier versions, or the other way round."""
+"""Changes when earlier versions cannot read what this one writes, or vice versa."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What was done for some frames. ``streamed`` ones went through the model row by row, not in tiles."""
+    """How some frames were processed. ``streamed`` ones went through the model row by row, not in tiles."""
 
     frames: int = 0
     reused: int = 0
@@ -40,7 +40,7 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """What is known of a finished segment: its file, time stamp and duration of each frame, and what was done."""
+    """The record of a finished segment: its file, the time stamp and duration of each frame, and the counts."""
 
     file: str
     frames: Annotated[list[tuple[int, int]], Field(min_length=1)]
@@ -49,7 +49,7 @@ class Note:
 
 
 class SegmentStore:
-    """A folder of segments. One counts as finished when the note beside it is there, which is written last."""
+    """A folder of segments. A segment is finished when the note beside it exists, which is written last."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -76,7 +76,7 @@ class SegmentStore:
         if earlier is not None and self._finished(0):
             self._check_same(earlier)
         else:
-            # Nobody knows what made the segments, if there are any: they are made again.
+            # It is unknown what made the segments, if there are any, so they are made again.
             for left in self.folder.glob("[0-9]*.json"):
                 left.unlink()
             write_atomic(note, json.dumps(self._identity, indent=1).encode())
@@ -84,7 +84,7 @@ class SegmentStore:
             self._add(finished)
 
     def _finished(self, number: int) -> Note | None:
-        """The note of a segment that is whole, or None."""
+        """The note of a complete segment, or None."""
         try:
             note = parse(Note, _read(self._note(number)))
             path = self.folder / note.file
@@ -93,11 +93,11 @@ class SegmentStore:
             return None
 
     def next_file(self) -> Path:
-        """Where the next segment is to be written."""
+        """Where to write the next segment."""
         return self.folder / f"{len(self.segments):06}.part"
 
     def close(self, frames: list[tuple[int, int]], reorder: int, counts: Counts) -> None:
-        """The file at ``next_file`` is whole and becomes a segment."""
+        """Turns the complete file at ``next_file`` into a segment."""
         part = self.next_file()
         fsync_file(part)
         name = part.with_suffix(".video").name
@@ -135,7 +135,7 @@ class SegmentStore:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A note, or None for one that is not there or damaged."""
+    """A note, or None if it is missing or damaged."""
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The outer stages of the video job, each on a thread of its own: reading frames, and writing segments."""
+"""The outer stages of the video job, each on its own thread: reading frames, and writing segments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .segments import Counts, SegmentStore
 
 
 class Reader(threading.Thread):
-    """Decodes ahead by as many frames as the channel has room for. ``error`` is why it stopped early."""
+    """Decodes ahead by as many frames as the channel holds. ``error`` is why it stopped early."""
 
     def __init__(self, source: Source, facts: VideoFacts, settings: ReadSettings, room: int) -> None:
         super().__init__(name="backplate read", daemon=True)
@@ -44,8 +44,8 @@ class Reader(threading.Thread):
 
 
 class Writer(threading.Thread):
-    """Encodes finished frames and closes a segment every ``segment_frames``, and at the end the rest. ``error`` is why
-    it stopped early; the segments closed before stay."""
+    """Encodes finished frames and closes a segment every ``segment_frames``, and one for the rest at the end. ``error``
+    is why it stopped early; segments that were already closed stay."""
 
     def __init__(self, store: SegmentStore, encoding: Encoding, segment_frames: int, room: int) -> None:
         super().__init__(name="backplate write", daemon=True)

@@ -1,5 +1,4 @@
-"""The streams of a source that go into the result beside its pictures: which ones, and their packets on the result's
-clock."""
+"""The streams of a source that are copied to the result: which ones, and their packets on the result's clock."""
 
 # PyAV publishes partial types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -20,23 +19,23 @@ from .probe import JUMP_AHEAD, VideoFacts, has_running_clock
 
 CARRIED = ("audio", "subtitle")
 WITH_EDIT_LISTS = ("mp4", "mov")
-"""Kinds of file that can hold sound which is decoded and not played."""
+"""Containers that can mark sound as decoded but not played."""
 
 LEAD_IN = 0.1
-"""Seconds before the first sound that is played which a decoder may need, where they are not played."""
+"""Seconds of sound before the first played sample that a decoder may need, in containers that do not play them."""
 
 JUMP = 0.1
-"""Seconds by which a time stamp may go back before it is the clock that was set back, as in FFmpeg's own program."""
+"""Seconds by which a time stamp may go back before it means that the clock was set back, as in FFmpeg itself."""
 STRAYS = 5
-"""So many time stamps in a row that are far ahead are a clock that was set anew, fewer are damaged."""
+"""This many consecutive time stamps that are far ahead mean that the clock was reset; fewer are damaged."""
 PENDING = 500
-"""Packets that wait for the pictures to reach the same jump of the clock."""
+"""Most packets that wait for the pictures to reach the same clock jump."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Carry:
-    """Which of the source's other streams go into the result. ``tags``: also what the file says of itself, with titles
-    of streams and cover pictures."""
+    """Which of the source's other streams are copied. ``tags``: also the file's metadata, stream titles and cover
+    pictures."""
 
     audio: bool = True
     subtitles: bool = True
@@ -44,13 +43,13 @@ class Carry:
 
 
 def carried(origin: Any, carry: Carry) -> list[Any]:
-    """The streams of an open source that can go along."""
+    """The streams of an open source that can be copied."""
     wanted = [kind for kind, on in zip(CARRIED, (carry.audio, carry.subtitles), strict=True) if on]
     return [stream for stream in origin.streams if stream.type in wanted and not is_empty(stream)]
 
 
 def is_empty(stream: Any) -> bool:
-    """Whether the stream is announced and nothing is known of it: broadcasts list sound that is not sent."""
+    """Whether the stream is announced without any parameters: broadcasts list sound that is not sent."""
     context = stream.codec_context
     return context is None or (stream.type == "audio" and not (context.sample_rate and context.channels))
 
@@ -60,15 +59,15 @@ def is_cover(stream: Any) -> bool:
 
 
 def label(stream: Any) -> str:
-    """A stream in words."""
+    """A readable name of a stream."""
     kind = {"audio": "sound", "subtitle": "subtitles"}.get(stream.type, stream.type)
     name = stream.codec_context.name if stream.codec_context is not None else "unknown"
     return f"the {kind} {name} (stream {stream.index})"
 
 
 class Packets:
-    """Packets of the part of the source that is shown, moved to its start, in the order of the file; damaged ones are
-    left out. ``damaged`` counts those of each stream, by index."""
+    """Packets of the visible part of the source, shifted to its start, in the order of the file, without damaged ones.
+    ``damaged`` counts those by stream index."""
 
     def __init__(
         self,
@@ -90,7 +89,7 @@ class Packets:
         self.damaged: Counter[int] = Counter()
 
     def __iter__(self) -> Iterator[tuple[float, Any]]:
-        """(seconds, packet), seconds never falling."""
+        """(seconds, packet), with seconds that never decrease."""
         latest = 0.0
         for packet, shift in self._timed():
             track = self._tracks[packet.stream.index]
@@ -99,7 +98,7 @@ class Packets:
                 yield latest, packet
 
     def _timed(self) -> Iterator[tuple[Any, float]]:
-        """Each packet with the seconds by which its clock was set back until then."""
+        """Each packet with the offset, in seconds, of its clock at that point."""
         if not self._tracks:
             return
         streams = [track.stream for track in self._tracks.values()]
@@ -123,14 +122,14 @@ class Packets:
                     else:
                         yield each, shift
         except FFmpegError:
-            pass  # the video's own reader has said where the source breaks off
+            pass  # the video's own reader reports where the source ends
         for each in waiting:
             yield each, self._clock.shift_of(each, patient=False) or 0.0
 
 
 class _Clock:
-    """Carries the time on where a recording's clock is set anew, as the reader of the pictures does: the next picture
-    follows the last one. Sound that reaches such a place before the pictures waits for them."""
+    """Continues the time where a recording's clock is reset, as the reader of the pictures does: the next picture
+    follows the last one. Sound that reaches such a point before the pictures waits for them."""
 
     def __init__(self, *, running: bool) -> None:
         self._running = running
@@ -156,7 +155,7 @@ class _Clock:
         self._shown = max(self._shown, pts + shift + float((packet.duration or 0) * packet.time_base))
 
     def shift_of(self, packet: Any, *, patient: bool) -> float | None:
-        """None if the pictures have to be waited for."""
+        """None if the packet has to wait for the pictures."""
         time, index = _time_of(packet), packet.stream.index
         if time is None:
             return self._shifts[min(self._jumps[index], len(self._shifts) - 1)]
@@ -193,13 +192,13 @@ class _Track:
         self._dts: int | None = None
         self._next: int | None = None
         lists = kind in WITH_EDIT_LISTS
-        self._first = -_pre_skip(stream)  # players leave so much out in any kind of file
+        self._first = -_pre_skip(stream)  # players skip this in every container
         self._lead_in = LEAD_IN if lists else -self._first
         self._keeps_early = lists
         self._is_text = stream.type == "subtitle"
 
     def place(self, packet: Any, shift: float, end: float | None, cut: bool) -> bool:
-        """Moves the packet to its time in the result. False if it is not played there."""
+        """Shifts the packet to its time in the result. False if it is not played there."""
         unit = packet.time_base
         if packet.pts is None:
             if self._next is None:
@@ -225,13 +224,13 @@ class _Track:
         return True
 
     def _begin_in_time(self, packet: Any) -> None:
-        """Else everything else would be moved back by as much, the pictures too."""
+        """Otherwise everything else, even the pictures, would be delayed by the same time."""
         if self._is_text and packet.duration:
             packet.duration += packet.pts
         packet.pts = packet.dts = round(self._first / packet.time_base)
 
     def _grow(self, packet: Any) -> None:
-        """Decoding times grow in the units of the result, whatever a damaged source says."""
+        """Makes decoding times increase in the units of the result, even for damaged sources."""
         ratio, unit = packet.time_base / self._copy.time_base, self._copy.time_base
         packet.pts, packet.dts = round(packet.pts * ratio), round(packet.dts * ratio)
         packet.duration, packet.time_base = round((packet.duration or 0) * ratio), unit
@@ -242,6 +241,6 @@ class _Track:
 
 
 def _pre_skip(stream: Any) -> float:
-    """Seconds that an Opus stream begins early and says so in its own header (RFC 7845, section 5.1)."""
+    """Seconds by which an Opus stream starts early, according to its own header (RFC 7845, section 5.1)."""
     header = stream.codec_context.extradata or b""
     return int.from_bytes(header[10:12], "little") / 48_000 if header[:8] == b"OpusHead" else 0.0

@@ -1,7 +1,7 @@
-"""Where colour samples lie that are stored for several pixels at once.
+"""The position of chroma samples that are stored for several pixels at once.
 
-MPEG's formats put them beside the left one of each pair (H.264 annex E, figure E-1); JPEG, MPEG-1 and the H.263 family
-between both. Half a pixel of error shows as a coloured rim on every sharp edge.
+MPEG formats place them at the left pixel of each pair (H.264 annex E, figure E-1); JPEG, MPEG-1 and the H.263 family
+between both. An error of half a pixel shows as a coloured fringe on every sharp edge.
 """
 
 # PyAV publishes partial types.
@@ -22,8 +22,8 @@ from av.video.reformatter import VideoReformatter
 CENTRED = frozenset(
     ("mjpeg", "mjpegb", "amv", "sp5x", "mpeg1video", "theora", "vp3", "vp4", "h261", "h263", "h263i", "h263p", "flv1")
 )
-"""Codecs whose standard puts colour in the middle, by FFmpeg's names. All others put it to the left unless a video
-says something else."""
+"""Codecs whose standard centres chroma, by FFmpeg's names. All others place it to the left unless a video says
+otherwise."""
 
 STRIPES = "lum=128:cb='60+100*mod(X,2)':cr=128"
 
@@ -33,7 +33,7 @@ def is_subsampled(form: VideoFormat) -> bool:
 
 
 class ChromaSite:
-    """Says of frames that do not tell by themselves that their colour lies to the left."""
+    """Marks frames without a chroma position as left-sited."""
 
     def __init__(self, codec: str = "") -> None:
         self._centred = codec in CENTRED
@@ -41,7 +41,7 @@ class ChromaSite:
         self._chain: _Chain | None = None
 
     def settled(self, frame: VideoFrame) -> VideoFrame:
-        """The frame, with the same pixels. libswscale takes one that says nothing for centred."""
+        """The frame, with the same pixels. libswscale assumes centred chroma for frames that do not specify it."""
         if frame.format.name != self._form:
             self._form = frame.format.name
             left = is_subsampled(frame.format) and not self._is_centred(frame.format) and not _tells(frame)
@@ -53,12 +53,12 @@ class ChromaSite:
 
 
 def left_sited(frame: VideoFrame) -> VideoFrame:
-    """The frame, and what it is converted to, with colour to the left."""
+    """The frame, marked as left-sited, which holds for what it is converted to as well."""
     return _Chain(frame, "setparams", "chroma_location=left").through(frame)
 
 
 class _Chain:
-    """One filter of FFmpeg, for frames like the one it is made for."""
+    """One FFmpeg filter, for frames like the one it was created for."""
 
     def __init__(self, frame: VideoFrame, name: str, options: str) -> None:
         self._graph = Graph()
@@ -74,12 +74,12 @@ class _Chain:
 
 
 def _tells(frame: VideoFrame) -> bool:
-    """Whether the decoder said where the colour lies, which PyAV does not hand out: stripes with the frame's own
-    properties are converted as it is, and as one that says nothing."""
+    """Whether the decoder specified the chroma position, which PyAV does not expose: stripes with the frame's own
+    properties are converted as they are, and without a position."""
     try:
         striped = _Chain(frame, "geq", STRIPES).through(frame)
     except (FFmpegError, ValueError):
-        return False  # packed formats, which decoders of raw video give, and those say nothing
+        return False  # packed formats come from decoders of raw video, which never specify it
     silent = _Chain(striped, "setparams", "chroma_location=unspecified").through(striped)
     first, second = (VideoReformatter().reformat(each, format="rgb24").to_ndarray() for each in (striped, silent))
     return not np.array_equal(first, second)

@@ -1,7 +1,7 @@
-"""Between a video's frames and RGB, with the tags that say what its numbers mean.
+"""Converts between a video's frames and RGB, with the tags that define its colours.
 
-Code points as in ITU-T H.273 (FFmpeg uses the same numbers). Players read the tags; a result that is converted with
-one matrix and shown with another is up to 40 levels off, so everything here is explicit.
+Code points as in ITU-T H.273 (FFmpeg uses the same numbers). Players read the tags: a result that is converted with
+one matrix and shown with another is off by up to 40 levels, so everything here is explicit.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ Pixels = npt.NDArray[Any]
 UNSPECIFIED = 2
 STUDIO, FULL = 1, 2
 LARGEST_SD_HEIGHT = 576
-"""Untagged video of up to so many lines is taken for standard definition (BT.601), as players do."""
+"""Untagged video with at most this many lines counts as standard definition (BT.601), as in players."""
 
 MATRIX_NAMES = {1: "BT.709", 4: "FCC", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
 SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 
 EXACT_FLAGS = ("ACCURATE_RND", "FULL_CHR_H_INT", "FULL_CHR_H_INP")
-"""Of libswscale, which PyAV can pass since 18. Before that its conversions are off by up to 33 levels."""
+"""Flags of libswscale, which PyAV can pass since 18. Without them conversions are off by up to 33 levels."""
 
 
 FLOAT_NAME = re.compile(r"f(16|32)(le|be)$")
 MISREAD_NAME = re.compile(r"(rgb|bgr)(444|555|565)be")
-"""Formats that libswscale (9.5) reads with both bytes exchanged; it does exchange them rightly by itself."""
+"""Formats that libswscale (9.5) reads with swapped bytes, although it swaps them correctly in a separate step."""
 
 
 def _scaling() -> Interpolation:
@@ -53,14 +53,14 @@ def _scaling() -> Interpolation:
 SCALING = _scaling()
 
 WHITE_8, WHITE_16 = 255, 255 << 8
-"""The number that stands for 1.0. For libswscale, deep RGB is 8-bit RGB with further bits below it, so white is 65280
-and not 65535; reading it otherwise costs up to four levels of 1023."""
+"""The value of 1.0. For libswscale, deep RGB is 8-bit RGB with more bits below, so white is 65280 and not 65535;
+reading it as 65535 costs up to four levels of 1023."""
 
 WHITE_RGB_4 = 0xF0
-"""Of RGB with 4 bits a channel, which libswscale only shifts."""
+"""For RGB with 4 bits per channel, which libswscale only shifts."""
 
 WHITE_RGB = 65535
-"""Of video that is stored as RGB, floats too, once it is spread over 16 bits."""
+"""For video that is stored as RGB, including floats, after expansion to 16 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +79,8 @@ class ColourTags:
 
 
 def settled_tags(tags: ColourTags, pixel_format: str, size: Size) -> ColourTags:
-    """The source's tags with what is missing filled in: by convention BT.601 up to 576 lines, else BT.709, each with
-    its own primaries and transfer; RGB sources are stored as BT.709 afterwards.
+    """The source's tags with defaults for missing ones: by convention BT.601 up to 576 lines, otherwise BT.709, each
+    with its own primaries and transfer; RGB sources become BT.709.
 
     Raises ``InputError`` for a matrix that cannot be converted (constant-luminance BT.2020, ICtCp and the like).
     """
@@ -101,7 +101,7 @@ def settled_tags(tags: ColourTags, pixel_format: str, size: Size) -> ColourTags:
 
 
 def check_library() -> None:
-    """Raises ``InputError`` for a PyAV whose colours would be wrong."""
+    """Raises ``InputError`` for a PyAV version that converts colours wrongly."""
     if not all(name in Interpolation.__members__ for name in EXACT_FLAGS):
         raise InputError(
             f"PyAV {av.__version__} converts colours wrongly; install 18.1 or newer with: pip install -U 'av>=18.1' "
@@ -111,7 +111,7 @@ def check_library() -> None:
 
 def check_readable(frame: VideoFrame, tags: ColourTags) -> None:
     """Raises ``InputError`` for a pixel format that libswscale cannot read, or reads wrongly."""
-    # A grey of floats with transparency ends the process in libswscale (8.1), or is read as studio range.
+    # Float grey with alpha crashes libswscale (8.1), or is read as studio range.
     readable = not frame.format.name.startswith("yaf")
     try:
         readable = readable and ColourConverter(tags).to_rgb(frame)[0].size > 0
@@ -125,8 +125,8 @@ def check_readable(frame: VideoFrame, tags: ColourTags) -> None:
 
 
 class ColourConverter:
-    """Converts frames of one video both ways; it remembers libswscale's tables between frames. ``codec`` is what the
-    frames that are read were coded with."""
+    """Converts the frames of one video in both directions, keeping libswscale's tables between frames. ``codec`` is
+    that of the frames to read."""
 
     def __init__(self, tags: ColourTags, codec: str = "") -> None:
         self._tags = tags
@@ -134,8 +134,8 @@ class ColourConverter:
         self._site = ChromaSite(codec)
 
     def to_rgb(self, frame: VideoFrame) -> tuple[Pixels, int]:
-        """(H, W, 3) RGB with the frame's own transfer curve, uint8 or, for more than 8 bits, uint16; and the number
-        that stands for 1.0. The format has to be one that ``check_readable`` lets pass."""
+        """(H, W, 3) RGB with the frame's own transfer curve, uint8 or, for more than 8 bits, uint16; and the value of
+        1.0. The format must have passed ``check_readable``."""
         form = frame.format
         if form.name.startswith("grayf"):
             return _from_grey_floats(frame), WHITE_RGB
@@ -156,9 +156,8 @@ class ColourConverter:
         return converted.to_ndarray(), _white(form, self._tags.range)
 
     def to_frame(self, pixels: Pixels, pixel_format: str) -> VideoFrame:
-        """The frame in ``pixel_format`` with the tags of the video, from (H, W, 3) RGB of which 255 (uint8) or 65280
-        (uint16) stands for 1.0. Colour that is stored for several pixels lies to the left, which is what players
-        assume."""
+        """The frame in ``pixel_format`` with the tags of the video, from (H, W, 3) RGB in which 255 (uint8) or 65280
+        (uint16) is 1.0. Subsampled chroma is left-sited, as players assume."""
         deep = pixels.dtype == np.uint16
         frame = VideoFrame.from_ndarray(pixels, format="rgb48le" if deep else "rgb24")
         if is_subsampled(VideoFormat(pixel_format)) and not pixel_format.startswith("yuvj"):
@@ -177,7 +176,7 @@ class ColourConverter:
 
 
 def depth_of(form: VideoFormat) -> int:
-    """Bits of the deepest channel; floats count as 16, which is what they are read with."""
+    """Bits of the deepest channel; floats count as 16, because they are read as 16 bits."""
     return 16 if _is_float(form) else min(16, max(component.bits for component in form.components))
 
 
@@ -186,7 +185,7 @@ def _is_float(form: VideoFormat) -> bool:
 
 
 def _from_grey_floats(frame: VideoFrame) -> Pixels:
-    """libswscale spreads grey floats as if they were in studio range, whatever it is told."""
+    """libswscale would expand float grey as studio range, whatever the arguments."""
     order = ">" if frame.format.name.endswith("be") else "<"
     kind = f"{order}f{2 if 'f16' in frame.format.name else 4}"
     plane = frame.planes[0]
@@ -197,8 +196,8 @@ def _from_grey_floats(frame: VideoFrame) -> Pixels:
 
 
 def _white(form: VideoFormat, levels: int) -> int:
-    """What 1.0 became. RGB is spread over all 16 bits, other full-range values are shifted up, and studio values
-    mapped to 0 to 65280. Grey counts as full range for libswscale, whatever it is told."""
+    """The value of 1.0. RGB is expanded to all 16 bits, other full-range values are shifted up, and studio values are
+    mapped to 0 to 65280. libswscale treats grey as full range, whatever the arguments."""
     bits = depth_of(form)
     if bits <= 8:
         return WHITE_RGB_4 if form.is_rgb and bits == 4 else WHITE_8

@@ -1,4 +1,4 @@
-"""Frames of a video in the order of showing, as RGB with their time stamps, a few at a time."""
+"""The frames of a video in display order, as RGB with their time stamps, a few at a time."""
 
 # PyAV publishes partial types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -34,11 +34,11 @@ from .probe import (
 )
 
 SEEKABLE = ("mov", "matroska")
-"""Kinds of file in which going to a time stamp is exact enough to go on from there."""
+"""Containers in which seeking to a time stamp is exact enough to continue from there."""
 
 
 class BrokenVideo(InputError):
-    """The file turned out to be damaged after frames had been read from it. ``fact`` says no more than that."""
+    """The file turned out to be damaged after frames had been read. ``fact`` states only that."""
 
     def __init__(self, fact: str) -> None:
         super().__init__(f"{fact}; ask for a partial result to keep what was decoded (--keep-partial).")
@@ -47,9 +47,9 @@ class BrokenVideo(InputError):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadSettings:
-    """``start`` and ``seconds`` cut out a part, ``seconds`` 0 is to the end. Only frames after the time stamp
-    ``after`` are read, in units of the stream's time base. ``deinterlace`` mends interlaced frames (bwdif). ``crop``
-    is a part of the upright frame in stored pixels; ``probe_video`` takes it into the facts."""
+    """``start`` and ``seconds`` select a part; ``seconds`` 0 is to the end. Only frames after the time stamp ``after``,
+    in units of the stream's time base, are read. ``deinterlace`` deinterlaces frames (bwdif). ``crop`` is a part of the
+    upright frame in stored pixels, to be passed to ``probe_video`` as well."""
 
     start: float = 0.0
     seconds: float = 0.0
@@ -60,8 +60,8 @@ class ReadSettings:
 
 @dataclass(frozen=True)
 class Frame:
-    """``pixels`` (H, W, 3) RGB as stored, of which ``white`` stands for 1.0; upright and cropped. ``pts`` and
-    ``duration`` in units of the stream's time base, ``pts`` counted from the start of the part that is read."""
+    """``pixels`` (H, W, 3) RGB as stored, in which ``white`` is 1.0; upright and cropped. ``pts`` and ``duration`` are
+    in units of the stream's time base, ``pts`` from the start of the selected part."""
 
     pixels: Pixels
     white: int
@@ -71,7 +71,7 @@ class Frame:
 
 
 def check_scanning(facts: VideoFacts, settings: ReadSettings) -> None:
-    """Raises ``InputError`` for interlaced video that nobody asked to deinterlace."""
+    """Raises ``InputError`` for interlaced video without ``deinterlace``."""
     if facts.interlaced and not settings.deinterlace:
         raise InputError(
             f"{facts.name} is interlaced: each {facts.stored} frame holds two moments in alternate lines, whose "
@@ -93,16 +93,16 @@ def _check_frame(frame: VideoFrame, facts: VideoFacts, settings: ReadSettings, n
 
 
 def part_of(facts: VideoFacts, settings: ReadSettings) -> tuple[int, int | None]:
-    """First time stamp of the part that is read and the first after it, in units of the time base."""
+    """The first time stamp of the selected part and the first after it, in units of the time base."""
     first, end = (int(seconds / facts.time_base) for seconds in (settings.start, settings.start + settings.seconds))
     return facts.origin + first, facts.origin + end if settings.seconds else None
 
 
 def read_video(source: Source, facts: VideoFacts, settings: ReadSettings) -> Iterator[Frame]:
-    """Yields the frames. Time stamps that are missing or do not grow are mended from the frame rate.
+    """Yields the frames. Time stamps that are missing or do not increase are repaired from the frame rate.
 
-    Raises ``InputError`` if the size changes on the way or frames become interlaced, and ``BrokenVideo`` if the file
-    ends before the time it promises or cannot be decoded further; every frame up to there has been yielded.
+    Raises ``InputError`` if the size changes or frames become interlaced, and ``BrokenVideo`` if the file ends before
+    the time in its header or cannot be decoded further; all frames up to that point have been yielded.
     """
     check_scanning(facts, settings)
     if isinstance(source, ImageVideo):

@@ -1,4 +1,4 @@
-"""Encoding: which encoder, pixel format and quality, asked before the work, and one closed segment at a time."""
+"""Encoding: chooses and tests encoder, pixel format and quality before the work, and writes one segment at a time."""
 
 # PyAV publishes partial types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -34,10 +34,10 @@ SHORT_NAMES = {
     "vp9": "libvpx-vp9",
     "prores": "prores_ks",
 }
-"""What people call a format, and the software encoder that is meant."""
+"""The common name of each format, and its software encoder."""
 
 USUAL_QUALITY = {"libx264": 18, "libx265": 20, "libsvtav1": 28, "libvpx-vp9": 28}
-"""Of the encoder's own scale, low enough to keep texture that was just made."""
+"""On each encoder's own scale, good enough to keep the texture that the model made."""
 
 FORMATS = {
     8: ("yuv420p", "nv12", "yuv422p", "yuv444p"),
@@ -48,10 +48,10 @@ SEGMENT_KINDS = ("mp4", "mov", "matroska")
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeSettings:
-    """``codec`` is a format (h264, hevc, av1, vp9, prores, ffv1) or any video encoder of FFmpeg by its own name, such
-    as h264_nvenc. ``crf`` is the constant quality on that encoder's scale, ``bitrate`` in bits per second; None for
-    both is the usual quality. ``pixel_format`` empty is 4:2:0 with ``bit_depth`` bits, 0 for as many as the source
-    has, at most 10. ``options`` go to the encoder as they are."""
+    """``codec`` is a format (h264, hevc, av1, vp9, prores, ffv1) or the name of any FFmpeg video encoder, such as
+    h264_nvenc. ``crf`` is the constant quality on that encoder's scale, ``bitrate`` in bits per second; None for both
+    is the default quality. An empty ``pixel_format`` is 4:2:0 with ``bit_depth`` bits; 0 is the source's depth, at most
+    10. ``options`` are passed to the encoder unchanged."""
 
     codec: str = "h264"
     crf: float | None = None
@@ -64,7 +64,7 @@ class EncodeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """Everything that an encoder is opened with. ``segment_kind`` is the container of the segments."""
+    """All parameters for opening an encoder. ``segment_kind`` is the container of the segments."""
 
     encoder: str
     pixel_format: str
@@ -90,10 +90,10 @@ def plan_encoding(
     tags: ColourTags,
     hdr: HdrFacts | None = None,
 ) -> Encoding:
-    """What the settings mean for this video, tried out on one frame. ``hdr`` goes to encoders that can write it.
+    """What the settings mean for this video, tested on one frame. ``hdr`` is passed to encoders that can write it.
 
-    Raises ``InputError`` for an encoder that is not there or does not open, a pixel format that it does not take, a
-    size that chroma subsampling cannot hold, and settings that the encoder does not know.
+    Raises ``InputError`` for an encoder that is missing or does not open, a pixel format that it does not accept, a
+    size that chroma subsampling does not allow, and settings that the encoder does not have.
     """
     encoder = SHORT_NAMES.get(settings.codec.lower(), settings.codec.lower())
     codec = _find_encoder(encoder)
@@ -117,7 +117,7 @@ def plan_encoding(
 
 
 def check_even(size: Size, pixel_format: str) -> None:
-    """Raises ``InputError`` if the colour of the format is stored for pairs of pixels and a side is odd."""
+    """Raises ``InputError`` if the format subsamples chroma along a side that is odd."""
     form = VideoFormat(pixel_format)
     across, down = form.chroma_width(1000) < 1000, form.chroma_height(1000) < 1000
     sides = (("width", size.width, across), ("height", size.height, down))
@@ -190,7 +190,7 @@ def _quality(settings: EncodeSettings, encoder: str) -> list[tuple[str, str]]:
 
 
 def _joined(options: tuple[tuple[str, str], ...], more: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """Lists of parameters of an encoder put together; what the caller asked for comes last and wins."""
+    """The encoder's parameter lists joined; the caller's own parameters come last and win."""
     asked = dict(options)
     joined = {name: f"{value}:{asked[name]}" if name in asked else value for name, value in more.items()}
     return (*((name, value) for name, value in options if name not in more), *joined.items())
@@ -205,7 +205,7 @@ def _segment_kind(codec: Codec, encoder: str) -> str:
 
 
 def _try_out(encoding: Encoding) -> None:
-    """A hardware encoder shows only when it is opened whether this machine has what it needs."""
+    """Only opening a hardware encoder shows whether this machine has what it needs."""
     try:
         sample_frames(io.BytesIO(), encoding, [(0, 1)])
     except (FFmpegError, OSError) as error:
@@ -218,7 +218,7 @@ def _try_out(encoding: Encoding) -> None:
 
 
 def sample_frames(file: Path | io.BytesIO, encoding: Encoding, frames: Sequence[tuple[int, int]]) -> int:
-    """A segment of grey frames with these time stamps and durations; by how many decoding runs ahead."""
+    """Writes a segment of grey frames with these time stamps and durations. Returns its ``reorder``."""
     dtype = np.uint16 if encoding.deep else np.uint8
     grey = np.full((encoding.size.height, encoding.size.width, 3), white_of(encoding) // 2, dtype)
     with SegmentEncoder(file, encoding) as segment:
@@ -228,9 +228,9 @@ def sample_frames(file: Path | io.BytesIO, encoding: Encoding, frames: Sequence[
 
 
 class SegmentEncoder:
-    """Writes one segment; a context manager. Leaving it without an error finishes the file.
+    """Writes one segment, as a context manager. Leaving it without an error finishes the file.
 
-    ``reorder`` afterwards is by how many frames the decoder has to look ahead.
+    Afterwards, ``reorder`` is the number of frames by which decoding runs ahead of display.
     """
 
     def __init__(self, file: Path | io.BytesIO, encoding: Encoding) -> None:
@@ -257,7 +257,7 @@ class SegmentEncoder:
             self._container.close()
 
     def write(self, pixels: Pixels, pts: int, duration: int) -> None:
-        """(H, W, 3) RGB, uint8 or, for deep formats, uint16 of which 65280 stands for 1.0."""
+        """Writes (H, W, 3) RGB, uint8 or, for deep formats, uint16 in which 65280 is 1.0."""
         frame = self._converter.to_frame(pixels, self._encoding.pixel_format)
         frame.pts, frame.time_base, frame.duration = pts, self._encoding.time_base, duration
         self.frames.append((pts, duration))
@@ -266,7 +266,7 @@ class SegmentEncoder:
     def _finish(self) -> None:
         packets = self._stream.encode(None)
         if not self._coded:
-            # x265 leaves the decoding times of a video shorter than its delay to chance.
+            # x265 gives arbitrary decoding times to a video that is shorter than its delay.
             self._coded = [packet.pts or 0 for packet in packets]
             first, step = self.frames[0]
             early = [first - step * (self.reorder - place) for place in range(self.reorder)]
@@ -295,12 +295,12 @@ def _new_stream(container: Any, encoding: Encoding) -> VideoStream:
     if encoding.bitrate:
         context.bit_rate = encoding.bitrate
     elif any(name == "crf" for name, _ in encoding.options):
-        context.bit_rate = 0  # else PyAV's default would cap the quality of VP9
+        context.bit_rate = 0  # otherwise PyAV's default would limit the quality of VP9
     context.color_range, context.colorspace = encoding.tags.range, encoding.tags.matrix
     context.color_primaries, context.color_trc = encoding.tags.primaries, encoding.tags.transfer
     return stream
 
 
 def white_of(encoding: Encoding) -> int:
-    """The number that stands for 1.0 in what ``SegmentEncoder.write`` takes."""
+    """The value of 1.0 in the input of ``SegmentEncoder.write``."""
     return WHITE_16 if encoding.deep else WHITE_8

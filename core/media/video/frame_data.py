@@ -1,4 +1,4 @@
-"""What decoders hand over beside the pixels of a frame."""
+"""The side data that decoders provide with the pixels of a frame."""
 
 # PyAV's types do not say what side data yields.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 
 
 def frame_data(frame: VideoFrame) -> Iterator[tuple[Type, bytes]]:
-    """Kind and content, as libavutil lays it out in memory."""
+    """Kind and content, in libavutil's memory layout."""
     found = cast("Any", frame.side_data)
     for each in found:
         # PyAV 18 yields the data, 19 its kind.

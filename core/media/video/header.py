@@ -1,4 +1,4 @@
-"""What a video file says of its tracks and FFmpeg's Python bindings do not tell: cropping, and Dolby Vision.
+"""What a video file's header says about its tracks that PyAV does not expose: cropping, and Dolby Vision.
 
 MP4 and MOV: ISO/IEC 14496-12, boxes ``clap`` and, of Dolby's "Dolby Vision Streams within the ISO Base Media File
 Format", ``dvcC`` and ``dvvC``. Matroska: RFC 9559 (PixelCrop) and its Dolby Vision block additions.
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 LARGEST_PART = 1 << 24
-"""Bytes of a part of the header that is looked into; tables of samples are larger, and of no interest."""
+"""Largest part of the header to read, in bytes; sample tables are larger and not needed."""
 
 
 class Margins(NamedTuple):
-    """Pixels of the stored frame that a player leaves out."""
+    """Pixels of the stored frame that a player crops."""
 
     left: int = 0
     top: int = 0
@@ -28,8 +28,8 @@ class Margins(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TrackHeader:
-    """``dolby`` is (profile, compatibility of the base layer) of Dolby Vision, None without it. ``number`` is that of
-    the track in the file."""
+    """``dolby`` is the (profile, base layer compatibility) of Dolby Vision, None without it. ``number`` is the track's
+    number in the file."""
 
     number: int
     margins: Margins = Margins()
@@ -37,8 +37,8 @@ class TrackHeader:
 
 
 def video_tracks(source: Path | BinaryIO, container: str) -> list[TrackHeader]:
-    """The tracks of moving pictures, in the order of the file. ``container`` is FFmpeg's name of the kind of file;
-    other kinds than MP4, MOV and Matroska, and damaged headers, give an empty list."""
+    """The video tracks, in the order of the file. ``container`` is FFmpeg's name of the format; formats other than MP4,
+    MOV and Matroska, and damaged headers, give an empty list."""
     readers = {"mov": _mp4_tracks, "matroska": _matroska_tracks}
     reader = readers.get(container.split(",")[0])
     if reader is None:
@@ -63,7 +63,7 @@ def _file_of(source: Path | BinaryIO) -> Generator[BinaryIO]:
 
 
 class _Part(NamedTuple):
-    """A box of MP4 or an element of Matroska: its name, and where its content is."""
+    """An MP4 box or a Matroska element: its name, and the position of its content."""
 
     name: bytes
     start: int
@@ -135,7 +135,7 @@ def _mp4_track(file: BinaryIO, track: _Part) -> TrackHeader | None:
 
 
 def _clean_aperture(numbers: tuple[int, ...], width: int, height: int) -> Margins:
-    """Size and offset of the middle as fractions, to whole pixels; none for numbers that make no sense."""
+    """Margins in whole pixels, from the size and the offset of the centre as fractions; none for invalid numbers."""
     if any(divisor <= 0 for divisor in numbers[1::2]):
         return Margins()
     across, down, right, below = (n / d for n, d in zip(numbers[::2], numbers[1::2], strict=True))
@@ -149,7 +149,7 @@ def _checked(margins: Margins, width: int, height: int) -> Margins:
 
 
 def _dolby(record: bytes) -> tuple[int, int]:
-    """Of the decoder configuration record: seven bits of profile, and the four that say what the base layer is."""
+    """From the decoder configuration record: seven bits of profile, and four bits for the kind of base layer."""
     return record[2] >> 1, record[4] >> 4
 
 
@@ -162,7 +162,7 @@ MOVING_PICTURES = 1
 
 
 def _number(file: BinaryIO, keep_marker: bool) -> tuple[int, bool]:
-    """A number of variable length, and whether all its bits are set, which is an unknown size."""
+    """A variable-length integer, and whether all its bits are set, which means an unknown size."""
     first = file.read(1)[0]
     length = 9 - first.bit_length()
     if length > 8:

@@ -1,4 +1,4 @@
-"""A video whose frames lie in memory, as other nodes make them: read as they are, without encoding them first."""
+"""A video whose frames are in memory, as other nodes produce them; they are read without encoding them first."""
 
 # PyAV publishes partial types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -21,7 +21,7 @@ from ...types import Size
 from .colour import WHITE_RGB, ColourTags, Pixels
 
 SRGB = ColourTags(range=1, matrix=1, primaries=1, transfer=1)
-"""What results of such a video are tagged as, unless their maker says otherwise."""
+"""The tags of results of such a video, unless the node that made it specifies others."""
 
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -31,9 +31,9 @@ BITS_A_CHANNEL = 128_000
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImageVideo:
-    """``images`` (N, H, W, C), 0 to 1, C = 1, 3 or 4, ``rate`` in frames a second. ``bit_depth`` is what a result
-    that keeps the source's depth gets. ``sound`` (channels, samples), -1 to 1, at ``sound_rate`` samples a second;
-    it is encoded with ``sound_codec``, because results hold sound that is copied."""
+    """``images`` (N, H, W, C), 0 to 1, C = 1, 3 or 4; ``rate`` in frames per second. ``bit_depth`` is the depth of a
+    result that keeps the source's. ``sound`` (channels, samples), -1 to 1, at ``sound_rate`` samples per second; it is
+    encoded with ``sound_codec``, because results copy encoded sound."""
 
     images: torch.Tensor
     rate: Fraction
@@ -64,7 +64,7 @@ class ImageVideo:
         return self.images.shape[0]
 
     def fingerprint(self) -> str:
-        """Changes when a pixel, the rate or the sound does."""
+        """Changes with any pixel, the rate or the sound."""
         facts = (tuple(self.images.shape), self.rate, self.bit_depth, self.tags, self.sound_rate, self.sound_codec)
         digest = hashlib.sha256(repr(facts).encode())
         for image in self.images:
@@ -74,7 +74,7 @@ class ImageVideo:
         return digest.hexdigest()
 
     def frame(self, number: int) -> Pixels:
-        """(H, W, 3) uint16, of which 65535 stands for 1.0. Raises ``InputError`` for values that are not finite."""
+        """(H, W, 3) uint16, in which 65535 is 1.0. Raises ``InputError`` for values that are not finite."""
         image = self.images[number, ..., :3].detach().to("cpu", torch.float32)
         if not torch.isfinite(image).all():
             raise InputError(f"Frame {number} of the video holds values that are not finite; an earlier node failed.")
@@ -82,7 +82,7 @@ class ImageVideo:
         return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
 
     def companion(self) -> io.BytesIO:
-        """A file with the sound. It holds one small frame as well, because a file of sound only is no video."""
+        """A file with the sound, and one small frame, because a file with sound alone is not a video."""
         file = io.BytesIO()
         with av.open(file, "w", format="matroska" if self.sound_codec == "libopus" else "mp4") as container:
             picture = container.add_stream("mpeg4", rate=25)
@@ -106,7 +106,7 @@ class ImageVideo:
         return stream
 
     def _sound_frame(self, sound: torch.Tensor) -> av.AudioFrame:
-        """As long as the pictures at most. The encoder brings it to its own rate."""
+        """The sound, at most as long as the pictures. The encoder resamples it."""
         most = math.ceil(self.frames / self.rate * self.sound_rate)
         samples = sound[:, :most].detach().to("cpu", torch.float32).contiguous().numpy()
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=LAYOUTS[len(sound)])

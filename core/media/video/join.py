@@ -1,4 +1,4 @@
-"""One video file out of finished segments and the sound, subtitles, chapters and fonts of the source."""
+"""Joins finished segments and the source's sound, subtitles, chapters and fonts into one video file."""
 
 # PyAV publishes partial types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -41,20 +41,20 @@ COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 """Names and types of cover pictures, by codec."""
 
 GENERATION = ("prompt", "workflow", "parameters")
-"""Tags in which ComfyUI's savers keep what a video was made with."""
+"""Tags in which ComfyUI stores how a video was made."""
 
 NEEDED = ("language", "stereo_mode", "timecode", "filename", "mimetype")
-"""Tags of a stream without which it is shown or heard wrongly."""
+"""Tags of a stream without which it would play wrongly."""
 
 TECHNICAL = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "creation_time"}
-"""Metadata of a file that describe the file and not its content."""
+"""Metadata about the file itself, not its content."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A finished piece of video. ``note`` is a JSON file whose ``frames`` are [time stamp, duration] in the order of
-    showing, in units of the stream's time base; ``first`` and ``last`` are the outer ones. ``reorder`` is by how many
-    frames decoding runs ahead of showing."""
+    """A finished piece of video. ``note`` is a JSON file whose ``frames`` are [time stamp, duration] in display order,
+    in units of the stream's time base; ``first`` and ``last`` are the first and last of them. ``reorder`` is the number
+    of frames by which decoding runs ahead of display."""
 
     path: Path
     note: Path
@@ -64,17 +64,17 @@ class Segment:
 
     @property
     def url(self) -> str:
-        """What FFmpeg opens, whatever the name looks like."""
+        """The address for FFmpeg, safe for any file name."""
         return f"file:{self.path.resolve()}"
 
     def frames(self) -> list[tuple[int, int]]:
-        """Read when needed, so that a long video's time stamps are never all in memory."""
+        """Read on demand, so that a long video's time stamps are never all in memory."""
         listed = json.loads(self.note.read_text(encoding="utf-8"))["frames"]
         return [(int(pts), int(duration)) for pts, duration in listed]
 
 
 def kind_of(output: Path) -> str:
-    """The container that the name asks for. Raises ``InputError`` for a suffix that is none."""
+    """The container for the name's suffix. Raises ``InputError`` for an unknown suffix."""
     kind = KINDS.get(output.suffix.lower())
     if kind is None:
         raise InputError(f"{output.name} has no known video extension; use one of {', '.join(KINDS)}.")
@@ -82,7 +82,7 @@ def kind_of(output: Path) -> str:
 
 
 class Unfit(InputError):
-    """A container does not take a stream, named by ``what``."""
+    """A container does not accept a stream, which ``what`` names."""
 
     def __init__(self, what: str, kind: str) -> None:
         super().__init__(f"A {kind} file cannot hold {what}.")
@@ -91,8 +91,8 @@ class Unfit(InputError):
 
 @dataclass(frozen=True, kw_only=True)
 class Joined:
-    """What became of the streams that were copied: packets that are damaged or refused, by the stream in words, and
-    the streams of which packets were written, by index in the source."""
+    """The outcome for the copied streams: numbers of damaged or rejected packets by readable stream name, and the
+    source indices of the streams of which packets were written."""
 
     lost: dict[str, int]
     written: tuple[int, ...]
@@ -112,13 +112,13 @@ def join_segments(
     fast: bool = False,
     at_most: int | None = None,
 ) -> Joined:
-    """Writes ``output``, which is not renamed here. Packets are copied; nothing is decoded. ``until`` ends sound and
-    subtitles at so many seconds, for a partial result. A source that breaks off gives what there is. ``fast`` does
-    without bringing the index to the front; ``at_most`` so many packets of the other streams are copied. ``metadata``:
-    tags beside those of the source, and in their place.
+    """Writes ``output`` under exactly this name. Packets are copied; nothing is decoded. ``until`` ends sound and
+    subtitles after that many seconds, for a partial result. A truncated source gives what it has. ``fast`` does not
+    move the index to the front; ``at_most`` limits the number of packets copied from the other streams. ``metadata``:
+    tags that are added to those of the source and take precedence.
 
-    Raises ``Unfit`` if the container does not take a stream, ``InputError`` if it refuses something else, ``OSError``
-    for the disk.
+    Raises ``Unfit`` if the container does not accept a stream, ``InputError`` if it rejects something else, and
+    ``OSError`` from the disk.
     """
     segments = list(segments)
     target = f"file:{output.resolve()}" if isinstance(output, Path) else output
@@ -150,7 +150,7 @@ def _mux_all(
     kind: str,
     at_most: int | None,
 ) -> Joined:
-    """A packet of sound or subtitles that is refused is one that a lost signal left; a stream of which none is taken
+    """Rejected packets of sound or subtitles are damage from signal loss; a stream of which every packet is rejected
     does not fit."""
     refused: Counter[int] = Counter()
     written: Counter[int] = Counter()
@@ -179,8 +179,8 @@ def _mux_all(
 def _options(kind: str, tags: dict[str, str], fast: bool) -> dict[str, str]:
     if kind not in WITH_EDIT_LISTS:
         return {}
-    # Players look for titles where only the tags that are known to them are; Apple's own go elsewhere, and so do
-    # workflows, and what made the file in MOV, which has no place for it among the others.
+    # Players look for titles among the standard tags; Apple's own tags and workflows have to be stored elsewhere, and
+    # in MOV, which has no standard tag for it, so does the software.
     own = any(name.startswith("com.") or name in GENERATION for name in tags) or (
         kind == "mov" and set(tags) == {"software"}
     )
@@ -200,7 +200,7 @@ def add_streams(container: Any, template: Any, origin: Any, carry: Carry, facts:
     video.time_base = 1 / facts.rate if kind == "avi" else facts.time_base  # AVI counts frames
     video.codec_context.framerate = facts.rate  # else Matroska would write one frame per unit of time
     if video.codec_context.name == "hevc" and kind in WITH_EDIT_LISTS:
-        video.codec_context.codec_tag = "hvc1"  # the only one that Apple's players open
+        video.codec_context.codec_tag = "hvc1"  # the only tag that Apple's players accept
     added = [(pictures, video)]
     for stream in carried(origin, carry):
         try:
@@ -218,7 +218,8 @@ def add_streams(container: Any, template: Any, origin: Any, carry: Carry, facts:
 
 
 def _add_covers(container: Any, origin: Any, source: Source) -> list[Any]:
-    """Cover pictures of the source, where the container can hold them; their packets, which are still to be written."""
+    """Adds the source's cover pictures if the container can hold them. Returns their packets, which are yet to be
+    written."""
     covers = [stream for stream in origin.streams.video if is_cover(stream)]
     kind, packets = container.format.name, list[Any]()
     if not covers or kind not in ("matroska", *WITH_EDIT_LISTS):
@@ -234,7 +235,7 @@ def _add_covers(container: Any, origin: Any, source: Source) -> list[Any]:
         try:
             copy = container.add_stream_from_template(stream, opaque=True)
         except ValueError:
-            continue  # said as left out
+            continue  # reported as left out
         copy.disposition = Disposition.attached_pic.value
         content.stream = copy
         packets.append(content)
@@ -242,7 +243,7 @@ def _add_covers(container: Any, origin: Any, source: Source) -> list[Any]:
 
 
 def _cover_packets(source: Source, indices: list[int]) -> list[tuple[int, Any]]:
-    """Read apart, because they come first or not at all."""
+    """Read separately, because they must be written first."""
     found: dict[int, Any] = {}
     with opened(source) as container:
         for packet in container.demux([container.streams[index] for index in indices]):
@@ -254,7 +255,7 @@ def _cover_packets(source: Source, indices: list[int]) -> list[tuple[int, Any]]:
 
 
 def readable(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Those tags that are UTF-8, which is what containers hold."""
+    """The tags that are valid UTF-8, which containers require."""
     return {name: text for name, text in metadata.items() if _is_readable(name) and _is_readable(text)}
 
 
@@ -277,12 +278,12 @@ def _stream_tags(stream: Any, carry: Carry) -> dict[str, str]:
 
 
 def _tags(kept: dict[str, str], kind: str, ours: dict[str, str]) -> dict[str, str]:
-    """Matroska writes the names of tags in capitals."""
+    """The source's tags and ours. Matroska writes the names of tags in capitals."""
     names = {name.lower() for name in ours}
     kept = {name.lower() if name.lower() in GENERATION else name: text for name, text in kept.items()}
     tags = {name: text for name, text in kept.items() if name.lower() not in names} | ours
     if kind == "mp4" and "software" in tags:
-        tags["encoding_tool"] = tags["software"]  # what it is called there
+        tags["encoding_tool"] = tags["software"]  # its name in MP4
     return tags
 
 
@@ -304,7 +305,7 @@ def _describe(
 
 
 def moved_chapters(chapters: list[Any], facts: VideoFacts, settings: ReadSettings) -> list[Any]:
-    """The chapters of the part that is shown, from its start."""
+    """The chapters of the selected part, relative to its start."""
     first, last = part_of(facts, settings)
     start = first * facts.time_base
     end = None if last is None else (last - first) * facts.time_base
@@ -321,8 +322,8 @@ def moved_chapters(chapters: list[Any], facts: VideoFacts, settings: ReadSetting
 
 
 def _video_packets(segments: list[Segment], facts: VideoFacts, stream: Any) -> Iterator[tuple[float, Any]]:
-    """All packets in decoding order with their exact time stamps. Decoding times are those of the frames, as many
-    frames earlier as decoding runs ahead, so that they grow across the borders of segments."""
+    """All packets in decoding order with their exact time stamps. Decoding times are the frames' own times, shifted by
+    the number of frames by which decoding runs ahead, so that they increase across segment borders."""
     reorder = max(segment.reorder for segment in segments)
     step = max(1, round(1 / (facts.rate * facts.time_base)))
     start = segments[0].first[0]
@@ -348,7 +349,7 @@ def _video_packets(segments: list[Segment], facts: VideoFacts, stream: Any) -> I
 
 
 def packets_of(source: Source, carry: Carry) -> Iterator[tuple[float, bytes]]:
-    """(seconds, content) of every packet of the streams that ``carry`` names, in the order of the file."""
+    """(seconds, content) of every packet of the streams that ``carry`` selects, in the order of the file."""
     with opened(source) as container:
         streams = carried(container, carry)
         for packet in container.demux(streams) if streams else ():

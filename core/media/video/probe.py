@@ -1,4 +1,4 @@
-"""What a video file is, found out before any work: size as shown, timing, colour, streams, and what is wrong."""
+"""Inspects a video file before any work: display size, timing, colour, streams, and problems."""
 
 # PyAV publishes partial types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -36,21 +36,20 @@ from .turn import Turn, turn_of
 Source: TypeAlias = "Path | io.BytesIO | ImageVideo"
 
 AS_BYTES: dict[str, Any] = {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}
-"""How containers are opened, so that tags that are not UTF-8 do not keep a file from being read. PyAV 19 always reads
-them so, and has no such argument."""
+"""Options for opening containers, so that files with tags that are not UTF-8 can be read. PyAV 19 always can, and does
+not have this argument."""
 
 FRAMES_LOOKED_AT = 12
-"""Decoded by ``probe_video`` to see rotation and interlacing, which the header may not tell."""
+"""Frames that ``probe_video`` decodes to detect rotation and interlacing, which the header may not mention."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFacts:
-    """``stored`` is the size of the coded frames, ``shown`` that after turning and cropping and with square pixels, in
-    pixels. ``turn`` is how a player turns and mirrors the frames, ``window`` the part of the turned frame that it
-    shows. ``time_base`` is the unit of all
-    time stamps in seconds. ``origin`` is the time stamp that counts as the start, in these units: recordings of
-    broadcasts begin wherever the sender's clock was. ``frames`` is what the file says, 0 if it does not. ``rate`` is
-    in frames per second on average; ``seconds`` is 0 if not known.
+    """``stored`` is the size of the coded frames, ``shown`` the size after rotation and cropping and with square
+    pixels, in pixels. ``turn`` is how a player rotates and mirrors the frames, ``window`` the part of the rotated frame
+    that it shows. ``time_base`` is the unit of all time stamps in seconds. ``origin`` is the time stamp of the start in
+    these units: broadcast recordings start at an arbitrary value of the sender's clock. ``frames`` is the number in the
+    header, 0 without one. ``rate`` is the average in frames per second; ``seconds`` is 0 if unknown.
     """
 
     name: str
@@ -87,13 +86,13 @@ def name_of(source: Source) -> str:
 
 @contextmanager
 def opened(source: Source) -> Generator[InputContainer]:
-    """The source's container, from its beginning; that of the sound for a video of images. Raises ``InputError`` if
-    FFmpeg cannot make anything of it."""
+    """The source's container, at its start; for a video of images, the one with the sound. Raises ``InputError`` if
+    FFmpeg cannot open it."""
     if isinstance(source, Path) and not source.is_file():
         raise InputError(f"There is no video at {source}.")
     try:
         if isinstance(source, Path):
-            # No playlist may fetch from the network, and a name with a colon is no protocol.
+            # Playlists must not access the network, and a file name with a colon is not a protocol.
             options = {"protocol_whitelist": "file"}
             url = f"file:{source.resolve()}"
             container = av.open(url, mode="r", container_options=options, **AS_BYTES)
@@ -115,10 +114,10 @@ def reason_of(error: FFmpegError) -> str:
 
 
 def video_stream(container: InputContainer, source: Source) -> VideoStream:
-    """The moving pictures that a player shows: the default stream, else the largest, else the first. A cover picture
-    is none. Raises ``InputError`` if there is none, or none that can be decoded."""
+    """The video stream that a player shows: the default one, otherwise the largest, otherwise the first. Cover pictures
+    do not count. Raises ``InputError`` if there is none, or none that can be decoded."""
     pictures = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
-    # PyAV's types leave out that there may be no decoder.
+    # According to PyAV's types there is always a decoder; there may be none.
     streams = [each for each in pictures if cast("Any", each).codec_context is not None]
     if streams:
         return max(streams, key=lambda each: (bool(each.disposition & Disposition.default), each.width * each.height))
@@ -129,11 +128,11 @@ def video_stream(container: InputContainer, source: Source) -> VideoStream:
 
 
 def probe_video(source: Source, crop: Box | None = None) -> VideoFacts:
-    """Reads the header and the first frames. ``crop`` is a part of the upright frame, in stored pixels, that takes
-    the place of what the file says is shown.
+    """Reads the header and the first frames. ``crop`` is a part of the upright frame, in stored pixels, that overrides
+    the file's own cropping.
 
-    Raises ``InputError`` for a file that cannot be opened, has no video stream, or from which not one frame can be
-    decoded, and for colours that cannot be read.
+    Raises ``InputError`` for a file that cannot be opened, has no video stream or no frame that can be decoded, and for
+    colours that cannot be read.
     """
     check_library()
     if isinstance(source, ImageVideo):
@@ -185,7 +184,7 @@ def probe_video(source: Source, crop: Box | None = None) -> VideoFacts:
 
 
 LATE = 1.0
-"""Seconds at which a clock may begin and still mean that the pictures, or the sound, begin late."""
+"""Largest start time, in seconds, that still means that the pictures, or the sound, start late."""
 
 
 def _facts_of_images(source: ImageVideo, crop: Box | None) -> VideoFacts:
@@ -216,7 +215,8 @@ def _facts_of_images(source: ImageVideo, crop: Box | None) -> VideoFacts:
 
 
 def _header_of(container: InputContainer, stream: VideoStream, source: Path | io.BytesIO) -> TrackHeader:
-    """What the file says of this track: by its number in MP4, by its place among the videos in Matroska."""
+    """What the file's header says about this track, found by its number in MP4, and by its position among the video
+    tracks in Matroska."""
     tracks = video_tracks(source, container.format.name)
     place = container.streams.video.index(stream)
     by_number = [track for track in tracks if track.number == stream.id]
@@ -236,8 +236,8 @@ DOLBY_ONLY_TAGS = ("dvh1", "dvhe", "dav1")
 
 
 def _check_dolby(header: TrackHeader, tag: str, source: Source) -> None:
-    """Raises ``InputError`` for Dolby Vision whose base layer is no picture by itself: profile 5, and of AV1 and
-    others those of compatibility 0."""
+    """Raises ``InputError`` for Dolby Vision whose base layer is not a picture on its own: profile 5, and profiles from
+    10 (AV1 and others) with compatibility 0."""
     if header.dolby is not None:
         profile, compatibility = header.dolby
         lonely = profile == 5 or (profile >= 10 and compatibility == 0)
@@ -248,8 +248,8 @@ def _check_dolby(header: TrackHeader, tag: str, source: Source) -> None:
 
 
 def _check_dolby_of_frame(frame: VideoFrame, source: Source) -> None:
-    """The same for streams without a header, by what the decoder made of the frame's own Dolby Vision data: the
-    header of a reference processing unit of profile 5 has profile 0 and a base layer of full range."""
+    """The same for streams without a header, from the frame's own Dolby Vision data as decoded: the header of a
+    reference processing unit of profile 5 has profile 0 and a full-range base layer."""
     for kind, content in frame_data(frame):
         if kind == Type.DOVI_METADATA:
             start = int.from_bytes(content[:8], sys.byteorder)
@@ -271,29 +271,29 @@ def _inside(crop: Box, whole: Size) -> Box:
 
 
 def _origin(container: InputContainer, time_base: Fraction) -> int:
-    """0 but for files whose clock runs on from one file to the next, such as MPEG transport streams and recordings
-    that begin in the middle."""
+    """0, except for files whose clock continues from one file to the next, such as MPEG transport streams, and
+    recordings that start in the middle."""
     start = Fraction(container.start_time or 0, av.time_base)
     return round(start / time_base) if has_running_clock(container) or start > LATE else 0
 
 
 JUMP_AHEAD = 10.0
-"""Seconds that a running clock may leave out before it was set anew, as in FFmpeg's own program. A clock that was set
-back looks like this too, because its 33 bits begin again after 26 hours."""
+"""Seconds that a running clock may skip before it counts as reset, as in FFmpeg itself. A clock that was set back looks
+the same, because its 33 bits wrap around after 26 hours."""
 
 
 def has_running_clock(container: InputContainer) -> bool:
-    """Whether files of this kind keep the clock of a sender, which may be set anew on the way."""
+    """Whether files of this format keep the sender's clock, which may be reset at any time."""
     return bool(container.format.flags & Flags.ts_discont.value)
 
 
 OF_EACH_STREAM = {"mov", "avi", "ogg", "mxf", "nut"}
-"""Kinds of file that store how long each stream is; others repeat the length of the file."""
+"""Containers that store the length of each stream; others repeat the length of the file."""
 
 
 def stated_end(container: InputContainer, stream: VideoStream) -> float:
-    """When the video ends according to the file's header, on the file's clock in seconds; 0 if it does not say so
-    for this stream."""
+    """When the video ends according to the header, in seconds on the file's clock; 0 if the header does not say so for
+    this stream."""
     if stream.duration and stream.time_base and OF_EACH_STREAM & set(container.format.name.split(",")):
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
     if len(container.streams) > 1 or not container.duration:
@@ -302,7 +302,7 @@ def stated_end(container: InputContainer, stream: VideoStream) -> float:
 
 
 def _length(container: InputContainer) -> float:
-    """Seconds. Matroska counts its length from 0 and not from where its clock begins."""
+    """The length in seconds. Matroska measures it from 0, not from the start of its clock."""
     start, duration = container.start_time or 0, container.duration or 0
     counted = "matroska" in container.format.name and duration > start > 0
     return (duration - start if counted else duration) / av.time_base
@@ -324,7 +324,7 @@ def _first_frames(container: InputContainer, stream: VideoStream, source: Source
 
 
 def _square(size: Size, aspect: Fraction) -> Size:
-    """Size with square pixels, by enlarging the axis whose pixels are wide."""
+    """The size with square pixels, by enlarging the axis along which pixels are longer."""
     return Size(
         round(size.width * max(aspect, Fraction(1))),
         round(size.height * max(1 / aspect, Fraction(1))),

@@ -1,5 +1,5 @@
-"""Everything that comes after the last frame, tried before the first: the container, every stream that is copied, and
-what of the source the result does not hold."""
+"""Tests before the first frame everything that happens after the last: the container, every copied stream, and what the
+result will lose of the source."""
 
 # PyAV publishes partial types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -40,20 +40,21 @@ from .join import (
 from .probe import AS_BYTES, Source, VideoFacts, name_of, opened, video_stream
 
 FRAMES = 2
-"""Frames of the sample, enough for their distance to be seen."""
+"""Frames of the sample, enough to measure their distance."""
 PACKETS = 200
-"""Packets of sound and subtitles in the sample that is read back."""
+"""Most packets of sound and subtitles in the sample that is read back."""
 
 LARGEST_SHIFT = 0.002
-"""Seconds by which the coarsest clock, that of Matroska, may move two frames apart, with room."""
+"""Seconds by which the coarsest clock, Matroska's, may change the distance of two frames, with a margin."""
 
 ONE_SOUND = {"mp1", "mp2", "mp3"}
-"""Layers of MPEG audio, which some containers do not tell apart and every decoder does."""
+"""Layers of MPEG audio, which some containers do not distinguish, but every decoder does."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsed:
-    """What the result will not hold, and damaged packets by their stream, both in words; bytes of all but pictures."""
+    """What the result will lose and numbers of damaged packets by stream, both as readable text; and the bytes of
+    everything but the pictures."""
 
     left_out: tuple[str, ...] = ()
     lost: dict[str, int] = field(default_factory=dict[str, int])
@@ -68,7 +69,7 @@ class Rehearsed:
 
 
 class Nowhere(io.RawIOBase):
-    """A file that forgets what is written to it and knows only how long it has become."""
+    """A file that discards what is written to it and only keeps its length."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,10 +108,10 @@ def rehearse(
     carry: Carry,
     metadata: dict[str, str] | None = None,
 ) -> Rehearsed:
-    """Writes a result of a few grey frames with everything that the source has beside its pictures: a short one, which
-    is read back, and one to nowhere with all packets, for which the source is read through once.
+    """Writes a result of a few grey frames with everything else that the source has, twice: a short one, which is read
+    back, and one that is discarded, with all packets, for which the source is read once.
 
-    Raises ``InputError`` that names the stream and a kind of file that can hold it, if ``output`` cannot.
+    Raises ``InputError`` with the name of a stream that ``output`` cannot hold and of a container that can.
     """
     kind, nowhere = kind_of(output), Nowhere()
     with _sample(encoding, facts) as sample:
@@ -167,7 +168,7 @@ def _written(
 def _culprit(
     kind: str, sample: Segment, source: Source, facts: VideoFacts, settings: ReadSettings, carry: Carry
 ) -> str:
-    """The stream without which the header can be written, in words."""
+    """The readable name of the stream without which the header can be written."""
     with av.open(sample.url) as template, opened(source) as origin:
         for wanted, less in (("audio", replace(carry, audio=False)), ("subtitle", replace(carry, subtitles=False))):
             streams = [stream for stream in carried(origin, carry) if stream.type == wanted]
@@ -179,7 +180,7 @@ def _culprit(
 def _check_same(
     file: io.BytesIO, kind: str, sample: Segment, source: Source, facts: VideoFacts, carry: Carry, joined: Joined
 ) -> None:
-    """Some containers take what no reader recognizes."""
+    """Reads the sample back, because some containers accept what no reader recognises."""
     with av.open(sample.url) as template, _read_back(file) as result, opened(source) as origin:
         wanted = template.streams.video[0]
         found = [stream for stream in result.streams if not is_cover(stream)]
@@ -239,7 +240,7 @@ def _refusal(output: Path, source: Source, error: Unfit, other: str) -> str:
 
 
 def _check_grid(output: Path, source: Source, facts: VideoFacts, settings: ReadSettings) -> None:
-    """AVI counts frames: raises ``InputError`` for those that are not shown at equal distances."""
+    """AVI has no time stamps: raises ``InputError`` for frames at unequal distances."""
     first, _ = part_of(facts, settings)
     with opened(source) as origin:
         for packet in origin.demux(video_stream(origin, source)):
@@ -257,7 +258,7 @@ def _check_grid(output: Path, source: Source, facts: VideoFacts, settings: ReadS
 def _left_out(
     origin: Any, source: Source, result: Any, facts: VideoFacts, settings: ReadSettings, carry: Carry
 ) -> Iterator[str]:
-    """What the source has and the result, read back, has not."""
+    """What the source has, but the result, read back, does not."""
     video = video_stream(origin, source)
     others = [each for each in origin.streams.video if each.index != video.index and not is_cover(each)]
     if others:
@@ -316,7 +317,7 @@ def _timecode(thing: Any) -> str:
 
 def _lost_tags(origin: Any, result: Any) -> list[str]:
     kept = {text for _, text in result.metadata.items()}
-    names = set(origin.metadata) - {"timecode", "software"}  # the one is said apart, the other is ours
+    names = set(origin.metadata) - {"timecode", "software"}  # one is reported separately, the other is ours
     readable = kept_tags(origin)
     lost = [name for name, text in readable.items() if name in names and text not in kept]
     unreadable = [name for name in names if name not in readable and name.lower() not in TECHNICAL]

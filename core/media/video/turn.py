@@ -1,4 +1,4 @@
-"""How a player turns and mirrors the frames of a video before it shows them."""
+"""How a player rotates and mirrors the frames of a video before it shows them."""
 
 # PyAV publishes partial types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -19,7 +19,7 @@ from .header import Margins
 
 
 class Turn(NamedTuple):
-    """Mirror left and right first if ``mirrored``, then turn by ``degrees`` (a multiple of 90) counterclockwise."""
+    """Mirror horizontally first if ``mirrored``, then rotate by ``degrees`` (a multiple of 90) counterclockwise."""
 
     degrees: int = 0
     mirrored: bool = False
@@ -28,13 +28,13 @@ class Turn(NamedTuple):
         return Size(size.height, size.width) if self.degrees % 180 else size
 
     def applied(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """(H, W, C) as it is shown."""
+        """(H, W, C) in display orientation."""
         if self.mirrored:
             pixels = pixels[:, ::-1]
         return np.rot90(pixels, self.degrees // 90)
 
     def window(self, stored: Size, margins: Margins) -> Box:
-        """What is left of the turned frame without the margins of the stored one."""
+        """The rotated frame without the margins of the stored one."""
         left, top, right, bottom = margins
         if self.mirrored:
             left, right = right, left
@@ -45,7 +45,7 @@ class Turn(NamedTuple):
 
 
 def turn_of(frame: VideoFrame) -> Turn:
-    """What the display matrix of the frame asks for (libavutil/display.h), to the nearest quarter of a turn."""
+    """The orientation from the frame's display matrix (libavutil/display.h), to the nearest quarter turn."""
     for kind, content in frame_data(frame):
         if kind == Type.DISPLAYMATRIX:
             return _turn(np.frombuffer(content, np.int32)[:5].tolist())

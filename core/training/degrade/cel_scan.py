@@ -28,7 +28,7 @@ class CelSettings(Strict):
     chroma_bleed: Range = (0.3, 2.5)
     """Standard deviation of the blur of colour along the rows, as tape and early video have it."""
     chroma_shift: Range = (-0.8, 0.8)
-    """How far colour lies beside the ink."""
+    """How far the colour is offset from the ink."""
     grain: Range = (0.5, 6.0)
     """Standard deviation in levels of 255, at mid-grey."""
     grain_size: Range = (0.3, 0.9)
@@ -43,8 +43,8 @@ class CelSettings(Strict):
     tint: Range = (0.93, 1.05)
     """Gain of each colour channel: paint and film stock age unevenly."""
     restore_fading: bool = False
-    """Whether the model is to undo the fading. If not, the reference fades alike: from one faded frame nobody can
-    tell what the colours were, and a model that is trained to guess shifts those of every picture."""
+    """Whether the model should undo the fading. If not, the reference fades too: one faded frame does not reveal the
+    original colours, and a model trained to guess them shifts the colours of every picture."""
     jpeg_probability: Probability = 0.5
     jpeg_quality: Quality = (60.0, 95.0)
 
@@ -70,7 +70,7 @@ def fade(pictures: tuple[Tensor, ...], settings: CelSettings, generator: torch.G
 
 
 def bleed_chroma(picture: Tensor, settings: CelSettings, generator: torch.Generator) -> Tensor:
-    """Colour smeared along the rows and moved beside the lines; luma is left alone. Grey pictures stay."""
+    """Smears colour along the rows and shifts it away from the lines; luma is unchanged, and so are grey pictures."""
     spread, shift = (uniform(generator, r, len(picture)) for r in (settings.chroma_bleed, settings.chroma_shift))
     if picture.shape[1] != 3:
         return picture
@@ -128,7 +128,7 @@ def scan_cel(
 ) -> tuple[Tensor, Tensor]:
     """(degraded, reference) of a batch of clean cels (B, C, H, W) whose sides are multiples of ``scale``.
 
-    In the order in which a transfer does it: fading, blur, sampling, colour bleed, grain, dirt, compression.
+    In the order of a real transfer: fading, blur, sampling, colour bleed, grain, dirt, compression.
     """
     count = len(reference)
     faded, kept = fade((reference, reference), settings, generator)

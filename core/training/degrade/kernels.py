@@ -21,7 +21,7 @@ from ...parsed import Strict
 from .random_draws import Listed, Probability, Range, Shares, Width, choices, flips, uniform
 
 KERNEL_SIDE = 21
-"""Side of every kernel tensor; smaller kernels stand in its middle."""
+"""Side of every kernel tensor; smaller kernels are centred in it."""
 SMALL_SIDE = 13
 """Side from which a sinc kernel holds low cut-offs too."""
 
@@ -110,7 +110,7 @@ def _draw_beta(between: Range, count: int, generator: torch.Generator) -> Tensor
 
 
 def draw_kernels(settings: BlurSettings, count: int, generator: torch.Generator) -> KernelDraw:
-    """Parameters for ``count`` kernels."""
+    """Draws the parameters of ``count`` kernels."""
     family = choices(generator, settings.families, count)
     side = draw_sides(settings, count, generator)
     sigma_x, sigma_y = (uniform(generator, settings.sigma, count) for _ in range(2))

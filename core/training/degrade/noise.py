@@ -1,4 +1,4 @@
-"""Noise and compression of the Real-ESRGAN degradation, on batches, one strength a picture."""
+"""Noise and compression of the Real-ESRGAN degradation, on batches, with one strength per picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .random_draws import Probability, Range, flip, flips, on_device, uniform
 
 
 class Codec(str, Enum):
-    """What compresses to JPEG."""
+    """The JPEG encoder."""
 
     AUTO = "auto"
     """kornia on an accelerator if it is installed, else libjpeg."""
@@ -36,7 +36,7 @@ class NoiseSettings(Strict):
     gaussian_sigma: Range = (1.0, 30.0)
     """In levels of 255."""
     poisson_scale: Range = (0.05, 3.0)
-    """Multiplies Poisson noise that is as strong as photon counts of one a level would give."""
+    """Factor on Poisson noise; 1 is the noise of one photon per level."""
     grey_probability: Probability = 0.4
 
 
@@ -51,14 +51,11 @@ def gaussian_noise(picture: Tensor, sigma: Tensor, grey: Tensor, generator: torc
     return torch.where(_column(grey, picture), field[:, :1], field) * _column(sigma, picture) / 255.0
 
 
-def _distinct(picture: Tensor) -> int:
-    return int(torch.count_nonzero(torch.bincount((picture * 255.0).round().long().flatten())))
-
-
 def _photons(picture: Tensor, dice: torch.Generator) -> Tensor:
     """Poisson noise of the 8-bit picture, as many photons a unit as it has distinct levels (rounded to 2^n)."""
-    rounded = (picture.clamp(0, 1) * 255.0).round() / 255.0
-    levels = torch.tensor([_distinct(each) for each in rounded], dtype=torch.float32)
+    values = (picture.clamp(0, 1) * 255.0).round()
+    rounded = values / 255.0
+    levels = torch.tensor([int((torch.bincount(each.long().flatten()) > 0).sum()) for each in values]).float()
     photons = _column(2.0 ** levels.log2().ceil(), picture)
     return torch.poisson(rounded * photons, generator=dice) / photons - rounded
 
@@ -73,7 +70,7 @@ def poisson_noise(picture: Tensor, scale: Tensor, grey: Tensor, generator: torch
 
 
 def add_noise(picture: Tensor, settings: NoiseSettings, generator: torch.Generator) -> Tensor:
-    """(B, C, H, W) with noise: one kind for the batch, a strength of its own for each picture; clamped."""
+    """(B, C, H, W) with noise: one kind for the batch, a separate strength for each picture; clamped."""
     count = len(picture)
     grey = flips(generator, settings.grey_probability, count)
     if flip(generator, settings.gaussian_probability):
@@ -86,7 +83,7 @@ def add_noise(picture: Tensor, settings: NoiseSettings, generator: torch.Generat
 def _libjpeg(picture: Tensor, quality: int) -> Tensor:
     """One picture (C, H, W) through libjpeg (4:2:0), on the CPU."""
     samples = (picture.clamp(0, 1) * 255.0).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    # OpenCV's order is BGR; reversing twice keeps red red in the chroma conversion.
+    # OpenCV's order is BGR; reversing before and after keeps red in its place in the chroma conversion.
     ok, stream = cv2.imencode(".jpg", samples[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise RuntimeError(f"OpenCV could not encode a {samples.shape} picture as JPEG of quality {quality}.")
@@ -105,7 +102,7 @@ def _kornia(picture: Tensor, quality: Tensor) -> Tensor:
 def compress(picture: Tensor, quality: Tensor, codec: Codec = Codec.AUTO) -> Tensor:
     """(B, C, H, W) through JPEG at ``quality`` (B,), 1 to 100, clamped to 0..1.
 
-    libjpeg rounds to 8 bits and works on the CPU; kornia's codec (Reich et al. 2024) works on any device and
+    libjpeg rounds to 8 bits and runs on the CPU; kornia's codec (Reich et al. 2024) works on any device and
     stays within about 2 levels of it.
     """
     if codec is Codec.AUTO:

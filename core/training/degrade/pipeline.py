@@ -1,4 +1,4 @@
-"""From a clean picture to what a model has to cope with: the second-order Real-ESRGAN pipeline and simpler ones.
+"""Degrades clean pictures into training inputs: the second-order Real-ESRGAN pipeline and simpler ones.
 
 Wang, Xie, Dong, Shan, "Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data", 2021.
 Defaults are the paper's, as in the options file of its authors (train_realesrgan_x4plus.yml).
@@ -62,7 +62,7 @@ class StageSettings(Strict):
 
 
 def second_stage() -> StageSettings:
-    """The second round of the paper: milder in all but JPEG."""
+    """The paper's second round: milder in everything but JPEG."""
     return StageSettings(
         blur=BlurSettings(probability=0.8, sigma=(0.2, 1.5)),
         resize=(0.3, 0.4, 0.3),
@@ -89,23 +89,24 @@ class SimpleSettings(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class DegradationSettings(Strict):
-    """All of it; only the part that ``mode`` names is used."""
+    """The settings of all modes; only those of ``mode`` are used."""
 
     mode: Mode = Mode.SECOND_ORDER
     first: StageSettings = field(default_factory=StageSettings)
     second: StageSettings = field(default_factory=second_stage)
     final_sinc: FinalSincSettings = field(default_factory=FinalSincSettings)
     sinc_first_probability: Probability = 0.5
-    """How often the last JPEG comes after the last resize and sinc filter, not before them."""
+    """Probability that the last JPEG compression follows the last resize and sinc filter instead of preceding them."""
     simple: SimpleSettings = field(default_factory=SimpleSettings)
     cel: CelSettings = field(default_factory=CelSettings)
     group: Annotated[int, Field(gt=0)] = 4
-    """Pictures that share what must be shared within a tensor: sizes on the way, kind of noise, order of steps."""
+    """Number of pictures that share what must be the same within a tensor: intermediate sizes, kind of noise, order of
+    steps."""
     codec: Codec = Codec.AUTO
 
 
 class Pair(NamedTuple):
-    """What goes in and what should come out, both (B, C, H, W) within 0..1."""
+    """A model's input and its target, both (B, C, H, W) within 0..1."""
 
     degraded: Tensor
     reference: Tensor
@@ -122,7 +123,7 @@ def draw_factor(stage: StageSettings, generator: torch.Generator) -> float:
 
 
 def _resize(picture: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """With area, bilinear or bicubic weights, as chance has it; not antialiased, as much software is not."""
+    """With area, bilinear or bicubic weights, at random; not antialiased, like much software."""
     mode = _INTERPOLATIONS[int(torch.randint(len(_INTERPOLATIONS), (1,), generator=generator))]
     align = None if mode == "area" else False
     return interpolate(picture, (height, width), mode=mode, align_corners=align)

@@ -1,4 +1,4 @@
-"""Random draws from a seeded generator, one value a picture."""
+"""Random draws from a seeded generator, one value per picture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
 
 
 def within(low: float, high: float) -> AfterValidator:
-    """Of a ``Range``: both ends lie there."""
+    """Validates that both ends of a ``Range`` lie within these bounds."""
 
     def check(ends: tuple[float, float]) -> tuple[float, float]:
         if not low <= ends[0] <= ends[1] <= high:
@@ -65,7 +65,7 @@ def seeded(*numbers: int) -> torch.Generator:
 
 
 def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
-    """A generator for draws on ``device`` that continues from ``generator``; on the CPU that one itself."""
+    """A generator for draws on ``device`` that continues from ``generator``; on the CPU the same one."""
     if device.type == "cpu":
         return generator
     seed = int(torch.randint(2**62, (1,), generator=generator))
@@ -73,13 +73,13 @@ def on_device(generator: torch.Generator, device: torch.device) -> torch.Generat
 
 
 def uniform(generator: torch.Generator, between: Range, count: int) -> torch.Tensor:
-    """(count,) values spread evenly over a range."""
+    """(count,) values, uniformly distributed over a range."""
     low, high = between
     return low + (high - low) * torch.rand(count, generator=generator)
 
 
 def one(generator: torch.Generator, between: Range) -> float:
-    """A single value spread evenly over a range."""
+    """A single value, uniformly distributed over a range."""
     return float(uniform(generator, between, 1))
 
 

@@ -1,4 +1,4 @@
-"""Dead leaves: opaque shapes of power-law sizes that cover each other, as the things in a photograph do.
+"""Dead leaves: opaque shapes of power-law sizes that occlude each other, like the objects in a photograph.
 
 After R. Achddou, Y. Gousseau, S. Ladjal, "Synthetic images as a regularity prior for image restoration neural
 networks", SSVM 2021: sizes follow r^-alpha with alpha near 3, which makes the picture scale-invariant. Shapes
@@ -15,7 +15,7 @@ from .textures import draw_texture
 
 MAXIMUM_LEAVES = 5000
 _TEXTURE_FROM = 14.0
-"""Radius in pixels from which a leaf has a surface of its own."""
+"""Radius in pixels from which a leaf has its own surface."""
 
 
 def draw_radii(rng: np.random.Generator, count: int, smallest: float, largest: float, alpha: float) -> Floats:
@@ -53,7 +53,7 @@ def draw_outline(rng: np.random.Generator, radius: float) -> Floats:
 
 
 def draw_shading(height: int, width: int, rng: np.random.Generator) -> Floats:
-    """A plane of brightness in a random direction, within -0.71..0.71, as light that falls from one side gives."""
+    """A plane of brightness in a random direction, within -0.71..0.71, as if lit from one side."""
     angle = rng.uniform(0.0, 2.0 * np.pi)
     ys = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None]
     xs = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None, :]

@@ -1,4 +1,4 @@
-"""Text, line art, painted cels and gradients: the flat and sharp things that photographs do not teach."""
+"""Text, line art, painted cels and gradients: flat and sharp content that photographs do not teach."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def stroke(canvas: Canvas, points: Floats, width: float, colour: Floats, *, tape
     profile = np.sin(np.linspace(0.15, np.pi - 0.15, len(points))) ** 0.6 if taper else np.ones(len(points))
     offset = normal * (0.5 * width * profile)[:, None]
     left, right = fixed_point(points + offset), fixed_point(points - offset)
-    # Quads, not one outline: a stroke that crosses itself would be hollow there.
+    # Quads rather than one outline: a self-crossing stroke would be hollow at the crossing.
     for index in range(len(points) - 1):
         quad = np.stack([left[index], left[index + 1], right[index + 1], right[index]])
         cv2.fillConvexPoly(canvas, quad, to_ink(colour), cv2.LINE_AA, 4)

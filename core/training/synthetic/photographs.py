@@ -1,6 +1,6 @@
-"""Pieces of photographs in the public domain or under CC0, as scikit-image carries them in its own package.
+"""Pieces of photographs in the public domain or under CC0 that scikit-image ships in its package.
 
-What a photograph does that no painter here imitates wholly: hair, cloth, earth, bark, faces. None is copied into
+They show what no painter here imitates fully: hair, cloth, earth, bark, faces. None is copied into
 this package; they are read from the installed scikit-image, whose documentation of ``skimage.data`` names the origin
 and licence of each.
 """
@@ -27,9 +27,9 @@ class Photograph:
     licence: str
     """As the documentation of scikit-image 0.26 states it."""
     reduction: float = 1.0
-    """Least reduction, which takes away what its own camera or JPEG left behind."""
+    """Least reduction; it removes the traces of its camera and its JPEG compression."""
     share: float = 1.0
-    """How often it is chosen, in proportion: less for those that are mostly even."""
+    """Relative weight in the choice: less for mostly uniform pictures."""
 
 
 PHOTOGRAPHS = (

@@ -1,5 +1,5 @@
-"""Training pictures drawn by this package, or cut from photographs that are free, so that no licence hangs on what is
-learned from them."""
+"""Training pictures drawn by this package, or cut from free photographs, so that trained models are free of third-party
+licences."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ MIXTURE: Mapping[str, float] = MappingProxyType(
 
 
 def draw_picture(kind: str, height: int, width: int, rng: np.random.Generator) -> Canvas:
-    """One picture of ``kind`` (a key of ``PAINTERS``), (height, width, 3) RGB; ``rng`` alone decides it.
+    """One picture of ``kind`` (a key of ``PAINTERS``), (height, width, 3) RGB; determined by ``rng`` alone.
 
     Raises ``InputError`` for a photograph without scikit-image.
     """
@@ -62,7 +62,7 @@ def draw_picture(kind: str, height: int, width: int, rng: np.random.Generator) -
     canvas = PAINTERS[kind](height * SUPERSAMPLING, width * SUPERSAMPLING, rng)
     small = np.asarray(cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     if kind != "scene" and rng.random() < 0.5:
-        # Lenses and demosaicing leave no photograph as sharp as a drawing.
+        # Because of lenses and demosaicing, no photograph is as sharp as a drawing.
         small = blur(small, rng.uniform(0.3, 1.1))
     return small
 
@@ -70,8 +70,7 @@ def draw_picture(kind: str, height: int, width: int, rng: np.random.Generator) -
 class SyntheticPictures:
     """A fixed sequence of ``count`` square drawn pictures: number i depends on ``seed`` and i alone.
 
-    Pictures are drawn when first asked for and kept, 3 bytes a pixel. Raises ``InputError`` for a kind that no
-    painter knows.
+    Pictures are drawn when first asked for and kept, 3 bytes a pixel. Raises ``InputError`` for an unknown kind.
     """
 
     def __init__(self, count: int, size: int, seed: int, mixture: Mapping[str, float] = MIXTURE) -> None:

@@ -1,4 +1,4 @@
-"""What the painters share: 8-bit canvases, float fields, and OpenCV's drawing conventions."""
+"""Helpers shared by the painters: 8-bit canvases, float fields, and OpenCV's drawing conventions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating[Any]]
 Canvas = npt.NDArray[np.uint8]
-"""(H, W, 3) RGB, 8 bits a sample: the only depth at which OpenCV antialiases what it draws."""
+"""(H, W, 3) RGB, 8 bits a sample: the only depth at which OpenCV draws antialiased."""
 
 
 def clip(values: npt.ArrayLike, low: float, high: float) -> Floats:
-    """Values limited to ``low`` .. ``high``, single precision."""
+    """Values clipped to ``low`` .. ``high``, in single precision."""
     return np.minimum(np.maximum(np.asarray(values, np.float32), np.float32(low)), np.float32(high))
 
 

@@ -1,9 +1,9 @@
 """Scenes with the statistics of photographs: textured leaves in layers of depth, light, a lens and a sensor.
 
-Opaque things of power-law sizes give the heavy tails that gradients have in photographs (A. Lee, D. Mumford, J. Huang,
+Opaque objects of power-law sizes give the heavy tails that gradients have in photographs (A. Lee, D. Mumford, J. Huang,
 "Occlusion models for natural images", 2001). Between the edges every surface carries a texture whose power falls as
 frequency to about -2 (D. J. Field, 1987; A. van der Schaaf and J. H. van Hateren, 1996). Everything is looked up by the
-number of the leaf that covers a pixel, so that the cost hardly depends on how many there are.
+number of the leaf that covers a pixel, so that the cost hardly depends on the number of leaves.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def _surface(height: int, width: int, rng: np.random.Generator) -> Floats:
     return field
 
 
-def _label_leaves(labels: Labels, first: int, radii: Floats, rng: np.random.Generator) -> None:
-    """Paint the numbers from ``first`` of the leaves of these sizes into ``labels``, later ones on top."""
+def _label_leaves(labels: Labels, radii: Floats, rng: np.random.Generator) -> None:
+    """Paint the numbers, from 1, of the leaves of these sizes into ``labels``, later ones on top."""
     height, width = labels.shape
-    for index, radius in enumerate(float(value) for value in radii):
+    for index, radius in enumerate(map(float, radii), start=1):
         centre = rng.uniform([0.0, 0.0], [width, height]).astype(np.float32)
         outline = fixed_point(draw_outline(rng, radius) + centre)
-        cv2.fillPoly(labels, [outline], (first + index,), cv2.LINE_8, 4)
+        cv2.fillPoly(labels, [outline], (index,), cv2.LINE_8, 4)
 
 
 def _painted(labels: Labels, fields: Floats, colours: Floats, rng: np.random.Generator) -> Floats:
@@ -68,7 +68,7 @@ def _painted(labels: Labels, fields: Floats, colours: Floats, rng: np.random.Gen
     rows, columns = np.ogrid[:height, :width]
     texture = fields[chosen, rows, columns] * strength[labels][..., None]
     base = colours[labels]
-    # Bright things have contrast in proportion: what varies is how much light comes back.
+    # Contrast is proportional to brightness: what varies is the share of the light that is reflected.
     return np.asarray(base + (shade[..., None] + texture) * (0.25 + 0.75 * base), np.float32)
 
 
@@ -91,10 +91,10 @@ def draw_scene(height: int, width: int, rng: np.random.Generator) -> Canvas:
     # Neighbours in a photograph share their light: contrasts are lower than those of a palette.
     colours = colours.mean(0) + (colours - colours.mean(0)) * np.float32(rng.uniform(0.2, 0.7))
     labels = np.zeros((height, width), np.int32)
-    _label_leaves(labels, 1, np.maximum(radii[:behind], 0.03 * width), rng)
+    _label_leaves(labels, np.maximum(radii[:behind], 0.03 * width), rng)
     back = _painted(labels, fields, colours, rng)
     front = np.zeros_like(labels)
-    _label_leaves(front, 1, radii[behind:], rng)
+    _label_leaves(front, radii[behind:], rng)
     sharp = _painted(front, fields, colours, rng)
     far = blur_field(back, log_uniform(rng, 0.5, 3.0))
     return to_canvas(_lens(np.where(front[..., None] > 0, sharp, far), rng))

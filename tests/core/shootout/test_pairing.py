@@ -43,23 +43,24 @@ def test_order_is_natural_and_subfolders_count(tmp_path, touch):
     assert [name for name, _ in names(tmp_path)] == ["f9.png", "f10.png", "sub/clip.mp4", "sub/f9.png"]
 
 
-def test_files_without_a_partner_are_named_and_the_rest_is_paired(tmp_path, touch):
-    touch("a/one.png", "a/extra.png", "b/one.png", "b/missing.png", "a/.hidden.png", "a/notes.txt")
+@pytest.mark.parametrize(
+    ("files", "problems"),
+    [
+        (
+            "a/one.png a/extra.png b/one.png b/missing.png a/.hidden.png a/notes.txt",
+            ("extra.png of {a} has no partner in {b}.", "missing.png of {b} has no partner in {a}."),
+        ),
+        (
+            "a/two.webp b/two.png b/two.jpg a/one.png b/one.png",
+            ("two.webp could belong to two.jpg or two.png of {b}; give it one partner.",),
+        ),
+    ],
+)
+def test_files_without_a_clear_partner_are_named_and_the_rest_is_paired(tmp_path, touch, files, problems):
+    touch(*files.split())
     pairing = pair_files(tmp_path / "a", tmp_path / "b")
     assert [pair.name for pair in pairing.pairs] == ["one.png"]
-    assert pairing.problems == (
-        f"extra.png of {tmp_path / 'a'} has no partner in {tmp_path / 'b'}.",
-        f"missing.png of {tmp_path / 'b'} has no partner in {tmp_path / 'a'}.",
-    )
-
-
-def test_an_ambiguous_stem_is_not_guessed(tmp_path, touch):
-    touch("a/one.webp", "b/one.png", "b/one.jpg", "a/two.png", "b/two.png")
-    pairing = pair_files(tmp_path / "a", tmp_path / "b")
-    assert [pair.name for pair in pairing.pairs] == ["two.png"]
-    assert pairing.problems == (
-        f"one.webp could belong to one.jpg or one.png of {tmp_path / 'b'}; give it one partner.",
-    )
+    assert pairing.problems == tuple(each.format(a=tmp_path / "a", b=tmp_path / "b") for each in problems)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -19,9 +18,8 @@ import pytest
 import websocket
 from backplate.core.study.design import read_design, schedule
 from backplate.core.study.invites import more_invites
-from backplate.core.study.limits import RateLimit
 from backplate.core.study.votes import UNDONE, read_all, read_votes
-from small_study import made
+from small_study import made, start
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -101,18 +99,10 @@ def small(tmp_path: Path) -> Path:
 def link(small: Path) -> Iterator[str]:
     token = more_invites(small, 1)[0].token
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = multiprocessing.get_context("fork").Process(target=run, args=(small, listener.fileno()), daemon=True)
-        server.start()
+        server = start(small, listener)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v/{token}/"
         os.kill(server.pid or 0, signal.SIGKILL)
         server.join()
-
-
-def run(folder: Path, handle: int) -> None:
-    import uvicorn
-    from backplate.core.study.serve import application
-
-    uvicorn.run(application(folder, RateLimit(burst=1e6)), fd=handle, access_log=False, log_level="error")
 
 
 def test_a_study_by_keys_alone(page: Page, link: str, small: Path):

@@ -13,16 +13,14 @@ import pytest
 from backplate.core.errors import InputError
 from backplate.core.study.design import QUESTIONS, read_design, read_key, schedule
 from backplate.core.study.invites import more_invites, read_invites
-from backplate.core.study.limits import LONGEST_BODY, RateLimit
-from backplate.core.study.serve import application
+from backplate.core.study.serve import LONGEST_BODY, RateLimit, application
 from backplate.core.study.votes import read_votes
 from small_study import made
 from starlette.testclient import TestClient
 
 
 class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
+    now = 0.0
 
     def __call__(self) -> float:
         return self.now

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -18,19 +17,10 @@ import httpx
 import pytest
 from backplate.core.study.design import read_design, schedule
 from backplate.core.study.invites import Invite, more_invites
-from backplate.core.study.limits import RateLimit
 from backplate.core.study.votes import read_votes
+from small_study import start
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a server that takes over a listening socket")
-GENEROUS = 1e6
-
-
-def run(folder: Path, handle: int) -> None:
-    import uvicorn
-    from backplate.core.study.serve import application
-
-    limit = RateLimit(burst=GENEROUS, per_second=GENEROUS)
-    uvicorn.run(application(folder, limit), fd=handle, access_log=False, log_level="error")
 
 
 @contextmanager
@@ -38,12 +28,6 @@ def listening() -> Iterator[socket.socket]:
     """Calls are queued from here on, so that nobody has to wait for a server to be ready."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as found:
         yield found
-
-
-def start(folder: Path, listener: socket.socket) -> multiprocessing.process.BaseProcess:
-    server = multiprocessing.get_context("fork").Process(target=run, args=(folder, listener.fileno()), daemon=True)
-    server.start()
-    return server
 
 
 def vote_for(client: httpx.Client, invite: Invite, study: str, trials: list, round_: int) -> Iterator[str]:

@@ -37,7 +37,7 @@ def test_doubled_lines_and_files_count_once(study: Path):
     write(study, "b.jsonl", "".join(given).encode())
     found = read_votes(study, read_design(study))
     assert len(found.counted) == len(given)
-    assert found.problems == (f"{len(given) + 2} votes were there twice and counted once.",)
+    assert found.problems == (f"{len(given) + 2} votes were sent twice and counted once.",)
 
 
 @pytest.mark.parametrize("cut", [1, 17, 60])
@@ -70,7 +70,7 @@ def test_votes_of_another_study_do_not_count(study: Path, tmp_path: Path):
     write(study, "a.jsonl", lines(tmp_path / "other")[0].encode())
     found = read_votes(study, read_design(study))
     assert not found.counted
-    assert found.problems == ("a.jsonl line 1 does not count: it is a vote of another study.",)
+    assert found.problems == ("a.jsonl line 1 does not count: it belongs to another study.",)
 
 
 @pytest.mark.parametrize(

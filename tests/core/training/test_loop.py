@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import pathlib
 import shutil
@@ -20,12 +19,9 @@ from backplate.model_loader.licences import card_of
 from backplate.model_loader.loaded import load_model
 from backplate.model_loader.safe_load import read_state_dict
 from recorder import Recorder
+from tiny_training import tiny, tiny_model
 
-HERE = pathlib.Path(__file__).parent
-spec = importlib.util.spec_from_file_location("tiny_training", HERE / "tiny.py")
-helpers = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(helpers)
-tiny, tiny_model = helpers.tiny, helpers.tiny_model
+ROOT = pathlib.Path(__file__).parents[3]
 
 
 class StopAt(Recorder):
@@ -50,15 +46,8 @@ def finished(tmp_path_factory):
 
 def test_a_run_leaves_everything_in_its_folder(finished):
     result, notes, out = finished
-    names = {path.name for path in out.iterdir()} - {"tensorboard"}
-    assert names == {
-        "settings.yaml",
-        "state.pt",
-        "log.jsonl",
-        "samples",
-        "cels-last.safetensors",
-        "cels-best.safetensors",
-    }
+    files = "settings.yaml state.pt log.jsonl samples cels-last.safetensors cels-best.safetensors"
+    assert {path.name for path in out.iterdir()} - {"tensorboard"} == set(files.split())
     assert (notes.total, notes.done) == (12, 12)
     assert result.steps == 12
     assert "learning_rate: 0.002" in (out / "settings.yaml").read_text()
@@ -135,28 +124,26 @@ def test_a_cancelled_run_saves_and_goes_on_to_the_same_end(finished, tmp_path, s
 
 KILLED = """
 import importlib.util, os, pathlib, signal, sys
-root, here, out = map(pathlib.Path, sys.argv[1:])
-def load(name, path, **more):
-    spec = importlib.util.spec_from_file_location(name, path, **more)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-load("backplate", root / "__init__.py", submodule_search_locations=[str(root)])
-tiny = load("tiny_training", here / "tiny.py")
-class Killed(load("recorder", root / "tests" / "support" / "recorder.py").Recorder):
+root, out = map(pathlib.Path, sys.argv[1:])
+spec = importlib.util.spec_from_file_location("backplate", root / "__init__.py", submodule_search_locations=[str(root)])
+sys.modules["backplate"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["backplate"])
+sys.path.append(str(root / "tests" / "support"))
+from recorder import Recorder
+from tiny_training import tiny, tiny_model
+class Killed(Recorder):
     def advance(self, steps=1):
         super().advance(steps)
         if self.done == 10:
             os.kill(os.getpid(), signal.SIGKILL)
 from backplate.core.training.loop import train
-train(tiny.tiny(), out, tiny.tiny_model(), Killed())
+train(tiny(), out, tiny_model(), Killed())
 """
 
 
 def killed(out):
     """The tiny run, killed after step 10."""
-    root = HERE.parents[2]
-    done = subprocess.run([sys.executable, "-c", KILLED, str(root), str(HERE), str(out)], capture_output=True)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(ROOT), str(out)], capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
 
 
@@ -169,7 +156,7 @@ def test_kill_9_loses_only_the_steps_since_the_last_state(finished, tmp_path):
     assert load_state(out / "state.pt")["standing"]["step"] == 8
     notes = Recorder()
     train(tiny(), out, tiny_model(), notes)
-    assert any("Going on after step 8 of 12" in note for note in notes.notes)
+    assert any("Continuing after step 8 of 12" in note for note in notes.notes)
     assert losses_of(out) == losses_of(whole)
 
 

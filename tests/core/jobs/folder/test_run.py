@@ -317,21 +317,22 @@ def test_a_disk_that_cannot_hold_the_results_is_refused_before_the_work(ten, job
     assert files_in(work.output) == []
 
 
-def test_a_full_disk_ends_the_job_with_a_sentence(ten, job, upscaler, monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("backplate.core.jobs.marketplace.deliver.write_enlarged", "full after 0 pictures; make room there and resume"),
+        ("backplate.core.jobs.folder.manifest.Manifest.append", "is full; make room there and resume"),
+    ],
+)
+def test_a_full_disk_ends_the_job_with_a_sentence(ten, job, upscaler, monkeypatch, place, message):
     def full(*_):
-        raise InputError("x: cannot be written (No space left on device).") from OSError(28, "No space left on device")
+        cause = OSError(28, "No space left on device")
+        if place.endswith("append"):
+            raise cause
+        raise InputError("x: cannot be written (No space left on device).") from cause
 
-    monkeypatch.setattr(deliver_module, "write_enlarged", full)
-    with pytest.raises(InputError, match="full after 0 pictures; make room there and resume"):
-        run_folder(job(ten), upscaler)
-
-
-def test_a_full_disk_that_meets_the_manifest_first_ends_the_job_with_a_sentence(ten, job, upscaler, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("backplate.core.jobs.folder.manifest.Manifest.append", full)
-    with pytest.raises(InputError, match="is full; make room there and resume"):
+    monkeypatch.setattr(place, full)
+    with pytest.raises(InputError, match=message):
         run_folder(job(ten), upscaler)
 
 

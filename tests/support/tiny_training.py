@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from backplate.core.training.config import (
     DataSettings,
     NetworkSettings,
@@ -36,11 +35,6 @@ def tiny(**changes) -> TrainSettings:
     return replace(TINY, **(changes | groups))
 
 
-def tiny_model(scale: int = 2, seed: int = 1):
+def tiny_model(seed: int = 1):
     """A loaded Compact model with random weights."""
-    return new_compact(NetworkSettings(scale=scale, features=4, convolutions=1), seed)
-
-
-def same_weights(first: torch.nn.Module, second: torch.nn.Module) -> bool:
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
+    return new_compact(TINY.network, seed)

@@ -24,7 +24,7 @@ PLUS, ULTRA = "RealESRGAN_x4plus.pth", "4x-UltraSharp.pth"
 GENERAL, DENOISING, ANIME = "realesr-general-x4v3.pth", "realesr-general-wdn-x4v3.pth", "realesr-animevideov3.pth"
 
 MISSING = (
-    "A model that is missing is offered for download when the workflow opens; it belongs into the folder "
+    "A model that is missing is offered for download when the workflow opens; put it into the folder "
     "models / upscale_models."
 )
 GREEN = "Green nodes are the ones to change."
@@ -40,7 +40,7 @@ def needs(*files: str) -> str:
 
 
 CHECKPOINT = (
-    "- sd_xl_base_1.0.safetensors (Open RAIL++-M, 6.9 GB) belongs into models / checkpoints; any other checkpoint of "
+    "- sd_xl_base_1.0.safetensors (Open RAIL++-M, 6.9 GB) goes into models / checkpoints; any other checkpoint of "
     "SDXL will do."
 )
 

@@ -43,6 +43,7 @@ from .provenance import (
     check_licence,
     commercial_input,
     metadata_input,
+    signatory,
     source_type,
     source_type_input,
     strips,
@@ -361,6 +362,7 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
         software=model.software_tag(),
         strip_metadata=strips(wanted),
         source_type=source_type(wanted),
+        signatory=signatory(wanted),
         grain=wanted.get("grain") == "keep",
         dither=Dither(wanted.get("dither") or Dither.AUTO),
     )

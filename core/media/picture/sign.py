@@ -22,8 +22,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
-from ....model_loader.errors import one_line
-from ...errors import InputError
+from ...errors import InputError, one_line
 from ...version import VERSION
 from .content_credentials import SignedFile
 

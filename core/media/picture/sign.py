@@ -108,7 +108,7 @@ def sign(path: Path, title: str, kind: str, source: SignedFile, actions: Sequenc
             builder.add_ingredient(parent, source.media_type, io.BytesIO(source.data))
             signed = _signed(builder, signer, media_type, io.BytesIO(path.read_bytes()))
         note = _history_note(_read_back(c2pa, signatory, media_type, signed))
-    except c2pa.C2paError as error:
+    except (c2pa.C2paError, ValueError, KeyError) as error:
         return f"left out, because they cannot be carried on: C2PA content credentials ({_reason(error)})"
     path.write_bytes(signed.getbuffer())
     return note
@@ -149,6 +149,7 @@ def _key(path: Path) -> tuple[bytes, str]:
     """The private key as PKCS 8, which is what c2pa-python takes, and the name of its algorithm. Raises
     ``InputError``."""
     serialization: Any = importlib.import_module("cryptography.hazmat.primitives.serialization")
+    unknown: Any = importlib.import_module("cryptography.exceptions").UnsupportedAlgorithm
     content = _bytes_of(path)
     try:
         key: Any = serialization.load_pem_private_key(content, None)
@@ -156,7 +157,7 @@ def _key(path: Path) -> tuple[bytes, str]:
         raise InputError(
             f"{path}: the key is locked with a passphrase; save it without one, where only you can read it."
         ) from error
-    except ValueError as error:
+    except (ValueError, unknown) as error:
         raise InputError(f"{path}: not a private key in PEM form ({one_line(error, 80)}).") from error
     name = getattr(getattr(key, "curve", None), "name", type(key).__name__)
     algorithm = CURVES.get(name) or {"Ed25519PrivateKey": "ed25519"}.get(name.lstrip("_"))

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from .core.jobs.library import load_model, upscale, upscale_to
     from .nodes.extension import BackplateExtension
 
-__all__ = ["load_model", "upscale", "upscale_to"]
+    __version__: str
 
-__version__ = "0.1.0"
+__all__ = ["load_model", "upscale", "upscale_to"]
 
 WEB_DIRECTORY = "./web"
 
@@ -24,6 +24,10 @@ async def comfy_entrypoint() -> BackplateExtension:
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from .core.version import VERSION
+
+        return VERSION
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from .core.jobs import library

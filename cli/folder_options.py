@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import UsageProblem
-from .options import FORMATS, SOURCE_TYPES, EnlargeOptions, Overwrite, Profile
+from .options import (
+    FORMATS,
+    SOURCE_TYPES,
+    C2paCertificate,
+    C2paKey,
+    C2paTimestamp,
+    EnlargeOptions,
+    Overwrite,
+    Profile,
+)
 
 if TYPE_CHECKING:
     from ..core.jobs.folder.job import FolderJob
@@ -83,6 +92,10 @@ class PictureOptions(EnlargeOptions):
         typer.Option(metavar=SOURCE_TYPES, help="Write this to XMP (IPTC DigitalSourceType) if the source has none."),
     ] = None
 
+    c2pa_certificate: C2paCertificate = None
+    c2pa_key: C2paKey = None
+    c2pa_timestamp: C2paTimestamp = None
+
     def checked_format(self) -> str | None:
         """Raises ``UsageProblem``."""
         from .parsing import one_of
@@ -94,6 +107,7 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
     """What is done to each picture. Raises ``UsageProblem``."""
     from ..core.image.sharpen import SharpenSettings
     from ..core.jobs.picture import PictureSettings, for_marketplace
+    from ..core.media.picture.sign import signatory_of
     from .parsing import as_usage, one_of, requested_background
 
     with as_usage():
@@ -108,6 +122,7 @@ def picture_settings(options: PictureOptions) -> PictureSettings:
             strip_gps=not options.keep_gps,
             strip_metadata=options.strip_metadata,
             source_type=one_of(SOURCE_TYPES.split("|"), options.source_type, "--source-type") or "",
+            signatory=signatory_of(options.c2pa_certificate, options.c2pa_key, options.c2pa_timestamp),
         )
         profile = marketplace(options)
         if profile and settings.target is None and options.multiple_of > 1:

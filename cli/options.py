@@ -66,6 +66,26 @@ Profile = Annotated[
         help="Make pictures meet a marketplace's rules; see `backplate profiles`.",
     ),
 ]
+C2paCertificate = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        envvar="BACKPLATE_C2PA_CERTIFICATE",
+        help="Carry C2PA content credentials on: your certificate (PEM), then those that vouch for it.",
+    ),
+]
+C2paKey = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", envvar="BACKPLATE_C2PA_KEY", help="The certificate's private key (PEM)."),
+]
+C2paTimestamp = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        envvar="BACKPLATE_C2PA_TIMESTAMP",
+        help="Server that dates each signature (RFC 3161). Default: none.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,6 +107,8 @@ def _run(
     for note in enlarged.notes:
         progress.note(f"{note}.")
     delivery = deliver(task.source, task.output, enlarged, source, settings)
+    for note in delivery.notes:
+        progress.note(f"{note}.")
     for finding in delivery.findings:
         progress.note(f"{finding.rule}: {finding.text}")
     if delivery.reason:

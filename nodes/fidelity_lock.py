@@ -9,7 +9,7 @@ from ..core.image.fidelity_lock import COARSEST, Locked, LockSettings, fidelity_
 from ..core.types import size_of
 from . import comfy_host as host
 from . import convert
-from .schema import CATEGORY, searchable
+from .schema import CATEGORY, SLIDER, searchable
 
 
 class FidelityLock(io.ComfyNode):
@@ -38,6 +38,7 @@ class FidelityLock(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
+                    display_mode=SLIDER,
                     tooltip="How much of the difference from the source to remove. 0 changes nothing; "
                     "at 1 the image agrees with its source to about one level of 255.",
                 ),

@@ -41,6 +41,7 @@ from .provenance import (
     check_licence,
     commercial_input,
     metadata_input,
+    signatory,
     source_type,
     source_type_input,
     strips,
@@ -360,6 +361,7 @@ def settings_of(wanted: dict[str, Any], model: Model) -> PictureSettings:
         software=model.software_tag(),
         strip_metadata=strips(wanted),
         source_type=source_type(wanted),
+        signatory=signatory(wanted),
         **finish_of(wanted),
     )
     return for_marketplace(settings, profile) if profile else settings

@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..core.jobs.model_info import Model
+from ..core.media.picture.sign import Signatory, signatory_of_environment
 from ..core.media.picture.xmp import SOURCE_TYPES
 from ..model_loader.errors import LicenceError
 from . import comfy_host as host
@@ -66,6 +67,12 @@ def check_licence(upscale_model: Any, model: Model, wanted: dict[str, Any]) -> N
 
 def strips(wanted: dict[str, Any]) -> bool:
     return wanted.get("metadata") == NOTHING
+
+
+def signatory(wanted: dict[str, Any]) -> Signatory | None:
+    """Whose signature results get, as the environment says: a workflow from elsewhere is not to choose a key. Raises
+    ``InputError``."""
+    return None if strips(wanted) else signatory_of_environment()
 
 
 def text_to_embed(node: type[io.ComfyNode], wanted: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -45,6 +45,8 @@ HEAVY = (
     "imageio_ffmpeg",
     "ray",
     "kornia",
+    "c2pa",
+    "cryptography",
     "tensorboard",
 )
 

@@ -53,14 +53,14 @@ def sums_of_cells(source: torch.Tensor, means: torch.Tensor, top: int) -> torch.
     """(1, C + 1, TONES, cells down, cells across) what ``means`` (1, C, h, W), magnified source rows from ``top`` on,
     miss in each channel times its weight in each tone, and the weights."""
     missing = source[:, :, top : top + means.shape[2]].to(means) - means
-    weights = _by_cell(_flatness(source, top, means.shape[2]).to(means) * (tones_of(means) + OTHER_TONES))
+    weights = tones_of(means).add_(OTHER_TONES).mul_(_flatness(source, top, means.shape[2]).to(means))
     # What is not flat is texture: its bright and dark pixels must not be pulled together.
     least = _by_cell(_least_weight(missing))
     differences = _by_cell(missing)
     terms = torch.cat([differences, _by_cell(torch.ones_like(missing[:, :1]))], dim=2)
     # In each cell, sums over its pixels of each term times each weight.
     with full_precision(terms.device):
-        sums = torch.matmul(terms, (weights + least).transpose(-1, -2)).permute(2, 3, 0, 1)[None] / CELL**2
+        sums = torch.matmul(terms, (_by_cell(weights) + least).transpose(-1, -2)).permute(2, 3, 0, 1)[None] / CELL**2
     sums[:, :-1] *= (3 - 2 * differences.mean(dim=-1).abs().amax(dim=-1) / MOST).clamp_(0, 1)
     return sums
 
@@ -68,7 +68,7 @@ def sums_of_cells(source: torch.Tensor, means: torch.Tensor, top: int) -> torch.
 def tones_of(picture: torch.Tensor) -> torch.Tensor:
     """(1, TONES, h, w) the share of each pixel in its two nearest tones."""
     tones = torch.arange(TONES, device=picture.device, dtype=picture.dtype)[:, None, None]
-    return (1 - (luma(picture) * (TONES - 1) - tones).abs()).clamp_(min=0)
+    return (luma(picture) * (TONES - 1) - tones).abs_().neg_().add_(1).clamp_(min=0)
 
 
 def _flatness(source: torch.Tensor, top: int, height: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 
 import torch
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate, pad, softshrink
 
 from .colour_cells import CELL, TONES, reduced, sums_of_cells, tones_of
 
@@ -89,7 +89,9 @@ class _Keeper:
     def __init__(self, source: torch.Tensor, scale: int, change: ColourChange) -> None:
         self._source, self._scale, self._change = source, scale, change
         self._height = -(-source.shape[2] // CELL)
-        self._unread, self._held = _Rows(), _Rows()
+        self._portion = CELL * -(-PORTION // (CELL * source.shape[3]))
+        self._broken, self._unread, self._held = _Rows(), _Rows(), _Rows()
+        """Magnified rows that fill no source row yet, reduced ones of which no sums are known, and magnified ones."""
         self._means: torch.Tensor = source[:, :, :0].float()
         """The magnified rows, reduced to the source's size, from row ``CELL * _first`` on."""
         self._sums: torch.Tensor = source.new_zeros((1, 0, 0, 0))
@@ -98,11 +100,10 @@ class _Keeper:
         """Rows of cells from the top: dropped, with known sums, and handed on."""
 
     def push(self, rows: torch.Tensor) -> Iterator[torch.Tensor]:
-        self._unread.push(rows)
         self._held.push(rows)
-        portion = CELL * self._scale * -(-PORTION // (CELL * self._source.shape[3]))
-        if count := self._unread.height // portion:
-            self._read(self._unread.take(count * portion))
+        self._reduce(rows)
+        if count := self._unread.height // self._portion:
+            self._read(self._unread.take(count * self._portion))
             yield from self._emit()
 
     def finish(self) -> Iterator[torch.Tensor]:
@@ -110,10 +111,15 @@ class _Keeper:
             self._read(self._unread.take(self._unread.height))
         yield from self._emit()
 
-    def _read(self, rows: torch.Tensor) -> None:
-        """Adds the sums of the cells that these rows fill, or end."""
+    def _reduce(self, rows: torch.Tensor) -> None:
+        """A few rows at a time, which stay in the processor's cache; without copies where they fill source rows."""
+        self._broken.push(rows)
+        while count := min(self._broken.height // self._scale, self._portion):
+            self._unread.push(reduced(self._broken.take(count * self._scale).float(), self._scale))
+
+    def _read(self, means: torch.Tensor) -> None:
+        """Adds the sums of the cells that these reduced rows fill, or end."""
         top = CELL * self._known
-        means = reduced(rows.float(), self._scale)
         sums = sums_of_cells(self._source, means, top).flatten(1, 2)
         self._means = torch.cat([self._means.to(means), means], dim=2)
         self._sums = torch.cat([self._sums.to(sums), sums], dim=2) if self._sums.shape[2] else sums
@@ -128,7 +134,6 @@ class _Keeper:
             return
         missing = self._missing(first, last)
         self._change.add(missing[:, :, 1:-1])
-        rows = self._held.take(min((last - first) * CELL * self._scale, self._held.height))
         self._done = last
         kept = max(last - REACH - 2, self._first)
         self._sums, self._means = (
@@ -137,8 +142,8 @@ class _Keeper:
         )
         self._first = kept
         for top in range(0, missing.shape[2] - 2, PIECE):
-            piece = rows[:, :, top * self._scale : (top + PIECE) * self._scale]
-            yield _with(piece, missing[:, :, top : top + PIECE + 2], self._scale)
+            around = missing[:, :, top : top + PIECE + 2]
+            yield _with(self._held.take((around.shape[2] - 2) * self._scale), around, self._scale)
 
     def _missing(self, first: int, last: int) -> torch.Tensor:
         """(1, C, h + 2, W) what the source pixels of those rows of cells miss, and the rows next to them; beyond the
@@ -149,12 +154,14 @@ class _Keeper:
         offset = CELL * (first - 1)
         by_tone = by_tone[:, :, low - offset : high - offset]
         width = self._source.shape[3]
-        by_tone = interpolate(by_tone, size=(high - low, by_tone.shape[3] * CELL), mode="bilinear")[..., :width]
+        by_tone = _across(by_tone, by_tone.shape[3] * CELL)[..., :width]
         offset = CELL * self._first
         tones = tones_of(self._means[:, :, low - offset : high - offset])
-        missing = (by_tone.reshape(1, -1, TONES, *tones.shape[2:]) * tones[:, None]).sum(dim=2)
-        missing = missing.sign() * (missing.abs() - UNSEEN).clamp_(min=0)
-        return pad(missing, (0, 0, int(first == 0), int(last == self._height)), mode="replicate")
+        by_tone = by_tone.reshape(1, -1, TONES, *tones.shape[2:])
+        missing = by_tone[:, :, 0] * tones[:, :1]
+        for tone in range(1, TONES):
+            missing.addcmul_(by_tone[:, :, tone], tones[:, tone : tone + 1])
+        return pad(softshrink(missing, UNSEEN), (0, 0, int(first == 0), int(last == self._height)), mode="replicate")
 
     def _by_tone(self, first: int, stop: int) -> torch.Tensor:
         """(1, C * TONES, stop - first, cells) what pixels of each tone miss in those rows of cells; beyond the picture
@@ -198,11 +205,19 @@ class _Rows:
 
 def _with(rows: torch.Tensor, missing: torch.Tensor, scale: int) -> torch.Tensor:
     """``rows`` (1, C, h * scale, w * scale) and what they miss, (1, C, h + 2, w), with a row more above and below."""
-    across = interpolate(missing, size=(missing.shape[2], rows.shape[3]), mode="bilinear")
+    across = _across(missing, rows.shape[3])
     result = torch.empty_like(rows, dtype=torch.float32)
     for index in range(scale):
-        torch.add(rows[:, :, index::scale], _between(across, index, scale), out=result[:, :, index::scale])
-    return result.clamp_(0, 1)
+        lines = result[:, :, index::scale]
+        torch.add(rows[:, :, index::scale], _between(across, index, scale), out=lines)
+        lines.clamp_(0, 1)
+    return result
+
+
+def _across(lines: torch.Tensor, width: int) -> torch.Tensor:
+    """(B, C, h, w) -> (B, C, h, width). In one direction, which is four times as fast as a bilinear interpolation."""
+    result: torch.Tensor = interpolate(lines.flatten(0, 1), size=width, mode="linear")
+    return result.reshape(*lines.shape[:3], width)
 
 
 def _between(lines: torch.Tensor, index: int, count: int) -> torch.Tensor:

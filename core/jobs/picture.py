@@ -24,10 +24,12 @@ from ..image.trim import find_content
 from ..media.picture.description import Description, described_as, fitting, with_text, without_place_in_xmp
 from ..media.picture.metadata import without_place
 from ..media.picture.read import PictureFile, check_writable, format_of, read_picture, write_picture
+from ..media.picture.sign import Signatory
 from ..progress import Progress
 from ..tiled.pipeline import TileSettings, upscale_to, upscale_with_alpha
 from ..types import Box, FloatBox, Size, size_of
 from ..upscaler import Upscaler
+from .credentials import dropped_notes, signing
 from .marketplace.framing import check_target, framed
 from .marketplace.profile import Profile
 from .protect import Mask, Protected, protect_file
@@ -47,8 +49,8 @@ class PictureSettings:
     ``source_type`` is IPTC's term for how it was made (``SOURCE_TYPES``), where the source does not say another.
     ``software`` is recorded in the file. ``profile`` holds the rules of a marketplace (see ``for_marketplace``).
     ``fidelity``, 0 to 1, is how strongly the result is locked to its source (``fidelity_lock``). ``dither`` is about
-    results of 8 bits. ``grain`` gives back what the source has of it and the result lost. Raises ``InputError`` for a
-    fidelity beyond its range.
+    results of 8 bits. ``grain`` gives back what the source has of it and the result lost. ``signatory`` signs the
+    results of sources that have C2PA content credentials. Raises ``InputError`` for a fidelity beyond its range.
     """
 
     target: Target | None = None
@@ -68,6 +70,7 @@ class PictureSettings:
     fidelity: float = 0.0
     dither: Dither = Dither.AUTO
     grain: bool = False
+    signatory: Signatory | None = None
 
     def __post_init__(self) -> None:
         LockSettings(strength=self.fidelity)
@@ -142,7 +145,7 @@ def read_source(
         file = replace(file, picture=file.picture.expand(-1, 3, -1, -1).contiguous())
     file = _with_wanted_metadata(file, settings)
     depth = settings.bit_depth or (file.bit_depth if format_of(output).deep else 8)
-    notes = (*_notes(file, output), *protected.notes)
+    notes = (*_notes(file, output, settings), *protected.notes)
     result = SourcePicture(file, background, size, depth, notes, target, protected.protection)
     _check_output(result, output, scale)
     return result
@@ -156,7 +159,7 @@ def _protected(file: PictureFile, output: Path, box: Box, mask: Mask | None) -> 
 
 def _with_wanted_metadata(file: PictureFile, settings: PictureSettings) -> PictureFile:
     if settings.strip_metadata:
-        file = replace(file, exif=None, dpi=None, description=Description())
+        file = replace(file, exif=None, dpi=None, description=Description(), signed=None)
     elif settings.strip_gps:
         file = replace(file, exif=without_place(file.exif), description=without_place_in_xmp(file.description))
     if settings.embedded:
@@ -166,11 +169,11 @@ def _with_wanted_metadata(file: PictureFile, settings: PictureSettings) -> Pictu
     return file
 
 
-def _notes(file: PictureFile, output: Path) -> tuple[str, ...]:
+def _notes(file: PictureFile, output: Path, settings: PictureSettings) -> tuple[str, ...]:
     kind = format_of(output).name
     lost = fitting(file.description, kind, file.exif)[2]
     frames = (f"only the first of {file.frames} frames is used",) if file.frames > 1 else ()
-    dropped = tuple(f"left out: {what}" for what in file.description.dropped)
+    dropped = dropped_notes(file, kind, settings)
     lost_here = (f"left out, because {kind} cannot hold it: {lost}",) if lost else ()
     return (*frames, *dropped, *file.description.notes, *lost_here)
 
@@ -229,9 +232,11 @@ def _with_grain(source: SourcePicture, enlarged: Enlarged) -> Enlarged:
     return replace(enlarged, picture=add_grain(after, grain, still=_still(source, enlarged)))
 
 
-def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings) -> None:
-    """Writes the result with what its source's file said; folders are made as needed. Raises ``InputError``."""
+def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings) -> str:
+    """Writes the result with what its source's file said; folders are made as needed. The note is about its signature,
+    if there is something to say. Raises ``InputError``."""
     output.parent.mkdir(parents=True, exist_ok=True)
+    sign = signing(output, enlarged, source, settings)
     write_picture(
         output,
         enlarged.picture,
@@ -245,7 +250,9 @@ def write_enlarged(output: Path, enlarged: Enlarged, source: SourcePicture, sett
         description=source.file.description,
         dither=settings.dither,
         still=_still(source, enlarged) if source.depth == 8 and settings.dither is not Dither.OFF else None,
+        finish=sign,
     )
+    return sign.note if sign else ""
 
 
 def _still(source: SourcePicture, enlarged: Enlarged) -> Still:

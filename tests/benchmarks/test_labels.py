@@ -46,3 +46,10 @@ def test_small_print_that_a_model_made_unreadable_is_read_again_when_it_is_locke
         for index, result in enumerate((plain, own, locked)):
             counts[index] += labels.words_read(result, words)
     assert counts[2] >= counts[0] > counts[1]
+
+
+def test_words_gained_come_with_the_interval_of_chance(script: Callable[[str], ModuleType]):
+    """Two labels of ten words: 2 and 0 more are 10 in a hundred on average, with a standard error of 10."""
+    gained, chance = script("fidelity").difference([9, 5], [7, 5], [10, 10])
+    assert gained == pytest.approx(10)
+    assert chance == pytest.approx(19.6)

@@ -51,6 +51,40 @@ def test_a_source_type_is_one_of_two(backplate, generated, model, tmp_path):
     assert "digitalsourcetype/algorithmicallyEnhanced" in text_of(tmp_path / "out.png")["XML:com.adobe.xmp"]
 
 
+@pytest.mark.parametrize("how", ["options", "environment", "a folder"])
+def test_a_signed_source_is_carried_on(backplate, model, tmp_path, monkeypatch, how):
+    pytest.importorskip("c2pa", reason="content credentials need the extra c2pa")
+    from c2pa_signing import Authority, actions_in, active, camera_file, read_manifests
+
+    chain, key = Authority(tmp_path).issue()
+    source, output = tmp_path / "in" / "photo.jpg", tmp_path / "out" / "photo.jpg"
+    source.parent.mkdir()
+    source.write_bytes(camera_file("jpg", (chain, key)))
+    words = ("upscale", source, "-o", output, "-m", model)
+    if how == "a folder":
+        words = ("upscale", source.parent, "-o", output.parent, "-m", model)
+    if how == "environment":
+        monkeypatch.setenv("BACKPLATE_C2PA_CERTIFICATE", str(chain))
+        monkeypatch.setenv("BACKPLATE_C2PA_KEY", str(key))
+    else:
+        words = (*words, "--c2pa-certificate", chain, "--c2pa-key", key)
+    result = backplate(*words)
+    assert result.exit_code == 0
+    assert "left out" not in result.stderr
+    state, store = read_manifests(output)
+    assert state == "Valid"
+    expected = ["c2pa.opened", "c2pa.edited", "c2pa.resized.proportional"]
+    assert [action["action"] for action in actions_in(active(store))] == expected
+
+
+@pytest.mark.parametrize("given", ["--c2pa-certificate", "--c2pa-key"])
+def test_half_a_signature_is_refused_before_any_work(backplate, generated, model, tmp_path, given):
+    result = backplate("upscale", generated, "-o", tmp_path / "out.png", "-m", model, given, generated)
+    assert result.exit_code == 2
+    assert "both a certificate and its private key" in result.stderr
+    assert not (tmp_path / "out.png").exists()
+
+
 @pytest.mark.parametrize("command", ["upscale", "upscale a folder", "video", "batch"])
 def test_a_model_of_unknown_licence_is_refused_before_any_work(backplate, generated, model, tmp_path, command):
     source, output = generated, tmp_path / "out.png"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tiny_models
 import torch
+from backplate.core.errors import InputError
 from backplate.model_loader.errors import LicenceError
 from backplate.model_loader.find import BUNDLED
 from PIL import Image, PngImagePlugin
@@ -86,6 +87,27 @@ def test_a_moved_node_does_not_do_the_folder_again(host: Host, products: Path) -
 def test_a_source_type_is_written(host: Host, products: Path) -> None:
     run(host, source_type="algorithmicallyEnhanced")
     assert "newscodes/digitalsourcetype/algorithmicallyEnhanced" in text_of(host)["XML:com.adobe.xmp"]
+
+
+def test_credentials_are_signed_as_the_environment_says(
+    host: Host, products: Path, tmp_path: Path, monkeypatch
+) -> None:
+    pytest.importorskip("c2pa", reason="content credentials need the extra c2pa")
+    from c2pa_signing import Authority, active, camera_file, read_manifests
+
+    chain, key = Authority(tmp_path).issue()
+    (products / "a.png").unlink()
+    (products / "signed.jpg").write_bytes(camera_file("jpg", (chain, key)))
+    monkeypatch.setenv("BACKPLATE_C2PA_CERTIFICATE", str(chain))
+    with pytest.raises(InputError, match="both a certificate and its private key"):
+        run(host)
+    monkeypatch.setenv("BACKPLATE_C2PA_KEY", str(key))
+    run(host)
+    state, store = read_manifests(host.folders / "output" / "done" / "signed.jpg")
+    assert state == "Valid"
+    assert [part["title"] for part in active(store)["ingredients"]] == ["signed.jpg"]
+    run(host, metadata="none")
+    assert b"c2pa" not in (host.folders / "output" / "done" / "signed.jpg").read_bytes()
 
 
 def test_a_model_of_unknown_licence_is_refused_before_any_work(host: Host, products: Path) -> None:

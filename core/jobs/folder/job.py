@@ -17,7 +17,7 @@ from ..protect import ProtectSettings
 from ..quality import Limits
 from .manifest import Entry
 
-NOT_SHAPING = ("tiles", "software", "embedded")
+NOT_SHAPING = ("tiles", "software", "embedded", "signatory")
 """Settings that do not affect the pixels; an embedded workflow, for example, changes whenever a node is moved."""
 LATER = ("strip_metadata", "source_type", "profile", "fidelity", "dither", "grain")
 """Settings added later; folders made before still count as done while these have their defaults."""
@@ -58,6 +58,7 @@ class FolderJob:
                 if name not in NOT_SHAPING and not (name in LATER and value == getattr(DEFAULTS, name))
             }
             | ({"keep_colours": True} if self.settings.tiles.keep_colours else {})
+            | ({"signed": True} if self.settings.signatory else {})
             | {"edge": self.settings.tiles.edge.value, "model": self.model.sha256, "precision": self.model.precision}
         )
         return hashlib.sha256(json.dumps(shaping, sort_keys=True, default=str).encode()).hexdigest()

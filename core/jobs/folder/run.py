@@ -300,7 +300,7 @@ class _Run:
             entry,
             status=Status.FLAGGED if suspicion else Status.DONE,
             reason=suspicion,
-            notes=(*loaded.entry.notes, *enlarged.notes, *self._size_notes(size)),
+            notes=(*loaded.entry.notes, *enlarged.notes, *delivery.notes, *self._size_notes(size)),
             output_bytes=size,
             width=enlarged.picture.shape[3],
             height=enlarged.picture.shape[2],

@@ -20,16 +20,18 @@ from .measure import Facts, Finding, Verdict, examine, facts_of
 from .profile import USUAL_NEAR, USUAL_QUALITY_FLOOR, Profile
 
 LOSSY = ("JPEG", "WEBP", "AVIF")
-WHATEVER = ("target", "background", "tiles", "quality", "srgb", "software", "profile", "dither", "grain")
+WHATEVER = ("target", "background", "tiles", "quality", "srgb", "software", "profile", "dither", "grain", "signatory")
 """Settings that do not keep a picture which already meets every rule, at the requested size, from being copied."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """``findings``: one for each rule. ``path``: the file, which is in another folder if it was rejected."""
+    """``findings``: one for each rule. ``path``: the file, which is in another folder if it was rejected. ``notes`` are
+    about its signature."""
 
     findings: tuple[Finding, ...]
     path: Path
+    notes: tuple[str, ...] = ()
 
     @property
     def broken(self) -> list[Finding]:
@@ -53,17 +55,17 @@ def deliver(
     be written."""
     profile = settings.profile
     if profile is None:
-        write_enlarged(output, enlarged, source, settings)
-        return Delivery((), output)
+        note = write_enlarged(output, enlarged, source, settings)
+        return Delivery((), output, (note,) if note else ())
     before = facts_of(original)
     at_first = examine(before, profile)
     with tempfile.TemporaryDirectory(prefix="backplate-") as folder:
         staged = Path(folder, f"result{output.suffix}")
         if _as_it_is(before, at_first, original, output, enlarged, settings):
             shutil.copyfile(original, staged)
-            changes: dict[str, str] = {}
+            changes, note = dict[str, str](), ""
         else:
-            changes = _write_mended(staged, enlarged, source, settings, profile)
+            changes, note = _write_mended(staged, enlarged, source, settings, profile)
         findings = _compared(at_first, examine(facts_of(staged), profile), changes)
         rejected = output.parent / REJECTED / output.name
         broken = any(finding.verdict is Verdict.FAILED for finding in findings)
@@ -72,7 +74,7 @@ def deliver(
         with whole_file(path) as temporary:
             shutil.copyfile(staged, temporary)
         other.unlink(missing_ok=True)
-    return Delivery(tuple(findings), path)
+    return Delivery(tuple(findings), path, (note,) if note else ())
 
 
 def _as_it_is(
@@ -100,18 +102,19 @@ def _as_it_is(
 
 def _write_mended(
     path: Path, enlarged: Enlarged, source: SourcePicture, settings: PictureSettings, profile: Profile
-) -> dict[str, str]:
-    """Writes the result, mended where possible, and returns the changes that the file does not show, by rule."""
+) -> tuple[dict[str, str], str]:
+    """Writes the result, mended where possible, and returns the changes that the file does not show, by rule, and the
+    note of ``write_enlarged``."""
     rule = profile.must("white_background")
     if rule and (white := whiten(enlarged.picture, rule.near or USUAL_NEAR)) is not None:
         enlarged = replace(enlarged, picture=white)
     source = replace(source, file=_described_for(source.file, profile))
     if profile.all("no_metadata"):
         settings = replace(settings, software="")
-    write_enlarged(path, enlarged, source, settings)
+    note = write_enlarged(path, enlarged, source, settings)
     limit = min((rule for rule in profile.all("bytes")), key=lambda rule: rule.most or 0.0, default=None)
     if limit is None or limit.holds(path.stat().st_size) or format_of(path).name not in LOSSY:
-        return {}
+        return {}, note
 
     def size_at(quality: int) -> int:
         write_enlarged(path, enlarged, source, replace(settings, quality=quality))
@@ -120,7 +123,7 @@ def _write_mended(
     floor = int(limit.quality_floor or USUAL_QUALITY_FLOOR)
     quality = highest_quality(size_at, limit.most or 0.0, floor, settings.quality - 1)
     size_at(quality)
-    return {"bytes": f"quality {settings.quality} -> {quality}"}
+    return {"bytes": f"quality {settings.quality} -> {quality}"}, note
 
 
 def highest_quality(size_at: Callable[[int], int], most: float, floor: int, highest: int) -> int:
@@ -138,7 +141,7 @@ def highest_quality(size_at: Callable[[int], int], most: float, floor: int, high
 
 def _described_for(file: PictureFile, profile: Profile) -> PictureFile:
     if profile.all("no_metadata"):
-        file = replace(file, exif=None, description=Description())
+        file = replace(file, exif=None, description=Description(), signed=None)
     for rule in profile.all("dpi"):
         least, most = rule.least or 1.0, rule.most or float("inf")
         across, down = file.dpi or (least, least)

@@ -1,5 +1,5 @@
 """Whether a file holds a C2PA manifest: a signed history of exactly these pixels, which says "tampered with" beside any
-others. It is never copied.
+others. It is never copied; ``sign`` can carry it on.
 
 C2PA 2.1, appendix A, has the places.
 """
@@ -10,6 +10,7 @@ C2PA 2.1, appendix A, has the places.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
@@ -24,6 +25,24 @@ DROPPED = "C2PA content credentials, which are valid for the pixels of the sourc
 TIFF_TAG = 0xCD41
 BOX = UUID("d8fec3d6-1b0e-483c-9297-5828877ec481").bytes
 """Type of the box in ISO base media files, which AVIF and MP4 are."""
+
+
+@dataclass(frozen=True)
+class SignedFile:
+    """A picture file that holds a manifest, as it was read."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+
+def signed_file(image: Image.Image, data: bytes, name: str) -> SignedFile | None:
+    """None if the file that was opened holds no manifest."""
+    if not has_credentials(image, data):
+        return None
+    # An MPO is several JPEGs, of which only the first is used.
+    media_type = Image.MIME["JPEG" if image.format == "MPO" else image.format or ""]
+    return SignedFile(name, media_type, data)
 
 
 def has_credentials(image: Image.Image, data: bytes) -> bool:

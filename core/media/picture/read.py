@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from ...errors import InputError
 from .colour_signal import overrides_profile, profile_of
 from .complete import check_complete
-from .content_credentials import DROPPED, has_credentials
+from .content_credentials import DROPPED, SignedFile, signed_file
 from .deep import is_deep, read_deep
 from .description import Description, description_of
 from .icc import fitting_profile, image_to_srgb, picture_to_srgb
@@ -52,6 +52,7 @@ class PictureFile:
     the file says it otherwise; None means sRGB.
     ``exif`` is without orientation (it has been applied), pixel sizes and thumbnail. ``dpi`` is across, down.
     ``frames`` counts the frames or pages of the file; the picture is the first. ``description`` is XMP, IPTC and text.
+    ``signed`` is the file itself if it holds a C2PA manifest, which ``sign`` can carry on.
     """
 
     picture: torch.Tensor
@@ -62,6 +63,7 @@ class PictureFile:
     dpi: tuple[float, float] | None
     frames: int = 1
     description: Description = Description()
+    signed: SignedFile | None = None
 
 
 def read_picture(path: str | PathLike[str], *, convert_to_srgb: bool = False) -> PictureFile:
@@ -74,7 +76,7 @@ def read_picture(path: str | PathLike[str], *, convert_to_srgb: bool = False) ->
     data = _bytes_of(path)
     try:
         with _strict_pillow, Image.open(io.BytesIO(data), formats=readable_formats()) as image:
-            return _read(image, data, convert_to_srgb)
+            return _read(image, data, path.name, convert_to_srgb)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
@@ -131,7 +133,7 @@ class _StrictPillow:
 _strict_pillow = _StrictPillow()
 
 
-def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> PictureFile:
+def _read(image: ImageFile.ImageFile, data: bytes, name: str, convert_to_srgb: bool) -> PictureFile:
     # The other pictures of an MPO are a preview or a gain map of the first.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     check_complete(image, data)
@@ -148,6 +150,7 @@ def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> Pic
         colour, alpha, icc = _read_shallow(image, data, convert_to_srgb)
     picture = _to_tensor(upright(colour, orientation))
     converted = convert_to_srgb or image.mode in ("CMYK", "LAB")
+    signed = signed_file(image, data, name)
     if deep and convert_to_srgb and icc:
         picture = picture_to_srgb(picture, icc)
     return PictureFile(
@@ -158,14 +161,14 @@ def _read(image: ImageFile.ImageFile, data: bytes, convert_to_srgb: bool) -> Pic
         exif=kept_exif(image, is_srgb=converted),
         dpi=resolution_of(image, orientation),
         frames=frames,
-        description=_described(image, data),
+        description=_described(image, signed),
+        signed=signed,
     )
 
 
-def _described(image: Image.Image, data: bytes) -> Description:
+def _described(image: Image.Image, signed: SignedFile | None) -> Description:
     found = description_of(image)
-    signed = found.elsewhere or has_credentials(image, data)
-    return replace(found, dropped=(*found.dropped, DROPPED)) if signed else found
+    return replace(found, dropped=(*found.dropped, DROPPED)) if signed or found.elsewhere else found
 
 
 def _profile_of(image: Image.Image, data: bytes, space: str) -> bytes | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -100,6 +101,7 @@ def write_picture(
     description: Description | None = None,
     dither: Dither = Dither.OFF,
     still: Still | None = None,
+    finish: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a picture (1, C, H, W), C = 1 or 3, with straight alpha (1, 1, H, W) in the format of the suffix.
 
@@ -107,7 +109,8 @@ def write_picture(
     100) is for JPEG (never subsampled), WebP (100 is lossless) and AVIF. ``software`` is recorded as what made the
     file; BMP holds no metadata at all, and what else the format cannot hold of ``exif`` and ``description`` is left
     out (``fitting`` says what). Alpha that is opaque everywhere is left out where the format has none. ``dither`` is
-    for 8 bits a channel, and never for alpha; ``still`` says where not.
+    for 8 bits a channel, and never for alpha; ``still`` says where not. ``finish`` gets the path of the finished file
+    before it has its name, and may change it.
 
     The file appears complete or not at all. Raises ``InputError`` for what the format cannot hold, for values that
     are not finite, and when the file cannot be written.
@@ -129,18 +132,21 @@ def write_picture(
     described, exif, _ = fitting(description or Description(), kind.name, exif)
     details = exif_to_write(exif, dpi, software)
     try:
-        with whole_file(path) as temporary, temporary.open("xb") as file:
-            if kind.name == "TIFF":
-                _write_tiff(file, samples, icc=icc, exif=details, dpi=dpi, xmp=described.xmp, iptc=described.iptc)
-            elif bit_depth == 16:
-                write_png16(file, samples, icc=icc, exif=details, dpi=dpi, text=png_text(described, software))
-            else:
-                image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-                options = _options(kind, dpi, quality, software, described)
-                if kind.profile:
-                    # An empty profile keeps Pillow from looking for one elsewhere.
-                    options.update(icc_profile=icc or b"", exif=details.tobytes() if details else b"")
-                image.save(file, format=kind.name, **options)
+        with whole_file(path) as temporary:
+            with temporary.open("xb") as file:
+                if kind.name == "TIFF":
+                    _write_tiff(file, samples, icc=icc, exif=details, dpi=dpi, xmp=described.xmp, iptc=described.iptc)
+                elif bit_depth == 16:
+                    write_png16(file, samples, icc=icc, exif=details, dpi=dpi, text=png_text(described, software))
+                else:
+                    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+                    options = _options(kind, dpi, quality, software, described)
+                    if kind.profile:
+                        # An empty profile keeps Pillow from looking for one elsewhere.
+                        options.update(icc_profile=icc or b"", exif=details.tobytes() if details else b"")
+                    image.save(file, format=kind.name, **options)
+            if finish:
+                finish(temporary)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (OSError, ValueError) as error:

@@ -23,6 +23,7 @@ from backplate.core.jobs.model_info import Model
 from backplate.core.jobs.picture import PictureSettings, enlarge, read_source, write_enlarged
 from backplate.core.jobs.quality import Limits
 from backplate.core.media.picture.read import read_picture
+from backplate.core.media.picture.sign import Signatory
 from backplate.core.progress import Progress
 from drawn_folder import BROKEN
 from PIL import Image
@@ -35,6 +36,11 @@ def test_settings_that_came_later_leave_the_hash_of_earlier_folders(tmp_path: Pa
     embedded = replace(job, settings=PictureSettings(embedded=(("workflow", "{}"),)))
     assert embedded.settings_sha256 == job.settings_sha256
     assert replace(job, settings=PictureSettings(strip_metadata=True)).settings_sha256 != job.settings_sha256
+    signed, renewed = (
+        replace(job, settings=PictureSettings(signatory=Signatory(certificate=Path(name), key=Path("key.pem"))))
+        for name in ("chain.pem", "renewed.pem")
+    )
+    assert signed.settings_sha256 == renewed.settings_sha256 != job.settings_sha256
 
 
 def files_in(folder: Path) -> list[str]:

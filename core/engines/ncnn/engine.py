@@ -48,7 +48,8 @@ WORKSPACE = 3 * 2**30
 """Bytes that a tile may take in memory, and no more than a quarter of what the machine has."""
 
 WORKSPACE_FACTOR = 12
-"""Times the largest result of a convolution that Winograd convolutions and their neighbours hold at once, measured."""
+"""Times the largest thing that a convolution reads or writes, which Winograd convolutions and their neighbours hold at
+once, measured."""
 
 AMPLE_MEMORY = 16 * 2**30
 """Of a machine on which what a large tile took stays for the next, until the model is dropped: to get 3 GB again takes

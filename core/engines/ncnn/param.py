@@ -60,7 +60,7 @@ class ParamFile:
 
     @property
     def values_per_pixel(self) -> float:
-        """Values of the largest result of a convolution, for each pixel of the picture."""
+        """Values of the largest thing that a convolution reads or writes, for each pixel of the picture."""
         area: dict[str, float] = {}
         largest = 1.0
         for layer in self.layers:
@@ -68,7 +68,7 @@ class ParamFile:
             after = before * _magnification(layer)
             area.update(dict.fromkeys(layer.outputs, after))
             if layer.kind in _CONVOLUTIONS:
-                largest = max(largest, after * layer.number(0))
+                largest = max(largest, after * layer.number(0), before * _channels_read(layer))
         return largest
 
     def stand_in(self) -> nn.Module:
@@ -82,6 +82,14 @@ class ParamFile:
             elif layer.kind not in _POINTWISE:
                 return nn.Sequential(*chain, nn.AdaptiveAvgPool2d(1))
         return nn.Sequential(*chain)
+
+
+def _channels_read(layer: Layer) -> int:
+    """Those of a dense convolution, from the number of its weights; a depthwise one reads what it writes."""
+    if layer.kind != "Convolution":
+        return 0
+    kernel = layer.number(1) * layer.number(11, layer.number(1))
+    return layer.number(6) // max(layer.number(0) * kernel, 1)
 
 
 def read_param(path: Path) -> ParamFile:

@@ -236,17 +236,29 @@ def test_the_largest_layer_is_read_from_the_graph(build: Callable[[str], LoadedM
     sizes: list[int] = []
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(lambda _module, _inputs, result: sizes.append(result.numel()))
+            module.register_forward_hook(
+                lambda _module, given, result: sizes.extend((given[0].numel(), result.numel()))
+            )
     network(noise(16, 24))
     graph = parse_param(ncnn_files(network)[0].decode("ascii"))
     assert graph.values_per_pixel == max(sizes) / (16 * 24)
+
+
+def test_what_a_convolution_reads_counts_where_it_is_more_than_any_writes():
+    graph = parse_param(
+        "7767517\n5 6\nInput i 0 1 a\nSplit s 1 2 a b c\nConvolution f 1 1 b d 0=8 1=3 6=216\n"
+        "Concat t 2 1 c d e 0=0\nConvolution l 1 1 e f 0=2 1=3 6=198"
+    )
+    assert graph.values_per_pixel == 3 + 8
 
 
 def test_tiles_are_small_where_layers_are_large_or_memory_is_short():
     graph = parse_param(
         "7767517\n3 3\nInput i 0 1 a\nConvolution c 1 1 a b 0=64 1=3 6=1728\nPixelShuffle p 1 1 b c 0=4"
     )
-    large = parse_param("7767517\n3 3\nInput i 0 1 a\nInterp p 1 1 a b 1=4.0 2=4.0\nConvolution c 1 1 b c 0=64 6=1728")
+    large = parse_param(
+        "7767517\n3 3\nInput i 0 1 a\nInterp p 1 1 a b 1=4.0 2=4.0\nConvolution c 1 1 b c 0=64 1=3 6=1728"
+    )
     assert (graph.values_per_pixel, large.values_per_pixel) == (64, 1024)
     assert max_tile_pixels(graph, 64 * 2**30) == LARGEST_TILE
     assert max_tile_pixels(large, 64 * 2**30) == WORKSPACE // (4 * 1024 * WORKSPACE_FACTOR)

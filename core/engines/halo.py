@@ -38,6 +38,8 @@ MEMORY_SIDES = (48, 96)
 MEASURING = "measuring once how far this model looks"
 
 _STORE = FactStore("halo", 6)
+_local: dict[str, bool] = {}
+"""By key, whether a model is local: every engine that opens it asks, and a wide network takes a while to answer."""
 _LOCAL_MODULES = (
     nn.Conv2d,
     nn.PReLU,
@@ -107,7 +109,9 @@ def find_sight(
     if sight := _recalled(key):
         return sight
     trial = _Trial(run, scale, channels, size_rule)
-    if bound is not None and is_local(run, channels=channels, size_rule=size_rule):
+    if key not in _local:
+        _local[key] = bound is not None and is_local(run, channels=channels, size_rule=size_rule)
+    if bound is not None and _local[key]:
 
         def find(progress: Progress) -> Sight:
             return _recalled(key) or _kept(key, trial.of_convolutions(bound, progress))

@@ -74,6 +74,11 @@ def _tile(core: Box, area: Box, band: int) -> Tile:
     return Tile(core, Box(left, top, right - left, bottom - top))
 
 
+def fits_one_tile(area: Size, budget: int, longest: int = 0) -> bool:
+    """Whether ``area`` is one tile under the limits of ``choose_tile``, for which no halo needs to be known."""
+    return budget <= 0 or (area.pixels <= budget and max(area) <= (longest or max(area)))
+
+
 def choose_tile(area: Size, halo: int, budget: int, align: int = 1, longest: int = 0) -> Size:
     """Tile size (without halo) that computes the fewest pixels while no tile reads over ``budget`` pixels, nor
     over ``longest`` pixels a side if that is not 0.
@@ -81,9 +86,9 @@ def choose_tile(area: Size, halo: int, budget: int, align: int = 1, longest: int
     Every way to split width and height evenly is compared; with a budget too small for any of them the smallest
     reasonable tile is used. ``budget`` 0 means no limit: one tile.
     """
-    longest = longest or max(area)
-    if budget <= 0 or (area.pixels <= budget and max(area) <= longest):
+    if fits_one_tile(area, budget, longest):
         return area
+    longest = longest or max(area)
     best: tuple[int, Size] | None = None
     for columns in _useful_counts(area.width):
         for rows in _useful_counts(area.height):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..media.picture.content_credentials import DROPPED
 from ..media.picture.read import PictureFile
-from ..media.picture.sign import SIGNABLE, SOURCE_TYPE, Action, Signatory, sign
+from ..media.picture.sign import SIGNABLE, Action, Signatory, sign
 from ..media.picture.write import format_of
+from ..media.picture.xmp import TERMS
 from ..types import size_of
 from ..version import VERSION
 
@@ -62,9 +63,9 @@ def actions_of(enlarged: Enlarged, source: SourcePicture, settings: PictureSetti
         names["c2pa.cropped"] = {}
     if enlarged.passes:
         term = settings.source_type or BY_A_MODEL
-        names["c2pa.edited"] = {"digitalSourceType": SOURCE_TYPE + term, "description": settings.software}
+        names["c2pa.edited"] = {"digitalSourceType": TERMS + term, "description": settings.software}
     elif (plan and plan.padded) or settings.sharpen or source.background or settings.profile:
-        names["c2pa.edited"] = {"digitalSourceType": SOURCE_TYPE + BY_RULE}
+        names["c2pa.edited"] = {"digitalSourceType": TERMS + BY_RULE}
     if after != before:
         even = abs(after.width * before.height - after.height * before.width) <= max(before)
         names["c2pa.resized.proportional" if even else "c2pa.resized"] = {}

@@ -13,7 +13,17 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ..errors import InputError, OutOfMemory
-from ..image.tiling import MINIMUM_TILE, Edge, Tile, blend_weights, choose_tile, plan_tiles, read_region, size_to_read
+from ..image.tiling import (
+    MINIMUM_TILE,
+    Edge,
+    Tile,
+    blend_weights,
+    choose_tile,
+    fits_one_tile,
+    plan_tiles,
+    read_region,
+    size_to_read,
+)
 from ..progress import Progress
 from ..types import Box, Size, size_of
 from ..upscaler import StreamingUpscaler, Upscaler, UpscalerSpec
@@ -159,8 +169,7 @@ def _is_one_tile(area: Size, spec: UpscalerSpec, settings: TileSettings, most: i
         return True
     if settings.size:
         return max(area) <= settings.size
-    longest = min(spec.longest_side or max(area), most or max(area))
-    return max(area) <= longest and (not spec.max_tile_pixels or area.pixels <= spec.max_tile_pixels)
+    return max(area) <= (most or max(area)) and fits_one_tile(area, spec.max_tile_pixels, spec.longest_side)
 
 
 def _pixels_to_run(plan: BandPlan, sizes: Mapping[Box, Size]) -> int:

@@ -25,15 +25,13 @@ from PIL import Image
 from ...errors import InputError, one_line
 from ...version import VERSION
 from .content_credentials import SignedFile
+from .xmp import TERMS
 
 CERTIFICATE, KEY, TIMESTAMP = (f"BACKPLATE_C2PA_{name}" for name in ("CERTIFICATE", "KEY", "TIMESTAMP"))
 """Environment variables that name a signatory."""
-SIGNABLE = {
-    "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "AVIF": "image/avif", "TIFF": "image/tiff"
-}  # fmt: skip
-"""Formats of results that can hold a manifest, with their media types."""
+SIGNABLE = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF")
+"""Formats of results that can hold a manifest."""
 CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 SOUND = ("Valid", "Trusted")
 UNTRUSTED = "signingCredential.untrusted"
 """The one failure that says nothing about the picture: nobody here knows whom the reader trusts."""
@@ -95,7 +93,7 @@ def sign(path: Path, title: str, kind: str, source: SignedFile, actions: Sequenc
     Returns a note for the user, which may be empty. If it cannot be signed, the picture stays as it was and the note
     says why. Raises ``OSError`` if it cannot be written.
     """
-    media_type = SIGNABLE[kind]
+    media_type = Image.MIME[kind]
     try:
         c2pa = _c2pa()
         signer = _signer(c2pa, signatory)
@@ -117,10 +115,11 @@ def sign(path: Path, title: str, kind: str, source: SignedFile, actions: Sequenc
 def _try(c2pa: Any, signatory: Signatory) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (8, 8)).save(picture, "PNG")
-    created = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE + "digitalCreation"}
+    created = {"action": "c2pa.created", "digitalSourceType": TERMS + "digitalCreation"}
     signer = _signer(c2pa, signatory)
     with c2pa.Builder(_definition("", [created]), _context(c2pa, signatory)) as builder:
-        _read_back(c2pa, signatory, SIGNABLE["PNG"], _signed(builder, signer, SIGNABLE["PNG"], picture))
+        media_type = Image.MIME["PNG"]
+        _read_back(c2pa, signatory, media_type, _signed(builder, signer, media_type, picture))
 
 
 def _c2pa() -> Any:
